@@ -1,0 +1,270 @@
+//! MJPEG from files: a bare `.mjpeg` stream, or the one inside an `.avi`.
+//!
+//! An `.avi` is walked as RIFF, because a JPEG that merely happens to lie in it (a thumbnail,
+//! the index's leftovers) is no frame. If the walk finds none, or the file is a bare stream,
+//! the pictures are found by their markers. The file is read through a buffer as it goes, so
+//! an hour of video costs one frame of memory.
+
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::{CameraError, Captured, Source, StreamInfo};
+
+/// Larger than any camera's JPEG; keeps a damaged length from eating the memory.
+const MAX_JPEG: usize = 64 << 20;
+/// Frame rate of a bare stream, which does not state one. ffmpeg takes the same.
+const BARE_RATE: (u32, u32) = (25, 1);
+
+pub(super) struct MjpegFile {
+    path: PathBuf,
+    reader: BufReader<File>,
+    layout: Layout,
+    rate: (u32, u32),
+}
+
+enum Layout {
+    /// Chunks of an `.avi`, up to the byte where its `movi` list ends.
+    Avi { end: u64 },
+    Bare,
+}
+
+impl MjpegFile {
+    pub fn open(path: &Path) -> Result<Self, CameraError> {
+        let file = File::open(path).map_err(|error| CameraError::read(path.display(), error))?;
+        let mut reader = BufReader::with_capacity(1 << 18, file);
+        let (layout, rate) = find_layout(&mut reader, path)?;
+        Ok(Self { path: path.into(), reader, layout, rate })
+    }
+}
+
+impl Source for MjpegFile {
+    fn describe(&self) -> String {
+        format!("MJPEG file {}", self.path.display())
+    }
+
+    fn is_live(&self) -> bool {
+        false
+    }
+
+    fn stream(&self) -> StreamInfo {
+        StreamInfo { rate: self.rate, ..StreamInfo::default() }
+    }
+
+    fn next(&mut self) -> Result<Option<Captured>, CameraError> {
+        let jpeg = match self.layout {
+            Layout::Avi { end } => next_chunk(&mut self.reader, end),
+            Layout::Bare => next_marked(&mut self.reader),
+        };
+        jpeg.map(|jpeg| jpeg.map(Captured::Jpeg))
+            .map_err(|error| CameraError::read(self.path.display(), error))
+    }
+}
+
+fn find_layout(
+    reader: &mut BufReader<File>,
+    path: &Path,
+) -> Result<(Layout, (u32, u32)), CameraError> {
+    let read = |error| CameraError::read(path.display(), error);
+    let mut start = [0; 12];
+    let filled = fill(reader, &mut start).map_err(read)?;
+    let is_avi = filled == 12 && &start[..4] == b"RIFF" && &start[8..] == b"AVI ";
+    if !is_avi {
+        if !start.starts_with(&[0xff, 0xd8]) {
+            return Err(CameraError::NotVideo {
+                path: path.into(),
+                what: "neither MJPEG nor an .avi",
+            });
+        }
+        reader.rewind().map_err(read)?;
+        return Ok((Layout::Bare, BARE_RATE));
+    }
+    let mut rate = BARE_RATE;
+    while let Some((name, size)) = chunk_header(reader).map_err(read)? {
+        let begin = reader.stream_position().map_err(read)?;
+        if &name == b"LIST" {
+            let mut kind = [0; 4];
+            if fill(reader, &mut kind).map_err(read)? < 4 {
+                break;
+            }
+            if &kind == b"movi" {
+                // A recorder that was cut off leaves the size at 0: read to the end then.
+                let end = if size > 4 { begin + u64::from(size) } else { u64::MAX };
+                return Ok((Layout::Avi { end }, rate));
+            }
+            // Step into the header lists, over anything else.
+            if &kind == b"hdrl" || &kind == b"strl" {
+                continue;
+            }
+        } else if &name == b"strh" && (48..4096).contains(&size) {
+            let mut header = vec![0; size as usize];
+            if fill(reader, &mut header).map_err(read)? == header.len() && &header[..4] == b"vids" {
+                if !header[4..8].eq_ignore_ascii_case(b"mjpg") && header[4..8] != [0; 4] {
+                    return Err(CameraError::NotVideo {
+                        path: path.into(),
+                        what: "an .avi whose video is not MJPEG",
+                    });
+                }
+                let number = |at: usize| {
+                    u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+                };
+                let (scale, per) = (number(20), number(24));
+                if scale > 0 && per > 0 {
+                    rate = (per, scale);
+                }
+            }
+        }
+        let next = begin + u64::from(size) + u64::from(size % 2);
+        reader.seek(SeekFrom::Start(next)).map_err(read)?;
+    }
+    Err(CameraError::NotVideo { path: path.into(), what: "an .avi without pictures in it" })
+}
+
+/// The next picture among the chunks of a `movi` list: `NNdc` or `NNdb`.
+fn next_chunk(reader: &mut BufReader<File>, end: u64) -> std::io::Result<Option<Vec<u8>>> {
+    loop {
+        if reader.stream_position()? + 8 > end {
+            return Ok(None);
+        }
+        let Some((name, size)) = chunk_header(reader)? else { return Ok(None) };
+        if &name == b"LIST" {
+            // `rec ` groups interleave sound and pictures: step inside.
+            reader.seek_relative(4)?;
+            continue;
+        }
+        let is_picture = name[2] == b'd' && (name[3] == b'c' || name[3] == b'b');
+        if is_picture && size > 0 && size as usize <= MAX_JPEG {
+            let mut jpeg = Vec::new();
+            reader.by_ref().take(size.into()).read_to_end(&mut jpeg)?;
+            if size % 2 == 1 {
+                reader.seek_relative(1)?;
+            }
+            // A file cut short: its last picture is not whole.
+            return Ok((jpeg.len() == size as usize).then_some(jpeg));
+        }
+        reader.seek_relative(i64::from(size) + i64::from(size % 2))?;
+    }
+}
+
+fn chunk_header(reader: &mut impl Read) -> std::io::Result<Option<([u8; 4], u32)>> {
+    let mut header = [0; 8];
+    if fill(reader, &mut header)? < 8 {
+        return Ok(None);
+    }
+    let [a, b, c, d, size @ ..] = header;
+    Ok(Some(([a, b, c, d], u32::from_le_bytes(size))))
+}
+
+/// The next picture of a bare stream, from its start marker to its end marker.
+///
+/// Segments are stepped over by their length, because an EXIF thumbnail has an end marker of
+/// its own; only the entropy-coded part is searched byte by byte.
+fn next_marked(reader: &mut impl Read) -> std::io::Result<Option<Vec<u8>>> {
+    let mut jpeg = Vec::new();
+    let ended = |error: std::io::Error| match error.kind() {
+        ErrorKind::UnexpectedEof => Ok(None),
+        _ => Err(error),
+    };
+    match read_marked(reader, &mut jpeg) {
+        Ok(()) => Ok(Some(jpeg)),
+        Err(error) => ended(error),
+    }
+}
+
+fn read_marked(reader: &mut impl Read, jpeg: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut byte = || -> std::io::Result<u8> {
+        let mut one = [0];
+        reader.read_exact(&mut one)?;
+        Ok(one[0])
+    };
+    // Look for a start, skipping whatever lies between two pictures.
+    let mut last = byte()?;
+    loop {
+        let next = byte()?;
+        if (last, next) == (0xff, 0xd8) {
+            break;
+        }
+        last = next;
+    }
+    jpeg.extend([0xff, 0xd8]);
+    let mut previous = 0;
+    loop {
+        let next = byte()?;
+        jpeg.push(next);
+        if jpeg.len() > MAX_JPEG {
+            return Err(std::io::Error::new(ErrorKind::InvalidData, "a picture without an end"));
+        }
+        if previous == 0xff {
+            match next {
+                0xd9 => return Ok(()),
+                // A new start inside a picture: the one before was cut off. Begin again.
+                0xd8 => {
+                    jpeg.clear();
+                    jpeg.extend([0xff, 0xd8]);
+                }
+                // Fill bytes, stuffed zeros, restart markers and TEM have no length.
+                0x00 | 0x01 | 0xd0..=0xd7 => {}
+                0xff => continue,
+                _ => {
+                    let (high, low) = (byte()?, byte()?);
+                    jpeg.extend([high, low]);
+                    for _ in 2..u16::from_be_bytes([high, low]) {
+                        jpeg.push(byte()?);
+                    }
+                }
+            }
+            previous = 0;
+        } else {
+            previous = next;
+        }
+    }
+}
+
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thumbnails_and_cut_pictures_are_not_frames() {
+        let whole = [
+            0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9, 0xff, 0xda, 0, 2, 1, 0xff, 0, 2, 0xff, 0xd9,
+        ];
+        let cut = [0xff, 0xd8, 0xff, 0xda, 0, 2, 7];
+        let mut stream = vec![9, 9];
+        stream.extend(whole);
+        stream.extend(cut);
+        stream.extend(whole);
+        stream.extend(cut);
+        let mut reader = stream.as_slice();
+        assert_eq!(next_marked(&mut reader).unwrap().as_deref(), Some(&whole[..]));
+        assert_eq!(next_marked(&mut reader).unwrap().as_deref(), Some(&whole[..]));
+        assert_eq!(next_marked(&mut reader).unwrap(), None);
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in [
+            ("empty.avi", &b""[..]),
+            ("short.avi", b"RIFF\x00\x00\x00\x00AVI LIST"),
+            ("text.mjpeg", b"hello, this is no picture"),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            assert!(MjpegFile::open(&path).is_err(), "{name}");
+        }
+    }
+}

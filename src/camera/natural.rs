@@ -1,0 +1,71 @@
+//! Natural order of file names: `2.png` before `10.png`.
+
+use std::cmp::Ordering;
+use std::path::{Path, PathBuf};
+
+/// Endings that the picture room can read.
+const PICTURES: [&str; 11] =
+    ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "pgm", "ppm", "pnm"];
+
+/// The pictures of a folder in natural order. Hidden files and other kinds are left out.
+pub(super) fn pictures_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+        let (Some(name), Some(extension)) = (name, extension) else { continue };
+        if !name.starts_with('.') && PICTURES.contains(&extension.as_str()) && path.is_file() {
+            found.push((name, path));
+        }
+    }
+    found.sort_by(|(a, _), (b, _)| compare(a, b));
+    Ok(found.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Compares runs of digits by their value and everything else byte by byte.
+fn compare(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
+    while let (Some(&l), Some(&r)) = (left.first(), right.first()) {
+        if l.is_ascii_digit() && r.is_ascii_digit() {
+            let (l_run, l_rest) = digits(left);
+            let (r_run, r_rest) = digits(right);
+            // Without leading zeros the longer run is the larger number, of any length.
+            let order = l_run.len().cmp(&r_run.len()).then_with(|| l_run.cmp(r_run));
+            if order != Ordering::Equal {
+                return order;
+            }
+            (left, right) = (l_rest, r_rest);
+        } else if l != r {
+            return l.cmp(&r);
+        } else {
+            (left, right) = (&left[1..], &right[1..]);
+        }
+    }
+    // `1.png` and `01.png` have equal numbers: fall back to the bytes, so that the order is total.
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
+fn digits(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
+    let zeros = text[..end].iter().take_while(|&&b| b == b'0').count().min(end - 1);
+    (&text[zeros..end], &text[end..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compare;
+
+    #[test]
+    fn numbers_count() {
+        let mut names = vec!["b1", "a10.png", "a2.png", "a02.png", "a1.png", "a", "a1b3", "a1b20"];
+        names.sort_by(|a, b| compare(a, b));
+        assert_eq!(names, ["a", "a1.png", "a1b3", "a1b20", "a02.png", "a2.png", "a10.png", "b1"]);
+    }
+
+    #[test]
+    fn very_long_numbers_do_not_overflow() {
+        let (a, b) = ("9".repeat(60), "1".to_string() + &"0".repeat(60));
+        assert!(compare(&a, &b).is_lt());
+    }
+}

@@ -1,0 +1,231 @@
+//! What the user typed after `--camera` or `--mask`, understood but not yet opened.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Sides of the picture that `test:` makes when no size is given.
+const TEST_SIZE: (usize, usize) = (640, 480);
+/// No camera or clip we can serve is larger; a larger number is a mistyped or hostile one.
+pub(super) const MAX_SIDE: usize = 16_384;
+
+/// Where frames come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceSpec {
+    /// A V4L2 capture device, `/dev/video0`.
+    Device(PathBuf),
+    /// y4m on standard input, `-`.
+    Stdin,
+    /// A `.y4m` file.
+    Y4m(PathBuf),
+    /// A folder of pictures, in natural order.
+    Folder(PathBuf),
+    /// An `.mjpeg` stream or an `.avi` that holds MJPEG.
+    Mjpeg(PathBuf),
+    /// A moving pattern made by the program, `test:` or `test:320x240`.
+    Test { width: usize, height: usize },
+}
+
+impl FromStr for SourceSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("no source given; try /dev/video0 or test:".into());
+        }
+        if text == "-" {
+            return Ok(Self::Stdin);
+        }
+        if let Some(size) = text.strip_prefix("test:") {
+            let (width, height) =
+                if size.is_empty() { TEST_SIZE } else { parse_size(size).map_err(|e| e + "; try test:640x480")? };
+            return Ok(Self::Test { width, height });
+        }
+        if is_device(text) {
+            return Ok(Self::Device(text.into()));
+        }
+        let path = PathBuf::from(text);
+        let extension =
+            path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        if path.is_dir() {
+            return Ok(Self::Folder(path));
+        }
+        match extension.as_str() {
+            "y4m" => Ok(Self::Y4m(path)),
+            "mjpeg" | "mjpg" | "avi" => Ok(Self::Mjpeg(path)),
+            "" => Ok(Self::Folder(path)),
+            _ => Err(format!(
+                "{text} is not a source; give /dev/videoN, a .y4m, .mjpeg or MJPEG .avi file, a \
+                 folder of pictures, - or test: (any other clip: ffmpeg -i {text} -f \
+                 yuv4mpegpipe - | lbam-edge --camera - ...)"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for SourceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(path) | Self::Y4m(path) | Self::Folder(path) | Self::Mjpeg(path) => {
+                write!(f, "{}", path.display())
+            }
+            Self::Stdin => f.write_str("standard input"),
+            Self::Test { width, height } => write!(f, "test:{width}x{height}"),
+        }
+    }
+}
+
+/// Where masks come from. Several are united: a pixel hidden by one is hidden.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MaskSpec {
+    /// A rectangle, `rect:x,y,w,h`, each in pixels or in percent of the frame.
+    Rect([Length; 4]),
+    /// A picture (white: fill), or a folder of them, one a frame.
+    Path(PathBuf),
+}
+
+/// A length along one side of the frame.
+#[derive(Clone, Copy, Debug)]
+pub enum Length {
+    Pixels(usize),
+    Percent(f64),
+}
+
+impl PartialEq for Length {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Pixels(a), Self::Pixels(b)) => a == b,
+            (Self::Percent(a), Self::Percent(b)) => a.to_bits() == b.to_bits(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Length {}
+
+impl Length {
+    /// The length in (fractional) pixels along a side of `side` pixels. Not rounded here: a
+    /// rectangle rounds its outer edges outwards, so that no hidden pixel falls off its rim.
+    pub(super) fn along(self, side: usize) -> f64 {
+        match self {
+            Self::Pixels(pixels) => pixels as f64,
+            Self::Percent(percent) => side as f64 * percent / 100.0,
+        }
+    }
+}
+
+impl FromStr for Length {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        match text.strip_suffix('%') {
+            Some(number) => match number.trim().parse::<f64>() {
+                Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self::Percent(percent)),
+                _ => Err(format!("{text} is not between 0% and 100%")),
+            },
+            None => match text.parse::<usize>() {
+                Ok(pixels) if pixels <= MAX_SIDE => Ok(Self::Pixels(pixels)),
+                _ => Err(format!("{text} is not a number of pixels or a percentage")),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pixels(pixels) => write!(f, "{pixels}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl FromStr for MaskSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("no mask given; try rect:30%,30%,20%,20%".into());
+        }
+        if let Some(numbers) = text.strip_prefix("rect:") {
+            let lengths = numbers
+                .split(',')
+                .map(str::parse)
+                .collect::<Result<Vec<Length>, String>>()
+                .map_err(|error| format!("{error}; try rect:10%,10%,20%,5%"))?;
+            let lengths: [Length; 4] = lengths.try_into().map_err(|_| {
+                "a rectangle is x,y,width,height; try rect:10%,10%,20%,5%".to_string()
+            })?;
+            // A rectangle of no size hides nothing: surely not what was meant.
+            if lengths[2].along(100) <= 0.0 || lengths[3].along(100) <= 0.0 {
+                return Err("a rectangle needs a width and a height above 0".into());
+            }
+            return Ok(Self::Rect(lengths));
+        }
+        if is_device(text) || text.starts_with("unix:") || text == "http:" {
+            return Err(format!(
+                "masks from {text} are not built yet; give a picture (white: fill), a folder of \
+                 pictures or rect:x,y,w,h"
+            ));
+        }
+        Ok(Self::Path(text.into()))
+    }
+}
+
+impl fmt::Display for MaskSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rect([x, y, width, height]) => write!(f, "rect:{x},{y},{width},{height}"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+fn is_device(text: &str) -> bool {
+    text.starts_with("/dev/video") || text.starts_with("/dev/v4l/")
+}
+
+fn parse_size(text: &str) -> Result<(usize, usize), String> {
+    let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    match sides {
+        Some((width, height)) if (2..=MAX_SIDE).contains(&width) && (2..=MAX_SIDE).contains(&height) => {
+            Ok((width, height))
+        }
+        _ => Err(format!("{text} is not a size such as 640x480 (sides 2 to {MAX_SIDE})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_told_apart() {
+        assert_eq!("-".parse(), Ok(SourceSpec::Stdin));
+        assert_eq!("test:".parse(), Ok(SourceSpec::Test { width: 640, height: 480 }));
+        assert_eq!("test:33x21".parse(), Ok(SourceSpec::Test { width: 33, height: 21 }));
+        assert_eq!("/dev/video2".parse(), Ok(SourceSpec::Device("/dev/video2".into())));
+        assert_eq!("a/b.y4m".parse(), Ok(SourceSpec::Y4m("a/b.y4m".into())));
+        assert_eq!("a/b.AVI".parse(), Ok(SourceSpec::Mjpeg("a/b.AVI".into())));
+        assert_eq!("/".parse(), Ok(SourceSpec::Folder("/".into())));
+        for wrong in ["", "clip.mp4", "test:1x1", "test:x", "test:99999x2", "test:-3x5"] {
+            assert!(wrong.parse::<SourceSpec>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rectangles_are_checked() {
+        use Length::{Percent, Pixels};
+        assert_eq!(
+            "rect:10%,0,20.5%,7".parse(),
+            Ok(MaskSpec::Rect([Percent(10.0), Pixels(0), Percent(20.5), Pixels(7)]))
+        );
+        for wrong in
+            ["rect:", "rect:1,2,3", "rect:1,2,3,4,5", "rect:1,2,0,4", "rect:1,2,101%,4", "rect:nan%,0,1,1", "rect:-1,0,1,1", ""]
+        {
+            assert!(wrong.parse::<MaskSpec>().is_err(), "{wrong}");
+        }
+        assert!("unix:/run/x".parse::<MaskSpec>().is_err());
+    }
+}

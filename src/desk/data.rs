@@ -1,0 +1,520 @@
+//! Training data: batches of crops and masks from a folder of photographs of any size.
+//!
+//! Batch `k` of a seed is a pure function of the folder, the seed and `k`: every sample draws its
+//! picture, crop and flip from a generator seeded by (seed, step, index). So any number of
+//! threads makes the same stream, and a resumed training goes on with the very next batch.
+//!
+//! The obvious other way, a shuffle buffer filled with several crops for each decoded picture,
+//! was not taken: it makes the stream depend on its past, and it is not needed. The folders this
+//! trains on hold hundreds of pictures, which fit in memory decoded and scaled to a short side
+//! of [`CACHED_SIDE`]; after the first minute nothing is decoded any more and a sample costs one
+//! small resize. A folder that outgrows the budget evicts the picture that was read first and
+//! decodes it again when it is drawn again.
+//!
+//! Worker `w` of `n` makes steps `w, w + n, ...` into its own bounded channel and the consumer
+//! takes from the channels in turn, which keeps the order without a reordering buffer.
+//!
+//! Hazard: a file whose header reads but whose pixels do not is found out only when it is first
+//! drawn. The sample then draws again from its own generator, so that the stream stays the same
+//! in every run, and the file is named once in a warning.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs, io,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use rand_pcg::Pcg64;
+
+use super::masks::{self, Style};
+
+/// What can go wrong with training data.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The folder cannot be listed: a wrong path or missing permission.
+    #[error("cannot list {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nothing to train on: most likely the wrong folder.
+    #[error("no readable picture (jpg, png, webp, bmp, gif, tiff) in {path} or below{}",
+        if *unreadable > 0 { format!("; {unreadable} files could not be read, see the warnings") }
+        else { String::new() })]
+    NoPictures {
+        /// The folder.
+        path: PathBuf,
+        /// Pictures by their name, but not by their content.
+        unreadable: usize,
+    },
+    /// A number in [`BatchConfig`] makes no sense: the caller's mistake.
+    #[error("{0}")]
+    Config(String),
+    /// The system would not start a thread: out of memory or at its limit.
+    #[error("cannot start a data thread: {0}")]
+    Thread(io::Error),
+}
+
+/// What batches hold and how they are made.
+#[derive(Clone, Debug)]
+pub struct BatchConfig {
+    /// Width and height of the crops, pixels.
+    pub size: usize,
+    /// Pictures in a batch.
+    pub batch: usize,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// The first batch's step: 0, or where a resumed training stopped.
+    pub start_step: u64,
+    /// Threads that make batches, at least 1. More change the speed and nothing else.
+    pub threads: usize,
+    /// Batches that may lie ready for each thread; they bound the memory used.
+    pub ready: usize,
+    /// Masks in a batch: 1, shared by its pictures (the mask branches then run once), or as many
+    /// as pictures.
+    pub masks_per_batch: usize,
+    /// Shares of hole, within `0.0..=1.0`.
+    pub mask_ratio: RangeInclusive<f32>,
+    /// What the holes look like.
+    pub mask_style: Style,
+    /// Memory that decoded pictures may take, bytes.
+    pub cache_bytes: usize,
+}
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self {
+            size: 256,
+            batch: 8,
+            seed: 0,
+            start_step: 0,
+            threads: 1,
+            ready: 3,
+            masks_per_batch: 1,
+            mask_ratio: 0.1..=0.5,
+            mask_style: Style::Brush,
+            cache_bytes: 3 << 30,
+        }
+    }
+}
+
+/// One step's data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The step this batch is for.
+    pub step: u64,
+    /// `[N, 3, size, size]`, RGB in `0.0..=1.0`.
+    pub pictures: Vec<f32>,
+    /// `[K, 1, size, size]`, **1 = known, 0 = hole**; `K` is [`BatchConfig::masks_per_batch`].
+    pub masks: Vec<f32>,
+}
+
+/// Decoded pictures are kept at a short side of this many pixels at most (or at the crop's size,
+/// where that is larger): four times the usual crop, so that detail is still seen at full scale,
+/// and 655 photographs take less than 2 GiB.
+pub const CACHED_SIDE: usize = 1024;
+
+/// The share of samples that show as much of the scene as a square can. The others take a crop
+/// whose side is log-uniform between the training size and the picture's short side.
+const WHOLE_SCENES: f32 = 0.25;
+
+/// A sample that met this many unreadable pictures in a row takes the picture known to be good.
+const REDRAWS: usize = 32;
+
+/// Steps' generators are numbered by sample; the masks' have their own numbers from here on.
+const MASK_INDEX: u64 = 1 << 32;
+
+/// An endless, ordered stream of [`Batch`]es. `next` gives `None` only when a data thread has
+/// died, which is a bug in this file.
+pub struct Batches {
+    channels: Vec<Receiver<Batch>>,
+    threads: Vec<JoinHandle<()>>,
+    turn: usize,
+    pool: Arc<Pool>,
+    /// When the first batch was handed out: reading the first pictures is not counted.
+    since: Option<Instant>,
+    waited: Duration,
+}
+
+impl Batches {
+    /// Lists `folder` and starts the threads.
+    pub fn new(folder: &Path, config: BatchConfig) -> Result<Self, DataError> {
+        check(&config)?;
+        let pool = Arc::new(Pool::open(folder, &config)?);
+        let count = config.threads;
+        let (mut channels, mut threads) = (Vec::new(), Vec::new());
+        for worker in 0..count {
+            let (sender, receiver) = sync_channel(config.ready);
+            let (pool, config) = (Arc::clone(&pool), config.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("data-{worker}"))
+                .spawn(move || work(&pool, &config, worker, &sender))
+                .map_err(DataError::Thread)?;
+            channels.push(receiver);
+            threads.push(thread);
+        }
+        Ok(Self { channels, threads, turn: 0, pool, since: None, waited: Duration::ZERO })
+    }
+
+    /// Pictures that batches are drawn from (those found unreadable later still count).
+    pub fn picture_count(&self) -> usize {
+        self.pool.files.len()
+    }
+
+    /// Each source's name, number of pictures and share of the samples.
+    pub fn sources(&self) -> Vec<(String, usize, f32)> {
+        let mut before = 0.0;
+        let share = |source: &Source| {
+            let share = source.upto - before;
+            before = source.upto;
+            (source.name.clone(), source.files.len(), share)
+        };
+        self.pool.sources.iter().map(share).collect()
+    }
+
+    /// Memory that decoded pictures take now, bytes.
+    pub fn cached_bytes(&self) -> usize {
+        self.pool.cache().bytes
+    }
+
+    /// The share of time since the first batch that the consumer waited for data: near 0 while
+    /// training sets the pace, towards 1 when reading does.
+    pub fn wait_share(&self) -> f64 {
+        let elapsed = self.since.map_or(0.0, |since| since.elapsed().as_secs_f64());
+        if elapsed > 0.0 { self.waited.as_secs_f64() / elapsed } else { 0.0 }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        let asked = Instant::now();
+        let batch = self.channels[self.turn].recv().ok()?;
+        self.turn = (self.turn + 1) % self.channels.len();
+        match self.since {
+            None => self.since = Some(Instant::now()),
+            Some(_) => self.waited += asked.elapsed(),
+        }
+        Some(batch)
+    }
+}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        // Without receivers the threads' next send fails, and they end.
+        self.channels.clear();
+        for thread in self.threads.drain(..) {
+            // A panic was already reported by the panic hook, and by `next`.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn check(config: &BatchConfig) -> Result<(), DataError> {
+    let (low, high) = (*config.mask_ratio.start(), *config.mask_ratio.end());
+    let wrong = if config.size == 0 || config.batch == 0 || config.threads == 0 {
+        "size, batch and threads must be at least 1".to_owned()
+    } else if config.masks_per_batch != 1 && config.masks_per_batch != config.batch {
+        format!(
+            "a batch of {} pictures takes 1 mask or {}, not {}",
+            config.batch, config.batch, config.masks_per_batch
+        )
+    } else if !(0.0 <= low && low <= high && high <= 1.0) {
+        format!("hole ratios {low} to {high} do not lie between 0 and 1")
+    } else {
+        return Ok(());
+    };
+    Err(DataError::Config(wrong))
+}
+
+/// One data thread: every `threads`-th step, until nobody listens.
+fn work(pool: &Pool, config: &BatchConfig, worker: usize, sender: &SyncSender<Batch>) {
+    let mut resizer = Resizer::new();
+    let mut step = config.start_step + worker as u64;
+    while sender.send(pool.batch(config, step, &mut resizer)).is_ok() {
+        step += config.threads as u64;
+    }
+}
+
+/// A decoded picture: RGB bytes, rows from top to bottom, short side at most the cached one.
+struct Picture {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+}
+
+/// Pictures of one origin, the folder's top-level subfolder, sampled with a weight of the square
+/// root of their number: 284 alike landscapes then count as 17 pictures do, not as 284.
+struct Source {
+    name: String,
+    /// Indices into [`Pool::files`].
+    files: Vec<usize>,
+    /// End of this source's share of `0.0..1.0`; it starts where the one before ends.
+    upto: f32,
+}
+
+/// All pictures of a folder, and the decoded ones among them.
+struct Pool {
+    files: Vec<PathBuf>,
+    sources: Vec<Source>,
+    /// Short side of cached pictures, at most.
+    side: usize,
+    cache_bytes: usize,
+    cache: Mutex<Cache>,
+    /// A file that was decoded once.
+    good: usize,
+}
+
+#[derive(Default)]
+struct Cache {
+    /// Beside each file: not read yet, unreadable (`Err`), or its pixels.
+    entries: Vec<Option<Result<Arc<Picture>, ()>>>,
+    /// Files with pixels here, first read first.
+    order: VecDeque<usize>,
+    bytes: usize,
+}
+
+impl Pool {
+    fn open(folder: &Path, config: &BatchConfig) -> Result<Self, DataError> {
+        let mut candidates = Vec::new();
+        list(folder, &mut candidates)?;
+        let (mut files, mut unreadable) = (Vec::new(), 0);
+        for path in candidates {
+            // Headers only: a second for hundreds of pictures, where pixels would take a minute.
+            match ImageReader::open(&path)
+                .and_then(ImageReader::with_guessed_format)
+                .map_err(image::ImageError::IoError)
+                .and_then(ImageReader::into_dimensions)
+            {
+                Ok((1.., 1..)) => files.push(path),
+                Ok(_) => log::warn!("{} is skipped: it has no pixels", path.display()),
+                Err(error) => {
+                    unreadable += 1;
+                    log::warn!("{} is skipped: {error}", path.display());
+                }
+            }
+        }
+        let mut by_source: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, path) in files.iter().enumerate() {
+            by_source.entry(source_name(folder, path)).or_default().push(index);
+        }
+        let all: f32 = by_source.values().map(|files| (files.len() as f32).sqrt()).sum();
+        let mut upto = 0.0;
+        let sources = by_source
+            .into_iter()
+            .map(|(name, files)| {
+                upto += (files.len() as f32).sqrt() / all;
+                Source { name, files, upto }
+            })
+            .collect();
+        let cache = Cache { entries: (0..files.len()).map(|_| None).collect(), ..Cache::default() };
+        let mut pool = Self {
+            files,
+            sources,
+            side: CACHED_SIDE.max(config.size),
+            cache_bytes: config.cache_bytes,
+            cache: Mutex::new(cache),
+            good: 0,
+        };
+        let good = (0..pool.files.len()).find(|&index| pool.picture(index).is_some());
+        pool.good = good.ok_or_else(|| DataError::NoPictures {
+            path: folder.to_owned(),
+            unreadable: unreadable + pool.files.len(),
+        })?;
+        Ok(pool)
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        // The cache is consistent between statements: another thread's panic does not spoil it.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A picture's pixels, from the cache or decoded now; `None` if the file is unreadable.
+    fn picture(&self, index: usize) -> Option<Arc<Picture>> {
+        if let Some(known) = &self.cache().entries[index] {
+            return known.clone().ok();
+        }
+        // Decoded without the lock: two threads may both read one file, at worst.
+        let decoded = decode(&self.files[index], self.side).map(Arc::new).map_err(|error| {
+            let path = self.files[index].display();
+            log::warn!("{path} is skipped from here on: {error}");
+        });
+        let mut cache = self.cache();
+        if cache.entries[index].is_none() {
+            if let Ok(picture) = &decoded {
+                cache.bytes += picture.pixels.len();
+                cache.order.push_back(index);
+            }
+            cache.entries[index] = Some(decoded.clone());
+            while cache.bytes > self.cache_bytes
+                && let Some(oldest) = cache.order.pop_front()
+            {
+                if let Some(Ok(picture)) = cache.entries[oldest].take() {
+                    cache.bytes -= picture.pixels.len();
+                }
+            }
+        }
+        decoded.ok()
+    }
+
+    /// A source by its weight, then any of its pictures.
+    fn draw_picture(&self, rng: &mut Pcg64) -> Arc<Picture> {
+        for _ in 0..REDRAWS {
+            let at = masks::unit(rng);
+            let source = self.sources.partition_point(|source| source.upto <= at);
+            // Rounding may leave the last share's end just below 1.
+            let files = &self.sources[source.min(self.sources.len() - 1)].files;
+            if let Some(picture) = self.picture(files[masks::below(rng, files.len())]) {
+                return picture;
+            }
+        }
+        // It was decoded when the pool was opened. Should it have been deleted and evicted
+        // since, grey keeps a long training alive, with the warnings that name the files.
+        self.picture(self.good)
+            .unwrap_or_else(|| Arc::new(Picture { width: 1, height: 1, pixels: vec![128; 3] }))
+    }
+
+    fn batch(&self, config: &BatchConfig, step: u64, resizer: &mut Resizer) -> Batch {
+        let plane = config.size * config.size;
+        let mut pictures = vec![0.0; config.batch * 3 * plane];
+        for (index, out) in pictures.chunks_exact_mut(3 * plane).enumerate() {
+            let mut rng = masks::generator(config.seed, step, index as u64);
+            let picture = self.draw_picture(&mut rng);
+            crop(&picture, config.size, &mut rng, resizer, out);
+        }
+        let mut known = Vec::with_capacity(config.masks_per_batch * plane);
+        for index in 0..config.masks_per_batch {
+            let mut rng = masks::generator(config.seed, step, MASK_INDEX + index as u64);
+            let ratio = config.mask_ratio.clone();
+            let mask = masks::draw(&mut rng, config.size, config.size, ratio, config.mask_style);
+            known.extend(mask.iter().map(|&hole| if hole == 0 { 1.0 } else { 0.0 }));
+        }
+        Batch { step, pictures, masks: known }
+    }
+}
+
+/// A random square of `picture` at a random scale, maybe mirrored, as `[3, size, size]` in
+/// `0.0..=1.0`. Only a picture whose short side is below `size` is scaled up.
+fn crop(picture: &Picture, size: usize, rng: &mut Pcg64, resizer: &mut Resizer, out: &mut [f32]) {
+    let short = picture.width.min(picture.height);
+    let whole = masks::unit(rng) < WHOLE_SCENES;
+    let scale = masks::unit(rng);
+    let side = if short <= size || whole {
+        short
+    } else {
+        let side = size as f32 * (short as f32 / size as f32).powf(scale);
+        (side.round() as usize).clamp(size, short)
+    };
+    let left = masks::below(rng, picture.width - side + 1);
+    let top = masks::below(rng, picture.height - side + 1);
+    let mirrored = masks::unit(rng) < 0.5;
+    let mut store = |x: usize, y: usize, pixel: &[u8]| {
+        let x = if mirrored { size - 1 - x } else { x };
+        for channel in 0..3 {
+            out[(channel * size + y) * size + x] = f32::from(pixel[channel]) / 255.0;
+        }
+    };
+    let region = (left, top, side, side);
+    let square = resized(picture, region, (size, size), resizer);
+    for (y, row) in square.chunks_exact(3 * size).enumerate() {
+        for (x, pixel) in row.chunks_exact(3).enumerate() {
+            store(x, y, pixel);
+        }
+    }
+}
+
+/// `region` (left, top, width, height) of a picture at `size` (width, height), Lanczos.
+fn resized(
+    picture: &Picture,
+    (left, top, width, height): (usize, usize, usize, usize),
+    size: (usize, usize),
+    resizer: &mut Resizer,
+) -> Vec<u8> {
+    if (width, height) == size {
+        let rows = picture.pixels.chunks_exact(3 * picture.width).skip(top).take(height);
+        return rows.flat_map(|row| &row[3 * left..3 * (left + width)]).copied().collect();
+    }
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
+        .crop(left as f64, top as f64, width as f64, height as f64);
+    let (wide, high) = (picture.width as u32, picture.height as u32);
+    let from = ImageRef::new(wide, high, &picture.pixels, PixelType::U8x3)
+        .expect("a picture holds width x height x 3 bytes");
+    let mut to = Image::new(size.0 as u32, size.1 as u32, PixelType::U8x3);
+    resizer.resize(&from, &mut to, &options).expect("both are U8x3 and the region lies inside");
+    to.into_vec()
+}
+
+/// Reads a picture upright (EXIF orientation) and scales it to a short side of at most `side`.
+fn decode(path: &Path, side: usize) -> Result<Picture, image::ImageError> {
+    let reader = ImageReader::open(path)?.with_guessed_format()?;
+    let mut decoder = reader.into_decoder()?;
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    let image = image.into_rgb8();
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let picture = Picture { width, height, pixels: image.into_raw() };
+    let short = width.min(height);
+    if short <= side {
+        return Ok(picture);
+    }
+    let scaled = |length: usize| (length * side + short / 2) / short;
+    let size = (scaled(width), scaled(height));
+    let pixels = resized(&picture, (0, 0, width, height), size, &mut Resizer::new());
+    Ok(Picture { width: size.0, height: size.1, pixels })
+}
+
+/// The subfolder of `folder` that `path` lies in, or "." for the folder itself.
+fn source_name(folder: &Path, path: &Path) -> String {
+    let inside = path.strip_prefix(folder).unwrap_or(path);
+    let mut parts = inside.iter();
+    match (parts.next(), parts.next()) {
+        (Some(first), Some(_)) => first.to_string_lossy().into_owned(),
+        _ => ".".to_owned(),
+    }
+}
+
+/// All files below `folder` named like pictures, in the order of their paths. Links to folders
+/// are not followed: they could lead round in a circle.
+fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
+    let failed = |source| DataError::Folder { path: folder.to_owned(), source };
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        entries.push((entry.path(), entry.file_type().map_err(failed)?.is_dir()));
+    }
+    entries.sort();
+    for (path, is_folder) in entries {
+        if is_folder {
+            list(&path, into)?;
+        } else if is_picture_name(&path) {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_picture_name(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"].contains(&extension.as_str())
+}
+
+#[cfg(test)]
+#[path = "data_tests.rs"]
+mod tests;

@@ -1,0 +1,176 @@
+//! Tests of the training data's stream.
+
+use image::{Rgb, RgbImage};
+
+use super::*;
+
+fn config() -> BatchConfig {
+    BatchConfig { size: 32, batch: 3, seed: 5, ..BatchConfig::default() }
+}
+
+/// A picture whose red tells its column, green its row, blue which picture it is.
+fn gradient(width: u32, height: u32, blue: u8) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, blue])
+    })
+}
+
+/// Four readable pictures in two sources, one of them deep and one too small, and three files
+/// that are not what they seem.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::create_dir_all(path.join("many/deep")).unwrap();
+    fs::create_dir_all(path.join("single")).unwrap();
+    gradient(100, 80, 10).save(path.join("many/a.png")).unwrap();
+    gradient(64, 90, 60).save(path.join("many/b.BMP")).unwrap();
+    gradient(20, 24, 110).save(path.join("many/deep/small.png")).unwrap();
+    gradient(200, 40, 210).save(path.join("single/wide.tiff")).unwrap();
+    fs::write(path.join("many/notes.txt"), "not a picture").unwrap();
+    fs::write(path.join("many/broken.jpg"), "not a picture either").unwrap();
+    // A good header and half of the pixels.
+    let mut half = fs::read(path.join("many/a.png")).unwrap();
+    half.truncate(half.len() / 2);
+    fs::write(path.join("many/half.png"), half).unwrap();
+    folder
+}
+
+#[test]
+fn stream_is_the_same_for_any_threads_and_resumes() {
+    let folder = folder();
+    let stream = |threads, start_step, cache_bytes| -> Vec<Batch> {
+        let config = BatchConfig { threads, start_step, cache_bytes, ..config() };
+        Batches::new(folder.path(), config).unwrap().take(10).collect()
+    };
+    let reference = stream(1, 0, 1 << 30);
+    assert_eq!(reference.iter().map(|batch| batch.step).collect::<Vec<_>>(), Vec::from_iter(0..10));
+    assert!(reference == stream(3, 0, 1 << 30), "three threads made another stream");
+    // A cache of one byte keeps nothing: every picture is decoded again.
+    assert!(reference == stream(2, 0, 1), "without a cache the stream is another");
+    let resumed = stream(2, 4, 1 << 30);
+    assert!(reference[4..] == resumed[..6], "resumed at step 4, the stream is another");
+    assert!(reference[0].pictures != reference[1].pictures);
+    let other = BatchConfig { seed: 6, ..config() };
+    let other = Batches::new(folder.path(), other).unwrap().next().unwrap();
+    assert!(reference[0].pictures != other.pictures && reference[0].masks != other.masks);
+}
+
+#[test]
+fn shapes_ranges_and_the_masks_sense() {
+    let folder = folder();
+    for masks_per_batch in [1, 3] {
+        let config = BatchConfig { masks_per_batch, mask_ratio: 0.1..=0.2, ..config() };
+        let batch = Batches::new(folder.path(), config).unwrap().next().unwrap();
+        assert_eq!(batch.pictures.len(), 3 * 3 * 32 * 32);
+        assert!(batch.pictures.iter().all(|value| (0.0..=1.0).contains(value)));
+        assert_eq!(batch.masks.len(), masks_per_batch * 32 * 32);
+        for mask in batch.masks.chunks_exact(32 * 32) {
+            assert!(mask.iter().all(|&value| value == 0.0 || value == 1.0));
+            // The wrong sense would give 0.1 to 0.2 here.
+            let known = mask.iter().sum::<f32>() / mask.len() as f32;
+            assert!((0.8..=0.9).contains(&known), "{known} is known");
+        }
+    }
+}
+
+/// Red tells the column and green the row, so orientation, mirroring and the crop's size can be
+/// read back from the crop. Planes and not pixels are stored, or blue would vary.
+#[test]
+fn crops_are_upright_and_of_every_scale() {
+    let picture = gradient(400, 300, 10);
+    let picture = Picture { width: 400, height: 300, pixels: picture.into_raw() };
+    let (size, plane) = (32, 32 * 32);
+    let (mut mirrored, mut whole, mut detail) = (0, 0, 0);
+    for index in 0..400 {
+        let mut rng = masks::generator(1, 2, index);
+        let mut out = vec![-1.0; 3 * plane];
+        crop(&picture, size, &mut rng, &mut Resizer::new(), &mut out);
+        assert!(out[2 * plane..].iter().all(|&blue| blue == 10.0 / 255.0));
+        let (red, green) = (&out[..plane], &out[plane..2 * plane]);
+        assert!(green[0] < green[(size - 1) * size], "upside down");
+        let across = red[size - 1] - red[0];
+        mirrored += usize::from(across < 0.0);
+        // Red spans crop side / 400 of the range, give or take a column at each end.
+        let side = across.abs() * 400.0;
+        whole += usize::from(side > 270.0);
+        detail += usize::from(side < 60.0);
+    }
+    assert!((150..250).contains(&mirrored), "{mirrored} of 400 mirrored");
+    // A quarter on purpose, and 5 % of the rest by chance.
+    assert!((80..150).contains(&whole), "{whole} of 400 are whole scenes");
+    // ln(60 / 32) / ln(300 / 32) of three quarters is 21 %.
+    assert!((50..130).contains(&detail), "{detail} of 400 are details");
+}
+
+/// The square root: three good pictures (and a broken one) against one give 2 to 1, not 4 to 1.
+#[test]
+fn sources_are_weighted() {
+    let folder = folder();
+    let mut batches =
+        Batches::new(folder.path(), BatchConfig { batch: 64, threads: 2, ..config() }).unwrap();
+    let sources = batches.sources();
+    let names: Vec<_> = sources.iter().map(|(name, count, _)| (name.as_str(), *count)).collect();
+    assert_eq!(names, [("many", 4), ("single", 1)]);
+    assert!((sources[0].2 - 2.0 / 3.0).abs() < 1e-6, "{sources:?}");
+    let mut seen = BTreeMap::new();
+    for batch in batches.by_ref().take(20) {
+        for picture in batch.pictures.chunks_exact(3 * 32 * 32) {
+            let blue = (picture[2 * 32 * 32] * 255.0).round() as u8;
+            *seen.entry(blue).or_insert(0) += 1;
+        }
+    }
+    // The unreadable picture's quarter of `many` is drawn again: 1/3 of 1/6 more for `single`.
+    let expected = 1280.0 * (1.0 / 3.0) / (1.0 - 1.0 / 6.0);
+    assert!((f64::from(seen[&210]) - expected).abs() < 75.0, "{seen:?}, expected {expected}");
+    assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [10, 60, 110, 210]);
+    assert_eq!(batches.cached_bytes(), 3 * (100 * 80 + 64 * 90 + 20 * 24 + 200 * 40));
+}
+
+#[test]
+fn large_pictures_are_kept_small() {
+    let folder = tempfile::tempdir().unwrap();
+    gradient(2600, 1300, 0).save(folder.path().join("a.png")).unwrap();
+    let picture = decode(&folder.path().join("a.png"), CACHED_SIDE).unwrap();
+    assert_eq!((picture.width, picture.height), (2048, 1024));
+    assert_eq!(picture.pixels.len(), 3 * 2048 * 1024);
+}
+
+/// A slow producer shows as waiting, a slow consumer does not.
+#[test]
+fn waiting_is_counted() {
+    let folder = folder();
+    let mut batches = Batches::new(folder.path(), config()).unwrap();
+    batches.next().unwrap();
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(15));
+        batches.next().unwrap();
+    }
+    assert!(batches.wait_share() < 0.3, "{}", batches.wait_share());
+    let mut batches = Batches::new(folder.path(), BatchConfig { batch: 256, ..config() }).unwrap();
+    batches.by_ref().take(20).for_each(drop);
+    assert!(batches.wait_share() > 0.5, "{}", batches.wait_share());
+}
+
+#[test]
+fn clear_errors() {
+    let fails = |path: &Path, config: BatchConfig| {
+        Batches::new(path, config).err().expect("an error").to_string()
+    };
+    let empty = tempfile::tempdir().unwrap();
+    assert!(fails(&empty.path().join("nowhere"), config()).contains("nowhere"));
+    assert!(fails(empty.path(), config()).starts_with("no readable picture"));
+    fs::write(empty.path().join("a.jpg"), "no").unwrap();
+    assert!(fails(empty.path(), config()).contains("1 files could not be read"));
+    // A header that reads, pixels that do not.
+    let mut half = Vec::new();
+    gradient(90, 90, 1).write_to(&mut io::Cursor::new(&mut half), image::ImageFormat::Png).unwrap();
+    fs::write(empty.path().join("half.png"), &half[..half.len() / 2]).unwrap();
+    assert!(fails(empty.path(), config()).contains("2 files could not be read"));
+
+    let good = folder();
+    let two = BatchConfig { masks_per_batch: 2, ..config() };
+    assert!(fails(good.path(), two).contains("takes 1 mask or 3, not 2"));
+    let ratio = BatchConfig { mask_ratio: 0.5..=1.5, ..config() };
+    assert!(fails(good.path(), ratio).contains("1.5"));
+    assert!(fails(good.path(), BatchConfig { threads: 0, ..config() }).contains("threads"));
+}

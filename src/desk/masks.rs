@@ -1,0 +1,501 @@
+//! Random hole masks: brush strokes, rectangles, or both, with a wanted share of hole.
+//!
+//! The strokes follow the free-form inpainting literature: random polylines drawn with a round
+//! brush, mostly turning the same way, several strokes to a mask, half of the masks kept off the
+//! border. A stroke is laid down one piece at a time and the hole is counted after each, so that
+//! any ratio can be aimed at; what a piece cannot hit (a range narrower than a piece) is settled
+//! pixel by pixel at the hole's edge.
+//!
+//! The same generator state gives the same mask on every machine: no sine, power or logarithm is
+//! used, only operations that IEEE 754 rounds exactly.
+//!
+//! Hazard: here, as in every mask *picture*, 255 means hole. The network's mask tensor is the
+//! other way round (1 = known); [`super::data`] is where training masks are turned over.
+
+use std::{
+    fs,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use rand_pcg::{Pcg64, rand_core::Rng};
+
+/// What a mask's holes look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// Brush strokes.
+    #[default]
+    Brush,
+    /// Upright rectangles.
+    Rect,
+    /// One mask in two is strokes, one in four rectangles, one in four both.
+    Mixed,
+}
+
+/// What can go wrong around masks.
+#[derive(Debug, thiserror::Error)]
+pub enum MaskError {
+    /// The user wrote a ratio that is none.
+    #[error("\"{0}\" is no hole ratio: write two shares between 0 and 1, as in 0.1-0.5, or one")]
+    Ratio(String),
+    /// The user wrote a size that is none.
+    #[error("\"{0}\" is no size: write width x height in pixels, as in 256x256, each 1 to 16384")]
+    Size(String),
+    /// The folder or file could not be written: the user's disk or permissions.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The folder or picture.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The picture could not be encoded: the disk, most likely.
+    #[error("cannot write {path}: {source}")]
+    Encode {
+        /// The picture.
+        path: PathBuf,
+        /// What the encoder said.
+        source: image::ImageError,
+    },
+}
+
+/// Widest and tallest mask a user may ask for, in pixels: 256 MiB, far above any camera.
+const LARGEST_SIDE: usize = 16384;
+
+/// Reads a hole ratio as users write it, `0.1-0.5`, or `0.3` for exactly that.
+pub fn parse_ratio(text: &str) -> Result<RangeInclusive<f32>, MaskError> {
+    let wrong = || MaskError::Ratio(text.to_owned());
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let low: f32 = low.trim().parse().map_err(|_| wrong())?;
+    let high: f32 = high.trim().parse().map_err(|_| wrong())?;
+    // Written so that NaN is refused too.
+    if !(0.0 <= low && low <= high && high <= 1.0) {
+        return Err(wrong());
+    }
+    Ok(low..=high)
+}
+
+/// Reads a size as users write it, `256x256` (width first).
+pub fn parse_size(text: &str) -> Result<(usize, usize), MaskError> {
+    let wrong = || MaskError::Size(text.to_owned());
+    let (width, height) = text.split_once(['x', 'X', '×']).ok_or_else(wrong)?;
+    let width: usize = width.trim().parse().map_err(|_| wrong())?;
+    let height: usize = height.trim().parse().map_err(|_| wrong())?;
+    let fits = 1..=LARGEST_SIDE;
+    if !fits.contains(&width) || !fits.contains(&height) {
+        return Err(wrong());
+    }
+    Ok((width, height))
+}
+
+/// A generator for one purpose, from numbers that name it. The numbers are mixed well before
+/// they become a state, for neighbouring PCG states start with related outputs.
+pub(crate) fn generator(seed: u64, step: u64, index: u64) -> Pcg64 {
+    let mut state = seed;
+    let mut absorb = |value: u64| {
+        state = split_mix(state ^ value);
+        state
+    };
+    let (first, second) = (absorb(step), absorb(index));
+    let third = absorb(!0);
+    Pcg64::new((u128::from(first) << 64) | u128::from(second), u128::from(third))
+}
+
+/// SplitMix64: every bit of the output depends on every bit of the input.
+fn split_mix(value: u64) -> u64 {
+    let mut mixed = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// A number in `0.0..1.0`, all of 2^24 steps.
+pub(crate) fn unit(rng: &mut Pcg64) -> f32 {
+    (rng.next_u32() >> 8) as f32 / (1 << 24) as f32
+}
+
+/// A whole number in `0..end` (`end` > 0); the bias of the plain product is below `end / 2^64`.
+pub(crate) fn below(rng: &mut Pcg64, end: usize) -> usize {
+    ((u128::from(rng.next_u64()) * end as u128) >> 64) as usize
+}
+
+/// Draws one mask of `width x height` bytes, 255 = hole, 0 = known.
+///
+/// The share of hole lies in `ratio` whenever some whole number of pixels does; else it is the
+/// nearest that does not exceed the range's end.
+pub fn draw(
+    rng: &mut Pcg64,
+    width: usize,
+    height: usize,
+    ratio: RangeInclusive<f32>,
+    style: Style,
+) -> Vec<u8> {
+    let total = width * height;
+    // Widened first: 0.3_f32 * total is not what the caller's comparison in f32 sees.
+    let most = (f64::from(ratio.end().clamp(0.0, 1.0)) * total as f64).floor() as usize;
+    let least = (f64::from(ratio.start().clamp(0.0, 1.0)) * total as f64).ceil() as usize;
+    let least = least.min(most);
+    let wanted = least + ((most - least) as f32 * unit(rng)) as usize;
+
+    let (strokes, rectangles) = match style {
+        Style::Brush => (true, false),
+        Style::Rect => (false, true),
+        Style::Mixed => match below(rng, 4) {
+            0 | 1 => (true, false),
+            2 => (false, true),
+            _ => (true, true),
+        },
+    };
+    let mut canvas = Canvas { width, height, pixels: vec![0; total], holes: 0, most, wanted };
+    if rectangles {
+        // With strokes to follow, the rectangles take about half.
+        let share = if strokes { wanted / 2 } else { wanted };
+        draw_rectangles(rng, &mut canvas, share);
+    }
+    if strokes {
+        draw_strokes(rng, &mut canvas);
+    }
+    canvas.settle(least);
+    canvas.pixels
+}
+
+/// The share of hole in a mask picture.
+pub fn hole_ratio(mask: &[u8]) -> f32 {
+    mask.iter().filter(|&&value| value >= 128).count() as f32 / mask.len().max(1) as f32
+}
+
+/// Writes `count` masks as `00000.png` ... into `folder` (made if need be) and returns their
+/// hole ratios. Mask `i` depends on `seed` and `i` alone: a larger count adds masks and changes
+/// none.
+pub fn write_set(
+    folder: &Path,
+    count: usize,
+    (width, height): (usize, usize),
+    ratio: RangeInclusive<f32>,
+    style: Style,
+    seed: u64,
+) -> Result<Vec<f32>, MaskError> {
+    fs::create_dir_all(folder)
+        .map_err(|source| MaskError::Write { path: folder.to_owned(), source })?;
+    let mut ratios = Vec::with_capacity(count);
+    for index in 0..count {
+        let mut rng = generator(seed, 0, index as u64);
+        let mask = draw(&mut rng, width, height, ratio.clone(), style);
+        let path = folder.join(format!("{index:05}.png"));
+        let grey = image::ExtendedColorType::L8;
+        image::save_buffer(&path, &mask, width as u32, height as u32, grey)
+            .map_err(|source| MaskError::Encode { path, source })?;
+        ratios.push(hole_ratio(&mask));
+    }
+    Ok(ratios)
+}
+
+/// A mask being drawn, and how far it may go.
+struct Canvas {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+    /// Hole pixels so far.
+    holes: usize,
+    /// Never more hole pixels than this.
+    most: usize,
+    /// Enough at this many.
+    wanted: usize,
+}
+
+impl Canvas {
+    /// Makes the pixels of the box `columns x rows` that `inside` accepts a hole; takes it all
+    /// back and returns false if that would be too many.
+    fn stamp(
+        &mut self,
+        columns: RangeInclusive<usize>,
+        rows: RangeInclusive<usize>,
+        inside: impl Fn(usize, usize) -> bool,
+    ) -> bool {
+        let mut added = Vec::new();
+        for y in rows {
+            for x in columns.clone() {
+                let at = y * self.width + x;
+                if self.pixels[at] == 0 && inside(x, y) {
+                    added.push(at);
+                }
+            }
+        }
+        if self.holes + added.len() > self.most {
+            return false;
+        }
+        self.holes += added.len();
+        for at in added {
+            self.pixels[at] = 255;
+        }
+        true
+    }
+
+    /// One piece of a stroke: every pixel whose centre lies within `radius` of the line from
+    /// `a` to `b`, and not within `margin` pixels of the border.
+    fn stamp_piece(&mut self, a: [f32; 2], b: [f32; 2], radius: f32, margin: usize) -> bool {
+        let (across, down) = (self.width - 1 - margin, self.height - 1 - margin);
+        let span = |from: f32, to: f32, last: usize| {
+            let low = (from.min(to) - radius).floor().max(margin as f32) as usize;
+            let high = (from.max(to) + radius).ceil().clamp(0.0, last as f32) as usize;
+            low..=high
+        };
+        let along = [b[0] - a[0], b[1] - a[1]];
+        let squared = along[0] * along[0] + along[1] * along[1];
+        self.stamp(span(a[0], b[0], across), span(a[1], b[1], down), |x, y| {
+            let from = [x as f32 - a[0], y as f32 - a[1]];
+            let part = if squared > 0.0 {
+                ((from[0] * along[0] + from[1] * along[1]) / squared).clamp(0.0, 1.0)
+            } else {
+                0.0
+            };
+            let off = [from[0] - part * along[0], from[1] - part * along[1]];
+            off[0] * off[0] + off[1] * off[1] <= radius * radius
+        })
+    }
+
+    /// Adds pixels at the hole's edge until there are `least`. What is left after the strokes
+    /// is less than one piece of one, so a few rings at most.
+    fn settle(&mut self, least: usize) {
+        if self.holes == 0 && least > 0 {
+            let middle = (self.height / 2) * self.width + self.width / 2;
+            self.pixels[middle] = 255;
+            self.holes = 1;
+        }
+        while self.holes < least {
+            let before = self.pixels.clone();
+            for at in 0..before.len() {
+                let (x, y) = (at % self.width, at / self.width);
+                let beside = (x > 0 && before[at - 1] != 0)
+                    || (x + 1 < self.width && before[at + 1] != 0)
+                    || (y > 0 && before[at - self.width] != 0)
+                    || (y + 1 < self.height && before[at + self.width] != 0);
+                if before[at] == 0 && beside {
+                    self.pixels[at] = 255;
+                    self.holes += 1;
+                    if self.holes == least {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A mask that needs more tries than this is settled at its edge instead: only ranges narrower
+/// than one thin piece of stroke come here.
+const TRIES: usize = 400;
+
+/// Brush radius as a share of the mask's shorter side, and how far one piece reaches. From
+/// 256x256: brushes 6 to 44 pixels wide, pieces of 5 to 64 pixels.
+const RADIUS: RangeInclusive<f32> = 0.012..=0.086;
+const PIECE: RangeInclusive<f32> = 0.02..=0.25;
+/// Pieces in one stroke.
+const PIECES: RangeInclusive<usize> = 3..=14;
+/// Above this share of hole a mask is not kept off the border: there is no room to be.
+const LARGEST_WITH_MARGIN: f32 = 0.45;
+
+fn draw_strokes(rng: &mut Pcg64, canvas: &mut Canvas) {
+    let side = canvas.width.min(canvas.height) as f32;
+    let share = canvas.wanted as f32 / (canvas.width * canvas.height).max(1) as f32;
+    let keep_off = unit(rng) < 0.5 && share <= LARGEST_WITH_MARGIN;
+    let margin = if keep_off { (side * (0.03 + 0.05 * unit(rng))) as usize } else { 0 };
+    // Masks differ in their brush as well as strokes do, so that all-thin and all-wide ones occur.
+    let widest = RADIUS.start() + (RADIUS.end() - RADIUS.start()) * (0.15 + 0.85 * unit(rng));
+    let mut slimming = 1.0;
+    let mut tries = 0;
+    while canvas.holes < canvas.wanted && tries < TRIES {
+        let thickness = unit(rng);
+        let radius = side * (RADIUS.start() + (widest - RADIUS.start()) * thickness);
+        let mut at = [unit(rng) * canvas.width as f32, unit(rng) * canvas.height as f32];
+        let mut heading = direction(rng);
+        let hand = if unit(rng) < 0.5 { 1.0 } else { -1.0 };
+        let pieces = PIECES.start() + below(rng, PIECES.end() - PIECES.start() + 1);
+        for _ in 0..pieces {
+            tries += 1;
+            let reach = PIECE.start() + (PIECE.end() - PIECE.start()) * unit(rng);
+            // Strokes mostly curl one way, and turn back now and then.
+            let sense = if unit(rng) < 0.8 { hand } else { -hand };
+            heading = turned(rng, heading, sense);
+            let length = side * reach * slimming;
+            let to = [
+                (at[0] + heading[0] * length).clamp(0.0, canvas.width as f32),
+                (at[1] + heading[1] * length).clamp(0.0, canvas.height as f32),
+            ];
+            // The brush is pressed more here and less there.
+            let pressed = radius * (0.8 + 0.4 * unit(rng)) * slimming;
+            if canvas.stamp_piece(at, to, pressed.max(0.5), margin) {
+                at = to;
+            } else {
+                // Too much for what may still be added: finish with shorter and thinner pieces.
+                slimming *= 0.8;
+            }
+            if canvas.holes >= canvas.wanted {
+                return;
+            }
+        }
+    }
+}
+
+/// A unit vector, every direction as likely: a point of the unit disc, thrown until one is
+/// inside, pushed to its rim.
+fn direction(rng: &mut Pcg64) -> [f32; 2] {
+    loop {
+        let point = [2.0 * unit(rng) - 1.0, 2.0 * unit(rng) - 1.0];
+        let squared = point[0] * point[0] + point[1] * point[1];
+        if (0.01..=1.0).contains(&squared) {
+            let length = squared.sqrt();
+            return [point[0] / length, point[1] / length];
+        }
+    }
+}
+
+/// `heading` turned left or right by about 25 to 95 degrees.
+fn turned(rng: &mut Pcg64, heading: [f32; 2], sense: f32) -> [f32; 2] {
+    loop {
+        let [cosine, sine] = direction(rng);
+        if (-0.1..=0.9).contains(&cosine) {
+            let sine = sine.abs() * sense;
+            return [
+                heading[0] * cosine - heading[1] * sine,
+                heading[0] * sine + heading[1] * cosine,
+            ];
+        }
+    }
+}
+
+/// Rectangles until `share` pixels are hole.
+fn draw_rectangles(rng: &mut Pcg64, canvas: &mut Canvas, share: usize) {
+    let mut tries = 0;
+    while canvas.holes < share && tries < TRIES {
+        tries += 1;
+        let missing = (share - canvas.holes) as f32;
+        // One in two takes all that is missing, so that single large holes are common.
+        let part = if unit(rng) < 0.5 { 1.0 } else { 0.2 + 0.6 * unit(rng) };
+        let area = (missing * part).max(1.0);
+        let stretch = 0.4 + 0.6 * unit(rng);
+        let upright = unit(rng) < 0.5;
+        let long = (area / stretch).sqrt();
+        let (wide, tall) = if upright { (long * stretch, long) } else { (long, long * stretch) };
+        let wide = (wide.round() as usize).clamp(1, canvas.width);
+        // Whatever width was cut at the border is made up in height.
+        let tall = tall.max(area / wide as f32);
+        let tall = (tall.round() as usize).clamp(1, canvas.height);
+        let (x, y) = (below(rng, canvas.width - wide + 1), below(rng, canvas.height - tall + 1));
+        canvas.stamp(x..=x + wide - 1, y..=y + tall - 1, |_, _| true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A count of pixels over a power-of-two total is exact in f32, so the range is checked as
+    /// callers would, with no tolerance.
+    #[test]
+    fn ratio_is_always_in_range() {
+        let ranges =
+            [0.1..=0.2, 0.2..=0.3, 0.3..=0.4, 0.4..=0.5, 0.0..=0.01, 0.7..=0.8, 0.25..=0.25];
+        for style in [Style::Brush, Style::Rect, Style::Mixed] {
+            for range in &ranges {
+                for seed in 0..40 {
+                    let mut rng = generator(seed, 1, 2);
+                    let mask = draw(&mut rng, 256, 128, range.clone(), style);
+                    assert_eq!(mask.len(), 256 * 128);
+                    let ratio = hole_ratio(&mask);
+                    assert!(range.contains(&ratio), "{style:?} {range:?} seed {seed}: {ratio}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extremes_and_tiny_sizes() {
+        let mut rng = generator(1, 0, 0);
+        for style in [Style::Brush, Style::Rect, Style::Mixed] {
+            assert!(draw(&mut rng, 31, 17, 0.0..=0.0, style).iter().all(|&v| v == 0));
+            assert!(draw(&mut rng, 31, 17, 1.0..=1.0, style).iter().all(|&v| v == 255));
+            assert_eq!(hole_ratio(&draw(&mut rng, 1, 1, 0.1..=0.5, style)), 0.0);
+            let strip = hole_ratio(&draw(&mut rng, 64, 1, 0.25..=0.5, style));
+            assert!((0.25..=0.5).contains(&strip), "{strip}");
+        }
+    }
+
+    /// FNV-1a of a mask, to pin its bytes.
+    fn fingerprint(mask: &[u8]) -> u64 {
+        mask.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+
+    /// Evaluations and resumed trainings of other days and machines must see these very masks:
+    /// when a change here is meant, the figures of old reports no longer compare.
+    #[test]
+    fn masks_are_the_same_everywhere() {
+        let print = |style| fingerprint(&draw(&mut generator(7, 0, 3), 96, 64, 0.1..=0.5, style));
+        assert_eq!(
+            [print(Style::Brush), print(Style::Rect), print(Style::Mixed)],
+            [0x6fca_c2f6_8180_a818, 0xbeab_2805_a7da_8a8e, 0xd398_f9b7_e689_b7a5]
+        );
+        assert_ne!(
+            print(Style::Brush),
+            fingerprint(&draw(&mut generator(7, 0, 4), 96, 64, 0.1..=0.5, Style::Brush))
+        );
+    }
+
+    /// The wanted ratio is spread over the range, not crowded at one end, and holes are found
+    /// in every part of the picture.
+    #[test]
+    fn masks_are_varied() {
+        let (count, side) = (400, 64);
+        let (mut mean, mut off_border) = (0.0, 0);
+        let mut often = vec![0_u32; side * side];
+        for seed in 0..count {
+            let mask = draw(&mut generator(seed, 0, 0), side, side, 0.1..=0.5, Style::Brush);
+            mean += hole_ratio(&mask) / count as f32;
+            let border =
+                (0..side).flat_map(|i| [i, i * side, (side - 1) * side + i, i * side + side - 1]);
+            off_border += usize::from(border.into_iter().all(|at| mask[at] == 0));
+            for (sum, &value) in often.iter_mut().zip(&mask) {
+                *sum += u32::from(value != 0);
+            }
+        }
+        assert!((0.27..0.35).contains(&mean), "mean ratio {mean}");
+        // Half of all are kept off on purpose, wherever the ratio leaves room.
+        assert!((120..320).contains(&off_border), "{off_border} of {count} are off the border");
+        let rarest = often.iter().min().copied().unwrap_or(0);
+        assert!(rarest > 15, "a pixel is hole in {rarest} of {count} masks only");
+    }
+
+    #[test]
+    fn users_words() {
+        assert_eq!(parse_ratio("0.1-0.5").unwrap(), 0.1..=0.5);
+        assert_eq!(parse_ratio("0.3").unwrap(), 0.3..=0.3);
+        for wrong in ["", "0.5-0.1", "10-20", "nan", "a-b", "-0.1", "0.1-", "0.1-0.2-0.3"] {
+            let error = parse_ratio(wrong).unwrap_err().to_string();
+            assert!(error.contains("0.1-0.5"), "{error}");
+        }
+        assert_eq!(parse_size("320x240").unwrap(), (320, 240));
+        for wrong in ["", "256", "0x5", "5x0", "x", "256x256x3", "99999x2", "-1x4"] {
+            let error = parse_size(wrong).unwrap_err().to_string();
+            assert!(error.contains("256x256"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_set_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("new");
+        let ratios = write_set(&inside, 3, (40, 24), 0.1..=0.5, Style::Mixed, 9).unwrap();
+        assert_eq!(ratios.len(), 3);
+        for (index, ratio) in ratios.iter().enumerate() {
+            let picture = image::open(inside.join(format!("{index:05}.png"))).unwrap().into_luma8();
+            assert_eq!(picture.dimensions(), (40, 24));
+            assert_eq!(hole_ratio(picture.as_raw()), *ratio);
+        }
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = write_set(&file, 1, (8, 8), 0.1..=0.5, Style::Brush, 9).unwrap_err();
+        assert!(error.to_string().contains("file"), "{error}");
+    }
+}

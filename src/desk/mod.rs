@@ -1,0 +1,2 @@
+//! The desktop companion.
+pub mod model;

@@ -1,0 +1,271 @@
+//! LBAM for training, in Burn.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::leaky_relu;
+use burn::tensor::module::{conv_transpose2d, conv2d};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+
+use crate::file::{FileError, Weights};
+use crate::net::{
+    Attention, CLAMPS, Conv, LEAKY_SLOPE, MASK_UPDATE_POWER, Network, REVERSE_LAYERS,
+};
+
+/// Standard deviation of initial weights at the paper's width; narrower layers, which add up
+/// fewer products, get it divided by the square root of their share of that width.
+const INITIAL_DEVIATION: f64 = 0.02;
+/// Base channels at which [`INITIAL_DEVIATION`] holds as it is.
+const PAPER_BASE: f64 = 64.0;
+
+/// One layer of a mask branch: kernel and the scalars of its attention.
+#[derive(Module, Debug)]
+pub struct MaskLayer {
+    weight: Param<Tensor<4>>,
+    /// `a, mu, sigma1, sigma2`, each `[1]`.
+    scalars: Vec<Param<Tensor<1>>>,
+}
+
+/// The network with trainable weights, and its wiring.
+#[derive(Module, Debug)]
+pub struct Lbam {
+    encoder: Vec<Param<Tensor<4>>>,
+    forward: Vec<MaskLayer>,
+    reverse: Vec<MaskLayer>,
+    decoder: Vec<Param<Tensor<4>>>,
+}
+
+/// Attention maps of every layer, computed from masks alone.
+#[derive(Debug, Clone)]
+pub struct Maps {
+    /// `A_1 .. A_7`, each `[K, C_l, H / 2^l, W / 2^l]`.
+    pub forward: Vec<Tensor<4>>,
+    /// `R_1 .. R_6`, likewise.
+    pub reverse: Vec<Tensor<4>>,
+    /// `v_1 .. v_6`, the updated reverse masks.
+    pub updated: Vec<Tensor<4>>,
+}
+
+/// What every layer computed, for comparison with other implementations.
+#[derive(Debug, Clone)]
+pub struct Activations {
+    /// `e_1 .. e_7`.
+    pub encoder: Vec<Tensor<4>>,
+    /// `d_6 .. d_1`, each beside its skip, then the picture.
+    pub decoder: Vec<Tensor<4>>,
+}
+
+impl Lbam {
+    /// Fresh weights drawn from the device's random numbers.
+    pub fn initialise(network: Network, device: &Device) -> Self {
+        let deviation = INITIAL_DEVIATION * (PAPER_BASE / network.base() as f64).sqrt();
+        let normal = |shape: [usize; 4]| {
+            let distribution = Distribution::Normal(0.0, deviation);
+            Param::from_tensor(Tensor::random(shape, distribution, device))
+        };
+        let conv = |c: &Conv| normal([c.output, c.input, 4, 4]);
+        let mask_layer = |start: Attention| {
+            move |c: &Conv| MaskLayer {
+                weight: conv(c),
+                scalars: start
+                    .scalars()
+                    .map(|value| Param::from_tensor(Tensor::from_floats([value], device)))
+                    .into(),
+            }
+        };
+        Self {
+            encoder: network.encoder().iter().map(conv).collect(),
+            forward: network.forward().iter().map(mask_layer(Attention::FORWARD_START)).collect(),
+            reverse: network.reverse().iter().map(mask_layer(Attention::REVERSE_START)).collect(),
+            decoder: network
+                .decoder()
+                .iter()
+                .map(|d| normal([d.skip + d.deep, d.output, 4, 4]))
+                .collect(),
+        }
+    }
+
+    /// The maps of `masks`, `[K, 3, H, W]`, 1 = known, 0 = hole.
+    pub fn maps(&self, masks: Tensor<4>) -> Maps {
+        let branch = |layers: &[MaskLayer], start: Tensor<4>| {
+            let mut updated = start;
+            let mut maps = Vec::with_capacity(layers.len());
+            let mut updates = Vec::with_capacity(layers.len());
+            for layer in layers {
+                let features = halve(updated, layer.weight.val());
+                maps.push(layer.attend(features.clone()));
+                updated = update(features);
+                updates.push(updated.clone());
+            }
+            (maps, updates)
+        };
+        let (reverse, updated) = branch(&self.reverse, masks.ones_like() - masks.clone());
+        let (forward, _) = branch(&self.forward, masks);
+        Maps { forward, reverse, updated }
+    }
+
+    /// The network's picture `[N, 3, H, W]` in `[0, 1]`, for pictures `[N, 3, H, W]` and masks
+    /// `[K, 3, H, W]` where `K` is `N`, or 1 for a mask that all pictures share.
+    pub fn forward(&self, pictures: Tensor<4>, masks: Tensor<4>) -> Tensor<4> {
+        let maps = self.maps(masks.clone());
+        let [count, _, height, width] = pictures.dims();
+        let channel = masks.clone().slice([0..masks.dims()[0], 0..1]);
+        let channel = channel.expand([count, 1, height, width]);
+        let input = Tensor::cat(vec![pictures * masks, channel], 1);
+        let mut activations = self.activations(input, &maps);
+        activations.decoder.pop().expect("the decoder has layers")
+    }
+
+    /// Every layer's features for a network input `[N, 4, H, W]` under the maps.
+    pub fn activations(&self, input: Tensor<4>, maps: &Maps) -> Activations {
+        let slope = f64::from(LEAKY_SLOPE);
+        let mut encoder: Vec<Tensor<4>> = Vec::with_capacity(self.encoder.len());
+        for (weight, map) in self.encoder.iter().zip(&maps.forward) {
+            let below = encoder.last().cloned().unwrap_or_else(|| input.clone());
+            encoder.push(leaky_relu(halve(below, weight.val()) * map.clone(), slope));
+        }
+        let mut features = encoder.last().cloned().expect("the encoder has layers");
+        let mut decoder = Vec::with_capacity(self.decoder.len());
+        for (index, weight) in self.decoder.iter().enumerate() {
+            let doubled = double(features, weight.val());
+            features = match REVERSE_LAYERS.checked_sub(index + 1) {
+                Some(level) => {
+                    let deep = leaky_relu(doubled * maps.reverse[level].clone(), slope);
+                    Tensor::cat(vec![encoder[level].clone(), deep], 1)
+                }
+                None => (doubled.tanh() + 1.0) / 2.0,
+            };
+            decoder.push(features.clone());
+        }
+        Activations { encoder, decoder }
+    }
+
+    /// The same network with the attention scalars back in their ranges, as after every
+    /// optimiser step.
+    pub fn clamped(mut self) -> Self {
+        for layer in self.forward.iter_mut().chain(&mut self.reverse) {
+            for (scalar, clamp) in layer.scalars.iter_mut().zip(CLAMPS) {
+                *scalar = scalar.clone().map(|value| {
+                    // Not part of what is differentiated.
+                    let value = value.detach().clamp(clamp.min, clamp.max);
+                    value.require_grad()
+                });
+            }
+        }
+        self
+    }
+
+    fn named(&self, network: Network) -> Vec<(String, Named<'_>)> {
+        let mut named = Vec::new();
+        for (conv, weight) in network.encoder().into_iter().zip(&self.encoder) {
+            named.push((conv.weight, Named::Kernel(weight)));
+        }
+        let branches = [(network.forward(), &self.forward), (network.reverse(), &self.reverse)];
+        for (convs, layers) in branches {
+            for (conv, layer) in convs.into_iter().zip(layers) {
+                named.push((conv.weight, Named::Kernel(&layer.weight)));
+                let prefix = conv.attention.unwrap_or_default();
+                for (clamp, scalar) in CLAMPS.iter().zip(&layer.scalars) {
+                    named.push((format!("{prefix}.{}", clamp.name), Named::Scalar(scalar)));
+                }
+            }
+        }
+        for (deconv, weight) in network.decoder().into_iter().zip(&self.decoder) {
+            named.push((deconv.weight, Named::Kernel(weight)));
+        }
+        named
+    }
+
+    /// The network these weights belong to.
+    pub fn network(&self) -> Network {
+        let base = self.encoder[0].val().dims()[0];
+        Network::new(base).expect("made from a network")
+    }
+
+    /// Copies the weights out.
+    ///
+    /// # Errors
+    /// [`FileError::Tensor`] if a weight is not finite.
+    pub fn weights(&self, provenance: BTreeMap<String, String>) -> Result<Weights, FileError> {
+        let tensors = self.named(self.network()).into_iter().map(|(name, parameter)| {
+            let (shape, data) = match parameter {
+                Named::Kernel(kernel) => (kernel.val().dims().to_vec(), kernel.val().to_data()),
+                Named::Scalar(scalar) => (vec![1], scalar.val().to_data()),
+            };
+            let values = data.try_to_vec::<f32>().expect("training is in 32-bit floats");
+            (name, (shape, values))
+        });
+        Weights::from_tensors(tensors.collect(), provenance)
+    }
+
+    /// A network with these weights.
+    pub fn from_weights(weights: &Weights, device: &Device) -> Self {
+        let kernel = |name: &str, shape: [usize; 4]| {
+            let data = TensorData::new(weights.values(name).to_vec(), shape);
+            Param::from_tensor(Tensor::from_data(data, device))
+        };
+        let conv = |c: &Conv| kernel(&c.weight, [c.output, c.input, 4, 4]);
+        let mask_layer = |c: &Conv| MaskLayer {
+            weight: conv(c),
+            scalars: weights
+                .attention(c.attention.as_deref().expect("mask layers have attention"))
+                .scalars()
+                .map(|value| Param::from_tensor(Tensor::from_floats([value], device)))
+                .into(),
+        };
+        let network = weights.network();
+        Self {
+            encoder: network.encoder().iter().map(conv).collect(),
+            forward: network.forward().iter().map(mask_layer).collect(),
+            reverse: network.reverse().iter().map(mask_layer).collect(),
+            decoder: network
+                .decoder()
+                .iter()
+                .map(|d| kernel(&d.weight, [d.skip + d.deep, d.output, 4, 4]))
+                .collect(),
+        }
+    }
+}
+
+enum Named<'a> {
+    Kernel(&'a Param<Tensor<4>>),
+    Scalar(&'a Param<Tensor<1>>),
+}
+
+impl MaskLayer {
+    /// `gA`, with one exponential for both sides: with `e` the Gaussian of the side that holds,
+    /// it is `a * e` below the peak and `a * e + (1 - e)` above.
+    fn attend(&self, features: Tensor<4>) -> Tensor<4> {
+        let scalar = |index: usize| self.scalars[index].val().reshape([1, 1, 1, 1]);
+        let (a, mu, sigma1, sigma2) = (scalar(0), scalar(1), scalar(2), scalar(3));
+        let distance = features - mu;
+        let above = distance.clone().greater_equal_elem(0.0).float();
+        let sigma = above.clone() * (sigma2 - sigma1.clone()) + sigma1;
+        let gaussian = (distance.clone() * distance * sigma).neg().exp();
+        a * gaussian.clone() + above * (gaussian.neg() + 1.0)
+    }
+}
+
+/// `gM(x) = relu(x)^0.8`. The power's slope at 0 is infinite, and backends disagree on what that
+/// makes of the gradient: no element at or below 0 reaches the power.
+fn update(features: Tensor<4>) -> Tensor<4> {
+    let hidden = features.clone().lower_equal_elem(0.0);
+    features
+        .mask_fill(hidden.clone(), 1.0)
+        .powf_scalar(MASK_UPDATE_POWER)
+        .mask_fill(hidden, 0.0)
+}
+
+fn halve(input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+    conv2d(input, weight, None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1))
+}
+
+fn double(input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+    conv_transpose2d(
+        input,
+        weight,
+        None,
+        ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1),
+    )
+}

@@ -1,0 +1,65 @@
+//! What can be wrong with a file of weights.
+
+use std::path::{Path, PathBuf};
+
+use crate::net::NetError;
+
+/// Why a model or weights file was refused, or could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system would not give the file.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The operating system would not take the file.
+    #[error("cannot write {}: {source}; is there room, and may you write there?", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The header breaks a rule of the container format.
+    #[error("not a safetensors file, or a damaged one ({0}); fetch or export it again")]
+    Container(#[from] safetensors::SafeTensorError),
+    /// The file is for another kind of network.
+    #[error("holds a network of kind \"{0}\", not an LBAM network")]
+    Architecture(String),
+    /// A tensor does not fit the network.
+    #[error("tensor {name} {reason}")]
+    Tensor {
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The network described is not supported.
+    #[error(transparent)]
+    Network(#[from] NetError),
+    /// Any of these, in a known file.
+    #[error("{}: {source}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: Box<FileError>,
+    },
+}
+
+impl FileError {
+    pub(crate) fn tensor(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Tensor { name: name.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        Self::InFile { path: path.to_owned(), source: Box::new(self) }
+    }
+}

@@ -1,0 +1,486 @@
+//! Into and out of [`Frame`]: RGB, the raw layouts V4L2 cameras send, and JPEG.
+
+use std::io::Cursor;
+
+use image::ImageDecoder;
+use yuv::{
+    BufferStoreMut, YuvConversionMode, YuvGrayImage, YuvGrayImageMut, YuvPlanarImage,
+    YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
+};
+
+use super::frame::{check_side, short};
+use super::{ColourRange, Frame, FrameError, MAX_SIDE, PixelFormat};
+
+/// Cameras and JPEG speak BT.601. One matrix everywhere also means that a picture which
+/// becomes RGB and comes back keeps its colours.
+const MATRIX: YuvStandardMatrix = YuvStandardMatrix::Bt601;
+
+impl ColourRange {
+    fn for_yuv(self) -> YuvRange {
+        match self {
+            ColourRange::Limited => YuvRange::Limited,
+            ColourRange::Full => YuvRange::Full,
+        }
+    }
+}
+
+/// Planes borrowed from a frame or from scratch, so that a crop can be converted in place.
+pub(crate) struct Planes<'a> {
+    pub format: PixelFormat,
+    pub range: ColourRange,
+    pub width: usize,
+    pub height: usize,
+    /// Luma (or grey), starting at the crop's first pixel.
+    pub luma: &'a [u8],
+    pub luma_stride: usize,
+    pub u: &'a [u8],
+    pub v: &'a [u8],
+    pub chroma_stride: usize,
+}
+
+impl Planes<'_> {
+    /// Chroma is taken from the pixel's own sample, never blended with a neighbour's: what a
+    /// known pixel looks like must not depend on a hole's chroma further on.
+    pub(crate) fn to_rgb(&self, rgb: &mut [u8]) -> Result<(), FrameError> {
+        let stride = self.width as u32 * 3;
+        let range = self.range.for_yuv();
+        if self.format == PixelFormat::Grey8 {
+            let image = YuvGrayImage {
+                y_plane: self.luma,
+                y_stride: self.luma_stride as u32,
+                width: self.width as u32,
+                height: self.height as u32,
+            };
+            return yuv::yuv400_to_rgb(&image, rgb, stride, range, MATRIX).map_err(fault);
+        }
+        let image = YuvPlanarImage {
+            y_plane: self.luma,
+            y_stride: self.luma_stride as u32,
+            u_plane: self.u,
+            u_stride: self.chroma_stride as u32,
+            v_plane: self.v,
+            v_stride: self.chroma_stride as u32,
+            width: self.width as u32,
+            height: self.height as u32,
+        };
+        match self.format {
+            PixelFormat::Yuv420 => yuv::yuv420_to_rgb(&image, rgb, stride, range, MATRIX),
+            PixelFormat::Yuv422 => yuv::yuv422_to_rgb(&image, rgb, stride, range, MATRIX),
+            PixelFormat::Yuv444 | PixelFormat::Rgb8 | PixelFormat::Grey8 => {
+                yuv::yuv444_to_rgb(&image, rgb, stride, range, MATRIX)
+            }
+        }
+        .map_err(fault)
+    }
+}
+
+/// Writes packed planes of `format` from packed RGB. `data` has the frame's length.
+pub(crate) fn rgb_to_planes(
+    rgb: &[u8],
+    width: usize,
+    height: usize,
+    format: PixelFormat,
+    range: ColourRange,
+    data: &mut [u8],
+) -> Result<(), FrameError> {
+    let stride = width as u32 * 3;
+    let needed = width * height * 3;
+    if rgb.len() < needed {
+        return Err(short("RGB", width, height, needed, rgb.len()));
+    }
+    let rgb = &rgb[..needed];
+    let yuv_range = range.for_yuv();
+    let (luma, chroma) = match format {
+        PixelFormat::Rgb8 => {
+            data.copy_from_slice(rgb);
+            return Ok(());
+        }
+        _ => data.split_at_mut(width * height),
+    };
+    if format == PixelFormat::Grey8 {
+        let mut image = YuvGrayImageMut {
+            y_plane: BufferStoreMut::Borrowed(luma),
+            y_stride: width as u32,
+            width: width as u32,
+            height: height as u32,
+        };
+        return yuv::rgb_to_yuv400(&mut image, rgb, stride, yuv_range, MATRIX).map_err(fault);
+    }
+    let (across, down) = format.chroma_size(width, height);
+    let (u, v) = chroma.split_at_mut(across * down);
+    let mut image = YuvPlanarImageMut {
+        y_plane: BufferStoreMut::Borrowed(luma),
+        y_stride: width as u32,
+        u_plane: BufferStoreMut::Borrowed(u),
+        u_stride: across as u32,
+        v_plane: BufferStoreMut::Borrowed(v),
+        v_stride: across as u32,
+        width: width as u32,
+        height: height as u32,
+    };
+    let mode = YuvConversionMode::Balanced;
+    match format {
+        PixelFormat::Yuv420 => yuv::rgb_to_yuv420(&mut image, rgb, stride, yuv_range, MATRIX, mode),
+        PixelFormat::Yuv422 => yuv::rgb_to_yuv422(&mut image, rgb, stride, yuv_range, MATRIX, mode),
+        PixelFormat::Yuv444 | PixelFormat::Rgb8 | PixelFormat::Grey8 => {
+            yuv::rgb_to_yuv444(&mut image, rgb, stride, yuv_range, MATRIX, mode)
+        }
+    }
+    .map_err(fault)
+}
+
+fn fault(error: yuv::YuvError) -> FrameError {
+    FrameError::Convert { reason: error.to_string() }
+}
+
+/// Copies `height` lines of `bytes` bytes each out of a buffer whose lines are `stride` apart.
+/// The last line may end at its last pixel: drivers differ in whether they pad it.
+fn packed_lines(
+    format: &'static str,
+    (width, height): (usize, usize),
+    bytes: usize,
+    stride: usize,
+    raw: &[u8],
+    mut line: impl FnMut(usize, &[u8]),
+) -> Result<(), FrameError> {
+    check_side(width, height)?;
+    if stride < bytes {
+        return Err(FrameError::Stride { format, width, needed: bytes, stride });
+    }
+    let needed = stride
+        .checked_mul(height - 1)
+        .and_then(|all| all.checked_add(bytes))
+        .ok_or(FrameError::Stride { format, width, needed: bytes, stride })?;
+    if raw.len() < needed {
+        return Err(short(format, width, height, needed, raw.len()));
+    }
+    for y in 0..height {
+        line(y, &raw[y * stride..y * stride + bytes]);
+    }
+    Ok(())
+}
+
+impl Frame {
+    /// Writes the frame as packed RGB into `rgb`, whose memory is reused from call to call.
+    pub fn to_rgb(&self, rgb: &mut Vec<u8>) -> Result<(), FrameError> {
+        let (width, height) = (self.width(), self.height());
+        rgb.resize(width * height * 3, 0);
+        if self.format() == PixelFormat::Rgb8 {
+            rgb.copy_from_slice(self.data());
+            return Ok(());
+        }
+        Planes {
+            format: self.format(),
+            range: self.range(),
+            width,
+            height,
+            luma: self.plane(0),
+            luma_stride: width,
+            u: self.plane(1),
+            v: self.plane(2),
+            chroma_stride: self.chroma_size().0,
+        }
+        .to_rgb(rgb)
+    }
+
+    /// A frame of any format from packed RGB.
+    pub fn from_rgb(
+        width: usize,
+        height: usize,
+        rgb: &[u8],
+        format: PixelFormat,
+        range: ColourRange,
+    ) -> Result<Frame, FrameError> {
+        check_side(width, height)?;
+        let mut data = vec![0; format.bytes(width, height)];
+        rgb_to_planes(rgb, width, height, format, range, &mut data)?;
+        Frame::new(width, height, format, range, data)
+    }
+
+    /// V4L2 `YUYV`: two pixels in four bytes (Y U Y V). Becomes [`PixelFormat::Yuv422`], the
+    /// luma bytes unchanged.
+    pub fn from_yuyv(
+        width: usize,
+        height: usize,
+        stride: usize,
+        raw: &[u8],
+        range: ColourRange,
+    ) -> Result<Frame, FrameError> {
+        check_side(width, height)?;
+        let format = PixelFormat::Yuv422;
+        let pairs = width.div_ceil(2);
+        let mut data = vec![0; format.bytes(width, height)];
+        let (luma, chroma) = data.split_at_mut(width * height);
+        let (u, v) = chroma.split_at_mut(pairs * height);
+        packed_lines("YUYV", (width, height), pairs * 4, stride, raw, |y, line| {
+            let luma = &mut luma[y * width..][..width];
+            let (u, v) = (&mut u[y * pairs..][..pairs], &mut v[y * pairs..][..pairs]);
+            let (quads, _) = line.as_chunks::<4>();
+            for ((quad, u), v) in quads.iter().zip(u).zip(v) {
+                *u = quad[1];
+                *v = quad[3];
+            }
+            for (pixels, quad) in luma.chunks_mut(2).zip(quads) {
+                pixels[0] = quad[0];
+                if let Some(second) = pixels.get_mut(1) {
+                    *second = quad[2];
+                }
+            }
+        })?;
+        Frame::new(width, height, format, range, data)
+    }
+
+    /// V4L2 `NV12`: a luma plane, then U and V interleaved at half size, both of the same
+    /// stride. Becomes [`PixelFormat::Yuv420`].
+    pub fn from_nv12(
+        width: usize,
+        height: usize,
+        stride: usize,
+        raw: &[u8],
+        range: ColourRange,
+    ) -> Result<Frame, FrameError> {
+        check_side(width, height)?;
+        let format = PixelFormat::Yuv420;
+        let (across, down) = format.chroma_size(width, height);
+        let mut data = vec![0; format.bytes(width, height)];
+        let (luma, chroma) = data.split_at_mut(width * height);
+        let (u, v) = chroma.split_at_mut(across * down);
+        packed_lines("NV12", (width, height), width, stride, raw, |y, line| {
+            luma[y * width..][..width].copy_from_slice(line);
+        })?;
+        let from = stride.saturating_mul(height);
+        let whole = from.saturating_add(stride.saturating_mul(down - 1)).saturating_add(across * 2);
+        let interleaved =
+            raw.get(from..).ok_or_else(|| short("NV12", width, height, whole, raw.len()))?;
+        packed_lines("NV12", (across, down), across * 2, stride, interleaved, |y, line| {
+            let (u, v) = (&mut u[y * across..][..across], &mut v[y * across..][..across]);
+            for ((pair, u), v) in line.as_chunks::<2>().0.iter().zip(u).zip(v) {
+                *u = pair[0];
+                *v = pair[1];
+            }
+        })
+        .map_err(|error| match error {
+            FrameError::Short { .. } => short("NV12", width, height, whole, raw.len()),
+            other => other,
+        })?;
+        Frame::new(width, height, format, range, data)
+    }
+
+    /// V4L2 `RGB3`: three bytes a pixel.
+    pub fn from_rgb3(
+        width: usize,
+        height: usize,
+        stride: usize,
+        raw: &[u8],
+    ) -> Result<Frame, FrameError> {
+        check_side(width, height)?;
+        let mut data = Vec::with_capacity(width * height * 3);
+        packed_lines("RGB", (width, height), width * 3, stride, raw, |_, line| {
+            data.extend_from_slice(line);
+        })?;
+        Frame::new(width, height, PixelFormat::Rgb8, ColourRange::Full, data)
+    }
+
+    /// V4L2 `GREY`: one byte a pixel.
+    pub fn from_grey(
+        width: usize,
+        height: usize,
+        stride: usize,
+        raw: &[u8],
+        range: ColourRange,
+    ) -> Result<Frame, FrameError> {
+        check_side(width, height)?;
+        let mut data = Vec::with_capacity(width * height);
+        packed_lines("grey", (width, height), width, stride, raw, |_, line| {
+            data.extend_from_slice(line);
+        })?;
+        Frame::new(width, height, PixelFormat::Grey8, range, data)
+    }
+
+    /// One JPEG, as MJPEG cameras send them (the Huffman tables may be left out), to RGB.
+    pub fn from_jpeg(bytes: &[u8]) -> Result<Frame, FrameError> {
+        let jpeg = |reason: String| FrameError::Jpeg { reason };
+        if !jpeg_is_whole(bytes) {
+            return Err(jpeg("its end is missing".into()));
+        }
+        let mut decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(bytes))
+            .map_err(|error| jpeg(error.to_string()))?;
+        let (width, height) = decoder.dimensions();
+        check_side(width as usize, height as usize)?;
+        let mut limits = image::Limits::default();
+        limits.max_image_width = Some(MAX_SIDE as u32);
+        limits.max_image_height = Some(MAX_SIDE as u32);
+        limits.max_alloc = Some(super::MAX_DECODE_BYTES);
+        decoder.set_limits(limits).map_err(|error| jpeg(error.to_string()))?;
+        let picture = image::DynamicImage::from_decoder(decoder)
+            .map_err(|error| jpeg(error.to_string()))?
+            .into_rgb8();
+        Frame::new(
+            width as usize,
+            height as usize,
+            PixelFormat::Rgb8,
+            ColourRange::Full,
+            picture.into_raw(),
+        )
+    }
+}
+
+/// Whether an end-of-image marker follows the last scan. The decoder is lenient and paints
+/// what is missing in grey; a camera's cut frame would then flash grey on the screen.
+pub(crate) fn jpeg_is_whole(bytes: &[u8]) -> bool {
+    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
+    match (last(0xda), last(0xd9)) {
+        (Some(scan), Some(end)) => scan < end,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two roundings (RGB to YUV, YUV to RGB), each at most 1 in YUV, worth up to 2 in a channel.
+    const ROUND_TRIP: u8 = 3;
+
+    fn noise(count: usize, seed: u32) -> Vec<u8> {
+        let mut state = seed;
+        let step = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..count).map(step).collect()
+    }
+
+    #[test]
+    fn rgb_survives_full_chroma() {
+        let rgb = noise(37 * 21 * 3, 5);
+        for range in [ColourRange::Limited, ColourRange::Full] {
+            let frame = Frame::from_rgb(37, 21, &rgb, PixelFormat::Yuv444, range).unwrap();
+            let mut back = Vec::new();
+            frame.to_rgb(&mut back).unwrap();
+            let worst = rgb.iter().zip(&back).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(worst <= ROUND_TRIP, "{range:?}: {worst}");
+        }
+    }
+
+    #[test]
+    fn black_and_white_land_where_the_range_says() {
+        for (range, black, white) in [(ColourRange::Limited, 16, 235), (ColourRange::Full, 0, 255)]
+        {
+            for format in [PixelFormat::Yuv420, PixelFormat::Yuv422, PixelFormat::Yuv444] {
+                let frame = Frame::from_rgb(5, 3, &[0; 45], format, range).unwrap();
+                assert!(frame.plane(0).iter().all(|&y| y == black), "{format:?} {range:?}");
+                assert!(frame.plane(1).iter().chain(frame.plane(2)).all(|&c| c == 128));
+                let frame = Frame::from_rgb(5, 3, &[255; 45], format, range).unwrap();
+                assert!(frame.plane(0).iter().all(|&y| y == white), "{format:?} {range:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn pure_red_is_red_and_not_blue() {
+        let red = [255, 0, 0].repeat(16);
+        let frame =
+            Frame::from_rgb(4, 4, &red, PixelFormat::Yuv420, ColourRange::Limited).unwrap();
+        // BT.601 limited: (81, 90, 240).
+        assert!(frame.plane(0)[0].abs_diff(81) <= 1);
+        assert!(frame.plane(1)[0].abs_diff(90) <= 1);
+        assert!(frame.plane(2)[0].abs_diff(240) <= 1);
+    }
+
+    #[test]
+    fn full_range_grey_is_untouched() {
+        let ramp: Vec<u8> = (0..=255).collect();
+        let frame = Frame::from_grey(64, 4, 64, &ramp, ColourRange::Full).unwrap();
+        let mut rgb = Vec::new();
+        frame.to_rgb(&mut rgb).unwrap();
+        for (index, pixel) in rgb.chunks(3).enumerate() {
+            assert_eq!(pixel, [index as u8; 3]);
+        }
+    }
+
+    #[test]
+    fn yuyv_with_stride_and_odd_width() {
+        // Width 3 needs two quads of four bytes; stride 10 leaves two bytes of padding.
+        let raw = [
+            1, 50, 2, 60, 3, 51, 99, 61, 255, 255, //
+            4, 52, 5, 62, 6, 53, 99, 63,
+        ];
+        let frame = Frame::from_yuyv(3, 2, 10, &raw, ColourRange::Limited).unwrap();
+        assert_eq!(frame.plane(0), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(frame.plane(1), [50, 51, 52, 53]);
+        assert_eq!(frame.plane(2), [60, 61, 62, 63]);
+        let error = Frame::from_yuyv(3, 2, 10, &raw[..17], ColourRange::Limited).unwrap_err();
+        assert!(matches!(error, FrameError::Short { needed: 18, found: 17, .. }), "{error}");
+        let error = Frame::from_yuyv(3, 2, 6, &raw, ColourRange::Limited).unwrap_err();
+        assert!(matches!(error, FrameError::Stride { needed: 8, stride: 6, .. }), "{error}");
+    }
+
+    #[test]
+    fn nv12_with_stride_and_odd_sides() {
+        let raw = [
+            1, 2, 3, 0, 0, //
+            4, 5, 6, 0, 0, //
+            7, 8, 9, 0, 0, //
+            50, 60, 51, 61, 0, //
+            52, 62, 53, 63,
+        ];
+        let frame = Frame::from_nv12(3, 3, 5, &raw, ColourRange::Limited).unwrap();
+        assert_eq!(frame.plane(0), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(frame.plane(1), [50, 51, 52, 53]);
+        assert_eq!(frame.plane(2), [60, 61, 62, 63]);
+        for cut in [0, 10, 15, 23] {
+            let error = Frame::from_nv12(3, 3, 5, &raw[..cut], ColourRange::Limited).unwrap_err();
+            assert!(matches!(error, FrameError::Short { .. }), "{cut}: {error}");
+        }
+    }
+
+    fn jpeg(width: u32, height: u32) -> Vec<u8> {
+        let picture = image::RgbImage::from_fn(width, height, |x, y| {
+            image::Rgb([(x * 3) as u8, (y * 3) as u8, 90])
+        });
+        let mut bytes = Vec::new();
+        picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Jpeg).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn jpeg_whole_cut_and_broken() {
+        let bytes = jpeg(64, 48);
+        let frame = Frame::from_jpeg(&bytes).unwrap();
+        assert_eq!((frame.width(), frame.height()), (64, 48));
+        assert!(frame.data()[2].abs_diff(90) < 12);
+        for cut in 0..bytes.len() {
+            assert!(Frame::from_jpeg(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        // A camera pads its buffer: bytes after the end do no harm.
+        let mut padded = bytes.clone();
+        padded.resize(bytes.len() + 500, 0);
+        assert_eq!(Frame::from_jpeg(&padded).unwrap().data(), frame.data());
+        // Any single flipped byte may spoil the picture but must not panic.
+        for at in 0..bytes.len() {
+            let mut broken = bytes.clone();
+            broken[at] ^= 0x5a;
+            let _ = Frame::from_jpeg(&broken);
+        }
+    }
+
+    #[test]
+    fn mjpeg_without_huffman_tables_is_read() {
+        let bytes = jpeg(32, 32);
+        // Drop every DHT segment (marker FFC4); the encoder writes the standard tables.
+        let mut bare = bytes[..2].to_vec();
+        let mut at = 2;
+        while bytes[at + 1] != 0xda {
+            let length = u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]) as usize + 2;
+            if bytes[at + 1] != 0xc4 {
+                bare.extend_from_slice(&bytes[at..at + length]);
+            }
+            at += length;
+        }
+        bare.extend_from_slice(&bytes[at..]);
+        assert!(bare.len() < bytes.len());
+        let frame = Frame::from_jpeg(&bare).unwrap();
+        assert_eq!(frame.data(), Frame::from_jpeg(&bytes).unwrap().data());
+    }
+}

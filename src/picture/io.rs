@@ -1,0 +1,291 @@
+//! Pictures on disk: read with limits, written whole or not at all.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, ErrorKind, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use image::error::{ImageError, LimitErrorKind};
+use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader};
+
+use super::{ColourRange, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError, PixelFormat};
+
+/// JPEG quality of written pictures: little visible loss, a tenth of a PNG's size.
+pub const JPEG_QUALITY: u8 = 92;
+
+/// A picture from disk, packed RGB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RgbPicture {
+    pub width: usize,
+    pub height: usize,
+    pub data: Vec<u8>,
+}
+
+pub(crate) struct RgbaPicture {
+    pub width: usize,
+    pub height: usize,
+    pub data: Vec<u8>,
+}
+
+impl RgbPicture {
+    /// Takes packed RGB of the stated size.
+    pub fn new(width: usize, height: usize, data: Vec<u8>) -> Result<RgbPicture, PictureError> {
+        super::frame::check_side(width, height)?;
+        let needed = width * height * 3;
+        if data.len() != needed {
+            return Err(PictureError::Short { width, height, needed, found: data.len() });
+        }
+        Ok(RgbPicture { width, height, data })
+    }
+
+    pub fn from_frame(frame: &Frame) -> Result<RgbPicture, PictureError> {
+        let mut data = Vec::new();
+        frame.to_rgb(&mut data)?;
+        RgbPicture::new(frame.width(), frame.height(), data)
+    }
+
+    pub fn into_frame(self) -> Result<Frame, FrameError> {
+        Frame::new(self.width, self.height, PixelFormat::Rgb8, ColourRange::Full, self.data)
+    }
+
+    fn check(&self) -> Result<(), PictureError> {
+        let (width, height, found) = (self.width, self.height, self.data.len());
+        super::frame::check_side(width, height)?;
+        let needed = width * height * 3;
+        if found != needed {
+            return Err(PictureError::Short { width, height, needed, found });
+        }
+        Ok(())
+    }
+}
+
+/// Reads any picture format lbam knows, turned upright as its EXIF says. Alpha is dropped.
+pub fn read_rgb(path: &Path) -> Result<RgbPicture, PictureError> {
+    let picture = decode(path)?.into_rgb8();
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    Ok(RgbPicture { width, height, data: picture.into_raw() })
+}
+
+pub(crate) fn read_rgba(path: &Path) -> Result<RgbaPicture, PictureError> {
+    let picture = decode(path)?.into_rgba8();
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    Ok(RgbaPicture { width, height, data: picture.into_raw() })
+}
+
+fn decode(path: &Path) -> Result<DynamicImage, PictureError> {
+    let read = |source: std::io::Error| match source.kind() {
+        ErrorKind::NotFound => PictureError::Absent { path: path.into() },
+        _ => PictureError::Read { path: path.into(), source },
+    };
+    let file = File::open(path).map_err(read)?;
+    let size = file.metadata().map_err(read)?;
+    if !size.is_file() {
+        // A folder or a pipe would otherwise fail late, or wait for ever.
+        return Err(PictureError::NotAPicture {
+            path: path.into(),
+            reason: "it is not a regular file".into(),
+        });
+    }
+    // The content decides, not the name: cameras and browsers misname.
+    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(read)?;
+    let Some(format) = reader.format() else {
+        return Err(PictureError::NotAPicture {
+            path: path.into(),
+            reason: "its first bytes belong to no known format".into(),
+        });
+    };
+    let mut limits = image::Limits::default();
+    limits.max_image_width = Some(MAX_SIDE as u32);
+    limits.max_image_height = Some(MAX_SIDE as u32);
+    limits.max_alloc = Some(MAX_DECODE_BYTES);
+    reader.limits(limits);
+    let wrong = |error: ImageError| wrong(path, error);
+    let mut decoder = reader.into_decoder().map_err(wrong)?;
+    if decoder.total_bytes() > MAX_DECODE_BYTES {
+        return Err(PictureError::TooLarge { path: path.into() });
+    }
+    // Not every format has one; a picture without is upright.
+    let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    if format == image::ImageFormat::Jpeg {
+        let bytes = std::fs::read(path).map_err(read)?;
+        if !super::convert::jpeg_is_whole(&bytes) {
+            return Err(PictureError::Damaged {
+                path: path.into(),
+                reason: "its end is missing".into(),
+            });
+        }
+    }
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(wrong)?;
+    picture.apply_orientation(orientation);
+    if picture.width() == 0 || picture.height() == 0 {
+        return Err(PictureError::Damaged { path: path.into(), reason: "it has no pixels".into() });
+    }
+    Ok(picture)
+}
+
+fn wrong(path: &Path, error: ImageError) -> PictureError {
+    let path = PathBuf::from(path);
+    match error {
+        ImageError::Limits(limit)
+            if matches!(
+                limit.kind(),
+                LimitErrorKind::DimensionError | LimitErrorKind::InsufficientMemory
+            ) =>
+        {
+            PictureError::TooLarge { path }
+        }
+        ImageError::Unsupported(error) => {
+            PictureError::NotAPicture { path, reason: error.to_string() }
+        }
+        other => PictureError::Damaged { path, reason: other.to_string() },
+    }
+}
+
+/// Writes PNG or JPEG by the path's extension, atomically.
+pub fn write_picture(path: &Path, picture: &RgbPicture) -> Result<(), PictureError> {
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    match extension.as_deref() {
+        Some("png") => write_png(path, picture),
+        Some("jpg" | "jpeg") => write_jpeg(path, picture, JPEG_QUALITY),
+        _ => Err(PictureError::Extension { path: path.into() }),
+    }
+}
+
+/// Writes a PNG atomically.
+pub fn write_png(path: &Path, picture: &RgbPicture) -> Result<(), PictureError> {
+    picture.check()?;
+    write_whole(path, |file| {
+        image::codecs::png::PngEncoder::new(file).write_image(
+            &picture.data,
+            picture.width as u32,
+            picture.height as u32,
+            ExtendedColorType::Rgb8,
+        )
+    })
+}
+
+/// Writes a JPEG of the stated quality (1 to 100) atomically.
+pub fn write_jpeg(path: &Path, picture: &RgbPicture, quality: u8) -> Result<(), PictureError> {
+    picture.check()?;
+    write_whole(path, |file| {
+        image::codecs::jpeg::JpegEncoder::new_with_quality(file, quality.clamp(1, 100)).write_image(
+            &picture.data,
+            picture.width as u32,
+            picture.height as u32,
+            ExtendedColorType::Rgb8,
+        )
+    })
+}
+
+/// A reader never sees half a picture, and a power cut leaves the old one or the new one.
+fn write_whole(
+    path: &Path,
+    encode: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), ImageError>,
+) -> Result<(), PictureError> {
+    let failed = |reason: String| PictureError::Write { path: path.into(), reason };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".lbam-").suffix(".part");
+    // A picture is for others to read: the umask decides, as for any written file.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(|e| failed(e.to_string()))?;
+    let mut writer = BufWriter::new(file.as_file_mut());
+    encode(&mut writer).map_err(|e| failed(e.to_string()))?;
+    writer.flush().map_err(|e| failed(e.to_string()))?;
+    drop(writer);
+    file.as_file_mut().rewind().map_err(|e| failed(e.to_string()))?;
+    file.as_file().sync_all().map_err(|e| failed(e.to_string()))?;
+    file.persist(path).map_err(|e| failed(e.error.to_string()))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp(width: usize, height: usize) -> RgbPicture {
+        let pixel = |i: usize| [(i % width) as u8, (i / width) as u8, 7];
+        RgbPicture::new(width, height, (0..width * height).flat_map(pixel).collect()).unwrap()
+    }
+
+    #[test]
+    fn png_comes_back_exactly_and_jpeg_nearly() {
+        let folder = tempfile::tempdir().unwrap();
+        let picture = ramp(33, 17);
+        let png = folder.path().join("a.png");
+        write_picture(&png, &picture).unwrap();
+        assert_eq!(read_rgb(&png).unwrap(), picture);
+        let jpeg = folder.path().join("a.JPG");
+        write_picture(&jpeg, &picture).unwrap();
+        let back = read_rgb(&jpeg).unwrap();
+        assert_eq!((back.width, back.height), (33, 17));
+        let worst = back.data.iter().zip(&picture.data).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(worst < Some(30), "{worst:?}");
+        // Nothing temporary is left behind.
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn each_failure_has_its_own_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        assert!(matches!(read_rgb(&at("none.png")), Err(PictureError::Absent { .. })));
+        std::fs::write(at("text.png"), "not a picture at all").unwrap();
+        assert!(matches!(read_rgb(&at("text.png")), Err(PictureError::NotAPicture { .. })));
+        assert!(matches!(read_rgb(folder.path()), Err(PictureError::NotAPicture { .. })));
+        for name in ["cut.png", "cut.jpg"] {
+            write_picture(&at(name), &ramp(64, 64)).unwrap();
+            let bytes = std::fs::read(at(name)).unwrap();
+            std::fs::write(at(name), &bytes[..bytes.len() - 20]).unwrap();
+            let error = read_rgb(&at(name)).unwrap_err();
+            assert!(matches!(error, PictureError::Damaged { .. }), "{name}: {error}");
+            assert!(error.to_string().contains(name), "{error}");
+        }
+        let error = write_picture(&at("a.tga"), &ramp(2, 2)).unwrap_err();
+        assert!(matches!(error, PictureError::Extension { .. }));
+        let error = write_picture(&at("no/such/a.png"), &ramp(2, 2)).unwrap_err();
+        assert!(matches!(error, PictureError::Write { .. }));
+    }
+
+    #[test]
+    fn a_huge_picture_is_refused_before_its_memory_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("huge.pgm");
+        std::fs::write(&path, "P5 30000 30000 255\n").unwrap();
+        let error = read_rgb(&path).unwrap_err();
+        assert!(matches!(error, PictureError::TooLarge { .. }), "{error}");
+    }
+
+    #[test]
+    fn exif_orientation_is_honoured() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("turned.jpg");
+        write_picture(&path, &ramp(40, 24)).unwrap();
+        let plain = std::fs::read(&path).unwrap();
+        // An EXIF segment with one entry: orientation (0x0112) = 6, turn 90 degrees clockwise.
+        let mut tiff = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01".to_vec();
+        tiff.extend_from_slice(&[0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0]);
+        let mut turned = vec![0xff, 0xd8, 0xff, 0xe1];
+        turned.extend_from_slice(&((tiff.len() + 2) as u16).to_be_bytes());
+        turned.extend_from_slice(&tiff);
+        turned.extend_from_slice(&plain[2..]);
+        std::fs::write(&path, turned).unwrap();
+        let picture = read_rgb(&path).unwrap();
+        assert_eq!((picture.width, picture.height), (24, 40));
+        // The first pixel shown was the lowest of the left column: red 0, green 23.
+        assert!(picture.data[0] < 12 && picture.data[1].abs_diff(23) < 12, "{:?}", &picture.data[..3]);
+    }
+
+    #[test]
+    fn the_old_picture_survives_a_failed_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        write_picture(&path, &ramp(4, 4)).unwrap();
+        let broken = RgbPicture { width: 9, height: 9, data: vec![0; 3] };
+        assert!(write_png(&path, &broken).is_err());
+        assert_eq!(read_rgb(&path).unwrap(), ramp(4, 4));
+    }
+}

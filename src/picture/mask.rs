@@ -1,0 +1,375 @@
+//! Where to fill: one byte a pixel, 255 a hole, 0 known.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use super::frame::check_side;
+use super::{Frame, MaskError, PictureError};
+
+/// A mask byte that says: fill this pixel.
+pub const HOLE: u8 = 255;
+/// A mask byte that says: this pixel stays.
+pub const KNOWN: u8 = 0;
+/// Luma from which a mask picture's pixel counts as white.
+pub const WHITE: u8 = 128;
+
+/// The holes of a frame, in the user's sense: 255 = fill, 0 = leave alone. (The network's own
+/// sense is the other way round; the runtime turns it, nobody else.)
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mask {
+    width: usize,
+    height: usize,
+    data: Vec<u8>,
+}
+
+/// A box of pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PixelBox {
+    pub x: usize,
+    pub y: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+impl PixelBox {
+    pub fn right(&self) -> usize {
+        self.x + self.width
+    }
+
+    pub fn bottom(&self) -> usize {
+        self.y + self.height
+    }
+
+    pub fn area(&self) -> usize {
+        self.width * self.height
+    }
+
+    /// The smallest box around both.
+    pub fn around(&self, other: &PixelBox) -> PixelBox {
+        let (x, y) = (self.x.min(other.x), self.y.min(other.y));
+        PixelBox {
+            x,
+            y,
+            width: self.right().max(other.right()) - x,
+            height: self.bottom().max(other.bottom()) - y,
+        }
+    }
+
+    /// The area both share.
+    pub fn shared(&self, other: &PixelBox) -> usize {
+        let width = self.right().min(other.right()).saturating_sub(self.x.max(other.x));
+        let height = self.bottom().min(other.bottom()).saturating_sub(self.y.max(other.y));
+        width * height
+    }
+}
+
+impl Mask {
+    /// A mask without holes.
+    pub fn empty(width: usize, height: usize) -> Result<Mask, MaskError> {
+        check(width, height)?;
+        Ok(Mask { width, height, data: vec![KNOWN; width * height] })
+    }
+
+    /// From one grey byte a pixel, in whatever shade: 128 and above is a hole.
+    pub fn from_grey(width: usize, height: usize, grey: &[u8]) -> Result<Mask, MaskError> {
+        check(width, height)?;
+        let needed = width * height;
+        let grey = grey.get(..needed).ok_or(MaskError::Short {
+            width,
+            height,
+            needed,
+            found: grey.len(),
+        })?;
+        Ok(Mask { width, height, data: grey.iter().map(|&luma| sense(luma)).collect() })
+    }
+
+    /// From a frame of a mask camera: its luma. In limited range the middle is 126 (between 16
+    /// and 235), near enough to 128 for a black and white picture.
+    pub fn from_frame(frame: &Frame) -> Result<Mask, PictureError> {
+        let (width, height) = (frame.width(), frame.height());
+        if frame.format() == super::PixelFormat::Rgb8 {
+            let grey: Vec<u8> = frame.data().as_chunks::<3>().0.iter().map(luma).collect();
+            return Ok(Mask::from_grey(width, height, &grey)?);
+        }
+        Ok(Mask::from_grey(width, height, frame.plane(0))?)
+    }
+
+    /// From a picture file: white (luma 128 and above) is a hole.
+    ///
+    /// Alpha is left out of account when the colours say something. When they say nothing (all
+    /// pixels of one colour, as when somebody erases the background in a paint program and saves
+    /// only the shape) and alpha varies, then alpha is the mask: opaque (128 and above) is a
+    /// hole, because what is painted is what the user painted.
+    pub fn read(path: &Path) -> Result<Mask, PictureError> {
+        let picture = super::io::read_rgba(path)?;
+        Ok(Mask::from_rgba(picture.width, picture.height, &picture.data)?)
+    }
+
+    pub(crate) fn from_rgba(width: usize, height: usize, rgba: &[u8]) -> Result<Mask, MaskError> {
+        let (pixels, _) = rgba.as_chunks::<4>();
+        let one_colour = pixels.windows(2).all(|pair| pair[0][..3] == pair[1][..3]);
+        let alpha_varies = pixels.windows(2).any(|pair| pair[0][3] != pair[1][3]);
+        // Paint programs keep stray colours under transparent pixels; only what is seen counts.
+        let grey: Vec<u8> = if one_colour && alpha_varies {
+            pixels.iter().map(|pixel| pixel[3]).collect()
+        } else {
+            pixels.iter().map(|&[r, g, b, _]| luma(&[r, g, b])).collect()
+        };
+        Mask::from_grey(width, height, &grey)
+    }
+
+    /// The union of rectangles, cut to the frame. Each must cover at least one pixel: one that
+    /// covers nothing is a mistake which would otherwise show what was meant to be hidden.
+    pub fn from_rects(width: usize, height: usize, rects: &[Rect]) -> Result<Mask, MaskError> {
+        let mut mask = Mask::empty(width, height)?;
+        for rect in rects {
+            let area = rect.resolve(width, height)?;
+            mask.fill_box(&area);
+        }
+        Ok(mask)
+    }
+
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// One byte a pixel, [`HOLE`] or [`KNOWN`].
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    pub fn is_hole(&self, x: usize, y: usize) -> bool {
+        self.data[y * self.width + x] != KNOWN
+    }
+
+    pub fn row(&self, y: usize) -> &[u8] {
+        &self.data[y * self.width..][..self.width]
+    }
+
+    /// Makes every pixel of the box a hole; what lies outside the mask is left out.
+    pub fn fill_box(&mut self, area: &PixelBox) {
+        let (left, right) = (area.x.min(self.width), area.right().min(self.width));
+        for y in area.y.min(self.height)..area.bottom().min(self.height) {
+            self.data[y * self.width..][left..right].fill(HOLE);
+        }
+    }
+
+    pub fn set(&mut self, x: usize, y: usize, hole: bool) {
+        self.data[y * self.width + x] = if hole { HOLE } else { KNOWN };
+    }
+
+    pub fn hole_pixels(&self) -> usize {
+        self.data.iter().filter(|&&byte| byte != KNOWN).count()
+    }
+
+    /// The share of hole pixels, 0 to 1.
+    pub fn hole_ratio(&self) -> f64 {
+        self.hole_pixels() as f64 / self.data.len() as f64
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.data.iter().all(|&byte| byte == KNOWN)
+    }
+
+    /// The smallest box around all holes.
+    pub fn bounds(&self) -> Option<PixelBox> {
+        let mut found: Option<PixelBox> = None;
+        for y in 0..self.height {
+            let row = self.row(y);
+            let (Some(first), Some(last)) =
+                (row.iter().position(|&b| b != KNOWN), row.iter().rposition(|&b| b != KNOWN))
+            else {
+                continue;
+            };
+            let line = PixelBox { x: first, y, width: last - first + 1, height: 1 };
+            found = Some(found.map_or(line, |all| all.around(&line)));
+        }
+        found
+    }
+
+    /// Adds the holes of another mask of the same size.
+    pub fn unite(&mut self, other: &Mask) -> Result<(), MaskError> {
+        other.fits(self.width, self.height)?;
+        self.data.iter_mut().zip(&other.data).for_each(|(mine, theirs)| *mine |= theirs);
+        Ok(())
+    }
+
+    /// Holes grown by `radius` pixels in each direction (a square): covers the blur which a
+    /// camera draws around what is to be hidden.
+    pub fn dilate(&mut self, radius: usize) {
+        if radius == 0 {
+            return;
+        }
+        let (width, height) = (self.width, self.height);
+        // Two passes of one dimension each: last and next hole within `radius`.
+        let mut across = vec![KNOWN; self.data.len()];
+        for y in 0..height {
+            spread(&self.data[y * width..][..width], radius, &mut across[y * width..][..width]);
+        }
+        let mut column = vec![KNOWN; height];
+        let mut grown = vec![KNOWN; height];
+        for x in 0..width {
+            (0..height).for_each(|y| column[y] = across[y * width + x]);
+            spread(&column, radius, &mut grown);
+            (0..height).for_each(|y| self.data[y * width + x] = grown[y]);
+        }
+    }
+
+    /// The mask of a part of the frame.
+    pub fn cut(&self, area: &PixelBox) -> Result<Mask, MaskError> {
+        check(area.width, area.height)?;
+        if area.right() > self.width || area.bottom() > self.height {
+            return Err(MaskError::Plan {
+                plan_width: area.right(),
+                plan_height: area.bottom(),
+                frame_width: self.width,
+                frame_height: self.height,
+            });
+        }
+        let mut data = Vec::with_capacity(area.area());
+        for y in area.y..area.bottom() {
+            data.extend_from_slice(&self.row(y)[area.x..area.right()]);
+        }
+        Ok(Mask { width: area.width, height: area.height, data })
+    }
+
+    /// An error that names both sizes unless the mask is `width` x `height`.
+    pub fn fits(&self, width: usize, height: usize) -> Result<(), MaskError> {
+        if (self.width, self.height) == (width, height) {
+            return Ok(());
+        }
+        Err(MaskError::Size {
+            mask_width: self.width,
+            mask_height: self.height,
+            frame_width: width,
+            frame_height: height,
+        })
+    }
+}
+
+fn sense(luma: u8) -> u8 {
+    if luma >= WHITE { HOLE } else { KNOWN }
+}
+
+/// BT.601 luma in thousandths, so that pure white is 255.
+fn luma(&[r, g, b]: &[u8; 3]) -> u8 {
+    ((299 * r as u32 + 587 * g as u32 + 114 * b as u32 + 500) / 1000) as u8
+}
+
+fn spread(line: &[u8], radius: usize, grown: &mut [u8]) {
+    grown.fill(KNOWN);
+    let mut done = 0;
+    for (at, _) in line.iter().enumerate().filter(|(_, byte)| **byte != KNOWN) {
+        let end = at.saturating_add(radius).saturating_add(1).min(line.len());
+        let start = at.saturating_sub(radius).max(done);
+        grown[start..end].fill(HOLE);
+        done = end;
+    }
+}
+
+fn check(width: usize, height: usize) -> Result<(), MaskError> {
+    check_side(width, height).map_err(|_| MaskError::Side { width, height })
+}
+
+/// One of the four numbers of a [`Rect`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Length {
+    Pixels(usize),
+    /// 0 to 100 of the frame's side.
+    Percent(f64),
+}
+
+/// `rect:x,y,w,h`, each number in pixels or in percent of the frame.
+///
+/// Pixels are resolved against a frame only when its size is known; edges in percent are
+/// rounded outwards, so that a rectangle never hides less than was asked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rect {
+    pub x: Length,
+    pub y: Length,
+    pub width: Length,
+    pub height: Length,
+}
+
+impl Rect {
+    /// The pixels the rectangle covers, cut to the frame.
+    pub fn resolve(&self, width: usize, height: usize) -> Result<PixelBox, MaskError> {
+        let (x, right) = edges(self.x, self.width, width);
+        let (y, bottom) = edges(self.y, self.height, height);
+        if right <= x || bottom <= y {
+            return Err(MaskError::Empty { text: self.to_string(), width, height });
+        }
+        Ok(PixelBox { x, y, width: right - x, height: bottom - y })
+    }
+}
+
+fn edges(from: Length, length: Length, side: usize) -> (usize, usize) {
+    // A hair off each edge, so that 10 % of 1920 is 192 and not 193 by rounding error.
+    const HAIR: f64 = 1e-6;
+    let exact = |length| match length {
+        Length::Pixels(pixels) => pixels as f64,
+        Length::Percent(percent) => percent / 100.0 * side as f64,
+    };
+    let start = exact(from);
+    let extent = exact(length);
+    if extent <= 0.0 {
+        return (0, 0);
+    }
+    let first = (start + HAIR).floor().min(side as f64) as usize;
+    let last = (start + extent - HAIR).ceil().min(side as f64) as usize;
+    (first, last)
+}
+
+impl FromStr for Rect {
+    type Err = MaskError;
+
+    fn from_str(text: &str) -> Result<Rect, MaskError> {
+        let wrong = |reason: &str| MaskError::Rect { text: text.into(), reason: reason.into() };
+        let numbers = text.strip_prefix("rect:").unwrap_or(text);
+        let parts: Vec<&str> = numbers.split(',').map(str::trim).collect();
+        let [x, y, width, height] = parts[..] else {
+            return Err(wrong("it needs four numbers"));
+        };
+        let length = |part: &str| -> Result<Length, MaskError> {
+            if let Some(percent) = part.strip_suffix('%') {
+                let value: f64 =
+                    percent.trim().parse().map_err(|_| wrong("a percentage is not a number"))?;
+                if !(0.0..=100.0).contains(&value) {
+                    return Err(wrong("a percentage is not between 0 and 100"));
+                }
+                return Ok(Length::Percent(value));
+            }
+            part.parse().map(Length::Pixels).map_err(|_| wrong("pixels are whole numbers from 0"))
+        };
+        let rect =
+            Rect { x: length(x)?, y: length(y)?, width: length(width)?, height: length(height)? };
+        let nothing = |length| matches!(length, Length::Pixels(0) | Length::Percent(0.0));
+        if nothing(rect.width) || nothing(rect.height) {
+            return Err(wrong("its width or height is 0"));
+        }
+        Ok(rect)
+    }
+}
+
+impl std::fmt::Display for Length {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Length::Pixels(pixels) => write!(out, "{pixels}"),
+            Length::Percent(percent) => write!(out, "{percent}%"),
+        }
+    }
+}
+
+impl std::fmt::Display for Rect {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "rect:{},{},{},{}", self.x, self.y, self.width, self.height)
+    }
+}
+
+#[cfg(test)]
+#[path = "mask_tests.rs"]
+mod tests;

@@ -1,0 +1,96 @@
+use super::*;
+use proptest::prelude::*;
+
+fn rect(text: &str) -> Rect {
+    text.parse().unwrap()
+}
+
+#[test]
+fn white_is_hole_from_the_middle_up() {
+    let mask = Mask::from_grey(4, 1, &[0, 127, 128, 255]).unwrap();
+    assert_eq!(mask.data(), [KNOWN, KNOWN, HOLE, HOLE]);
+    assert_eq!(mask.hole_ratio(), 0.5);
+    assert!(Mask::from_grey(4, 2, &[0; 7]).is_err());
+}
+
+#[test]
+fn pixels_and_percent() {
+    let area = |x, y, width, height| PixelBox { x, y, width, height };
+    assert_eq!(rect("rect:10,20,30,40").resolve(640, 480).unwrap(), area(10, 20, 30, 40));
+    assert_eq!(rect("rect:10%,10%,20%,5%").resolve(1920, 1080).unwrap(), area(192, 108, 384, 54));
+    assert_eq!(rect("rect:50%, 4, 50%, 6").resolve(100, 50).unwrap(), area(50, 4, 50, 6));
+    // Percent edges go outwards: 10 % of 25 is 2.5.
+    assert_eq!(rect("rect:10%,0,10%,1").resolve(25, 25).unwrap(), area(2, 0, 3, 1));
+    // Cut to the frame.
+    assert_eq!(rect("rect:630,470,100,100").resolve(640, 480).unwrap(), area(630, 470, 10, 10));
+}
+
+#[test]
+fn rectangles_unite_and_empty_ones_are_refused() {
+    let mask = Mask::from_rects(10, 10, &[rect("rect:0,0,4,4"), rect("rect:2,2,4,4")]).unwrap();
+    assert_eq!(mask.hole_pixels(), 16 + 16 - 4);
+    assert_eq!(mask.bounds(), Some(PixelBox { x: 0, y: 0, width: 6, height: 6 }));
+    let error = Mask::from_rects(10, 10, &[rect("rect:10,0,4,4")]).unwrap_err();
+    assert!(error.to_string().contains("rect:10,0,4,4"), "{error}");
+    assert!(error.to_string().contains("10x10"), "{error}");
+}
+
+#[test]
+fn wrong_rectangles_say_what_is_wrong() {
+    for text in [
+        "rect:", "rect:1,2,3", "rect:1,2,3,4,5", "rect:-1,2,3,4", "rect:a,2,3,4", "rect:1,2,0,4",
+        "rect:1,2,3,0%", "rect:101%,2,3,4", "rect:NaN%,2,3,4", "rect:1.5,2,3,4", "",
+    ] {
+        let error = text.parse::<Rect>().unwrap_err();
+        assert!(error.to_string().contains("rect:x,y,w,h"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_mask_of_another_size_names_both() {
+    let text = Mask::empty(64, 48).unwrap().fits(640, 480).unwrap_err().to_string();
+    assert!(text.contains("64x48") && text.contains("640x480"), "{text}");
+}
+
+#[test]
+fn alpha_counts_only_when_colour_says_nothing() {
+    // Black and white under varying alpha: the colours are the mask.
+    let mask = Mask::from_rgba(2, 1, &[0, 0, 0, 255, 255, 255, 255, 0]).unwrap();
+    assert_eq!(mask.data(), [KNOWN, HOLE]);
+    // All black, alpha varies: the shape painted is the mask.
+    let mask = Mask::from_rgba(2, 1, &[0, 0, 0, 255, 0, 0, 0, 0]).unwrap();
+    assert_eq!(mask.data(), [HOLE, KNOWN]);
+    // All white and opaque: all hole.
+    let mask = Mask::from_rgba(2, 1, &[255; 8]).unwrap();
+    assert_eq!(mask.data(), [HOLE, HOLE]);
+}
+
+proptest! {
+    #[test]
+    fn dilation_is_what_it_says(
+        (width, height, bytes) in (1usize..20, 1usize..20).prop_flat_map(|(w, h)|
+            (Just(w), Just(h), prop::collection::vec(prop::sample::select(vec![0u8, 0, 0, 255]), w * h))),
+        radius in 0usize..5,
+    ) {
+        let mask = Mask::from_grey(width, height, &bytes).unwrap();
+        let mut grown = mask.clone();
+        grown.dilate(radius);
+        for y in 0..height {
+            for x in 0..width {
+                let near = (0..height).any(|v| (0..width).any(|u|
+                    mask.is_hole(u, v) && x.abs_diff(u) <= radius && y.abs_diff(v) <= radius));
+                prop_assert_eq!(grown.is_hole(x, y), near);
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_parses_or_errs(text in "(rect:)?[-0-9%,. a-z]{0,24}") {
+        if let Ok(rect) = text.parse::<Rect>() {
+            prop_assert_eq!(rect.to_string().parse::<Rect>().unwrap(), rect);
+            if let Ok(area) = rect.resolve(320, 240) {
+                prop_assert!(area.right() <= 320 && area.bottom() <= 240 && area.area() > 0);
+            }
+        }
+    }
+}
