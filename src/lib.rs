@@ -5,3 +5,4 @@
 pub mod desk;
 pub mod file;
 pub mod net;
+pub mod picture;

@@ -1,1 +1,181 @@
-fn main(){}
+//! `lbam-desk`: arguments in, one call, exit code out.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lbam::desk::{self, RunConfig, Start};
+use lbam::file::Weights;
+use lbam::net::{Network, Preset};
+
+/// Trains, imports, evaluates and exports LBAM inpainting networks for lbam-edge.
+#[derive(Parser)]
+#[command(version, after_help = "Example: lbam-desk train --images photos --output run --preset nano")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(Train),
+    Import(Import),
+}
+
+/// Train a network on a folder of pictures
+#[derive(Args)]
+#[command(after_help = "Examples:
+  lbam-desk train --images photos --output run --preset nano --steps 2000
+  lbam-desk train --resume run --steps 4000")]
+struct Train {
+    /// Folder of pictures, searched in depth
+    #[arg(long, required_unless_present = "resume")]
+    images: Option<PathBuf>,
+    /// Folder for the run: log, samples, checkpoint, weights
+    #[arg(long, required_unless_present = "resume", conflicts_with = "resume")]
+    output: Option<PathBuf>,
+    /// Width of the network [default: small]
+    #[arg(long, value_enum)]
+    preset: Option<PresetName>,
+    /// Side of the training crops in pixels, a multiple of 128 [default: 256]
+    #[arg(long)]
+    size: Option<usize>,
+    /// Pictures a step [default: 4]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Steps in all [default: 10000]
+    #[arg(long, conflicts_with = "epochs")]
+    steps: Option<u64>,
+    /// The same in passes over the pictures
+    #[arg(long)]
+    epochs: Option<u64>,
+    /// Everything random follows from it [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Top of the learning rate [default: 1e-4, as the authors']
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Give each picture of a batch a mask of its own (slower: the mask branches run for each)
+    #[arg(long)]
+    own_masks: bool,
+    /// cpu, or a GPU backend this program was built with (wgpu, vulkan, cuda)
+    #[arg(long)]
+    backend: Option<String>,
+    /// Steps between sample strips [default: 500]
+    #[arg(long)]
+    sample_every: Option<u64>,
+    /// Steps between checkpoints [default: 500]
+    #[arg(long)]
+    checkpoint_every: Option<u64>,
+    /// Weights to begin with
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+    /// Go on with an earlier run, in its folder
+    #[arg(long, value_name = "RUN_DIR")]
+    resume: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PresetName {
+    Nano,
+    Small,
+    Base,
+    Paper,
+}
+
+impl From<PresetName> for Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::Nano => Self::Nano,
+            PresetName::Small => Self::Small,
+            PresetName::Base => Self::Base,
+            PresetName::Paper => Self::Paper,
+        }
+    }
+}
+
+/// Convert a checkpoint of the authors' PyTorch code to safetensors
+#[derive(Args)]
+#[command(after_help = "Example: lbam-desk import official.pth --output official.safetensors")]
+struct Import {
+    /// A state_dict as torch.save writes it (PyTorch 1.6 or later)
+    checkpoint: PathBuf,
+    /// Where the weights go
+    #[arg(long)]
+    output: PathBuf,
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let result = match Cli::parse().command {
+        Command::Train(arguments) => train(arguments),
+        Command::Import(arguments) => import(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lbam-desk: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn train(a: Train) -> anyhow::Result<()> {
+    let (mut config, folder, start) = match (a.resume, a.output) {
+        (Some(folder), _) => (RunConfig::read(&folder)?, folder, Start::Resume),
+        (None, output) => {
+            let folder = output.context("--output is missing")?;
+            let start = match &a.init {
+                Some(path) => Start::From(Box::new(Weights::read(path)?)),
+                None => Start::Fresh,
+            };
+            let base_channels = match &start {
+                Start::From(weights) if a.preset.is_none() => weights.network().base(),
+                _ => Network::from(a.preset.map_or(Preset::Small, Preset::from)).base(),
+            };
+            let config = RunConfig {
+                images: PathBuf::new(),
+                base_channels,
+                size: 256,
+                batch: 4,
+                steps: 10_000,
+                seed: 0,
+                learning_rate: 1e-4,
+                hole_weight: 6.0,
+                valid_weight: 1.0,
+                own_masks: a.own_masks,
+                backend: "cpu".into(),
+                sample_every: 500,
+                checkpoint_every: 500,
+            };
+            (config, folder, start)
+        }
+    };
+    if let Some(images) = a.images {
+        config.images = images;
+    }
+    config.size = a.size.unwrap_or(config.size);
+    config.batch = a.batch.unwrap_or(config.batch);
+    config.seed = a.seed.unwrap_or(config.seed);
+    config.learning_rate = a.learning_rate.unwrap_or(config.learning_rate);
+    config.backend = a.backend.unwrap_or(config.backend);
+    config.sample_every = a.sample_every.unwrap_or(config.sample_every).max(1);
+    config.checkpoint_every = a.checkpoint_every.unwrap_or(config.checkpoint_every).max(1);
+    config.steps = a.steps.unwrap_or(config.steps);
+    Network::check_size(config.size, config.size)?;
+    if let Some(epochs) = a.epochs {
+        config.steps = desk::steps_in(&config, epochs)?;
+    }
+    desk::train(&config, &folder, start)?;
+    println!("{}", folder.join("weights.safetensors").display());
+    Ok(())
+}
+
+fn import(arguments: &Import) -> anyhow::Result<()> {
+    let weights = desk::import(&arguments.checkpoint)?;
+    weights.write(&arguments.output)?;
+    let network = weights.network();
+    eprintln!("{} base channels, {} parameters", network.base(), network.parameter_count());
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
@@ -10,7 +10,7 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
 use crate::file::{FileError, Weights};
 use crate::net::{
-    Attention, CLAMPS, Conv, LEAKY_SLOPE, MASK_UPDATE_POWER, Network, REVERSE_LAYERS,
+    Attention, CLAMPS, Conv, KERNEL, LEAKY_SLOPE, MASK_UPDATE_POWER, Network, REVERSE_LAYERS,
 };
 
 /// Standard deviation of initial weights at the paper's width; narrower layers, which add up
@@ -60,40 +60,72 @@ impl Lbam {
     /// Fresh weights drawn from the device's random numbers.
     pub fn initialise(network: Network, device: &Device) -> Self {
         let deviation = INITIAL_DEVIATION * (PAPER_BASE / network.base() as f64).sqrt();
-        let normal = |shape: [usize; 4]| {
-            let distribution = Distribution::Normal(0.0, deviation);
-            Param::from_tensor(Tensor::random(shape, distribution, device))
+        let kernel = |_: &str, shape: [usize; 4]| {
+            Tensor::random(shape, Distribution::Normal(0.0, deviation), device)
         };
-        let conv = |c: &Conv| normal([c.output, c.input, 4, 4]);
-        let mask_layer = |start: Attention| {
-            move |c: &Conv| MaskLayer {
-                weight: conv(c),
-                scalars: start
-                    .scalars()
-                    .map(|value| Param::from_tensor(Tensor::from_floats([value], device)))
-                    .into(),
-            }
+        Self::build(network, device, kernel, |conv| {
+            let reverse = network.reverse().contains(conv);
+            if reverse { Attention::REVERSE_START } else { Attention::FORWARD_START }
+        })
+    }
+
+    /// A network with these weights.
+    pub fn from_weights(weights: &Weights, device: &Device) -> Self {
+        let kernel = |name: &str, shape: [usize; 4]| {
+            Tensor::from_data(TensorData::new(weights.values(name).to_vec(), shape), device)
+        };
+        Self::build(weights.network(), device, kernel, |conv| {
+            weights.attention(conv.attention.as_deref().expect("mask layers have attention"))
+        })
+    }
+
+    /// Parameters are numbered in the order of the table, so that an optimiser's saved state
+    /// finds them again in another process.
+    fn build(
+        network: Network,
+        device: &Device,
+        kernel: impl Fn(&str, [usize; 4]) -> Tensor<4>,
+        attention: impl Fn(&Conv) -> Attention,
+    ) -> Self {
+        let numbers = std::cell::Cell::new(0_u64);
+        let number = || ParamId::from(numbers.replace(numbers.get() + 1));
+        let parameter = |name: &str, shape: [usize; 4]| {
+            Param::initialized(number(), kernel(name, shape).require_grad())
+        };
+        let conv = |c: &Conv| parameter(&c.weight, [c.output, c.input, KERNEL, KERNEL]);
+        let mask_layer = |c: &Conv| MaskLayer {
+            weight: conv(c),
+            scalars: attention(c)
+                .scalars()
+                .map(|value| {
+                    let value: Tensor<1> = Tensor::from_floats([value], device);
+                    Param::initialized(number(), value.require_grad())
+                })
+                .into(),
         };
         Self {
             encoder: network.encoder().iter().map(conv).collect(),
-            forward: network.forward().iter().map(mask_layer(Attention::FORWARD_START)).collect(),
-            reverse: network.reverse().iter().map(mask_layer(Attention::REVERSE_START)).collect(),
+            forward: network.forward().iter().map(mask_layer).collect(),
+            reverse: network.reverse().iter().map(mask_layer).collect(),
             decoder: network
                 .decoder()
                 .iter()
-                .map(|d| normal([d.skip + d.deep, d.output, 4, 4]))
+                .map(|d| parameter(&d.weight, [d.skip + d.deep, d.output, KERNEL, KERNEL]))
                 .collect(),
         }
     }
 
-    /// The maps of `masks`, `[K, 3, H, W]`, 1 = known, 0 = hole.
+    /// The maps of `masks`, `[K, 1, H, W]`, 1 = known, 0 = hole. The first layers' kernels, made
+    /// for three equal channels, are summed over them: the same sums at a third of the work.
     pub fn maps(&self, masks: Tensor<4>) -> Maps {
         let branch = |layers: &[MaskLayer], start: Tensor<4>| {
             let mut updated = start;
             let mut maps = Vec::with_capacity(layers.len());
             let mut updates = Vec::with_capacity(layers.len());
-            for layer in layers {
-                let features = halve(updated, layer.weight.val());
+            for (index, layer) in layers.iter().enumerate() {
+                let weight = layer.weight.val();
+                let weight = if index == 0 { weight.sum_dim(1) } else { weight };
+                let features = halve(updated, weight);
                 maps.push(layer.attend(features.clone()));
                 updated = update(features);
                 updates.push(updated.clone());
@@ -106,12 +138,11 @@ impl Lbam {
     }
 
     /// The network's picture `[N, 3, H, W]` in `[0, 1]`, for pictures `[N, 3, H, W]` and masks
-    /// `[K, 3, H, W]` where `K` is `N`, or 1 for a mask that all pictures share.
+    /// `[K, 1, H, W]` where `K` is `N`, or 1 for a mask that all pictures share.
     pub fn forward(&self, pictures: Tensor<4>, masks: Tensor<4>) -> Tensor<4> {
         let maps = self.maps(masks.clone());
         let [count, _, height, width] = pictures.dims();
-        let channel = masks.clone().slice([0..masks.dims()[0], 0..1]);
-        let channel = channel.expand([count, 1, height, width]);
+        let channel = masks.clone().expand([count, 1, height, width]);
         let input = Tensor::cat(vec![pictures * masks, channel], 1);
         let mut activations = self.activations(input, &maps);
         activations.decoder.pop().expect("the decoder has layers")
@@ -146,10 +177,10 @@ impl Lbam {
     pub fn clamped(mut self) -> Self {
         for layer in self.forward.iter_mut().chain(&mut self.reverse) {
             for (scalar, clamp) in layer.scalars.iter_mut().zip(CLAMPS) {
+                // On the inner tensor: clamping is no part of what is differentiated.
                 *scalar = scalar.clone().map(|value| {
-                    // Not part of what is differentiated.
-                    let value = value.detach().clamp(clamp.min, clamp.max);
-                    value.require_grad()
+                    let clamped = value.inner().clamp(clamp.min, clamp.max);
+                    clamped.autodiff().require_grad()
                 });
             }
         }
@@ -197,34 +228,6 @@ impl Lbam {
             (name, (shape, values))
         });
         Weights::from_tensors(tensors.collect(), provenance)
-    }
-
-    /// A network with these weights.
-    pub fn from_weights(weights: &Weights, device: &Device) -> Self {
-        let kernel = |name: &str, shape: [usize; 4]| {
-            let data = TensorData::new(weights.values(name).to_vec(), shape);
-            Param::from_tensor(Tensor::from_data(data, device))
-        };
-        let conv = |c: &Conv| kernel(&c.weight, [c.output, c.input, 4, 4]);
-        let mask_layer = |c: &Conv| MaskLayer {
-            weight: conv(c),
-            scalars: weights
-                .attention(c.attention.as_deref().expect("mask layers have attention"))
-                .scalars()
-                .map(|value| Param::from_tensor(Tensor::from_floats([value], device)))
-                .into(),
-        };
-        let network = weights.network();
-        Self {
-            encoder: network.encoder().iter().map(conv).collect(),
-            forward: network.forward().iter().map(mask_layer).collect(),
-            reverse: network.reverse().iter().map(mask_layer).collect(),
-            decoder: network
-                .decoder()
-                .iter()
-                .map(|d| kernel(&d.weight, [d.skip + d.deep, d.output, 4, 4]))
-                .collect(),
-        }
     }
 }
 

@@ -42,7 +42,9 @@ pub enum MaskError {
          the mask is at fault"
     )]
     Short { width: usize, height: usize, needed: usize, found: usize },
-    #[error("`{text}` is not a rectangle ({reason}); write rect:x,y,w,h, each in pixels or percent")]
+    #[error(
+        "`{text}` is not a rectangle ({reason}); write rect:x,y,w,h, each in pixels or percent"
+    )]
     Rect { text: String, reason: String },
     #[error(
         "`{text}` covers no pixel of the {width}x{height} frame; move it inside the frame or make \
@@ -103,4 +105,6 @@ pub enum PictureError {
          {first} and {second}"
     )]
     Compare { width: usize, height: usize, needed: usize, first: usize, second: usize },
+    #[error("a picture of {width}x{height} pixels is too small to compare; SSIM needs 11x11")]
+    TooSmall { width: usize, height: usize },
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use image::error::{ImageError, LimitErrorKind};
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader};
 
-use super::{ColourRange, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError, PixelFormat};
+use super::{
+    ColourRange, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError, PixelFormat,
+};
 
 /// JPEG quality of written pictures: little visible loss, a tenth of a PNG's size.
 pub const JPEG_QUALITY: u8 = 92;
@@ -276,7 +278,11 @@ mod tests {
         let picture = read_rgb(&path).unwrap();
         assert_eq!((picture.width, picture.height), (24, 40));
         // The first pixel shown was the lowest of the left column: red 0, green 23.
-        assert!(picture.data[0] < 12 && picture.data[1].abs_diff(23) < 12, "{:?}", &picture.data[..3]);
+        assert!(
+            picture.data[0] < 12 && picture.data[1].abs_diff(23) < 12,
+            "{:?}",
+            &picture.data[..3]
+        );
     }
 
     #[test]

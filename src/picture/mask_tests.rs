@@ -38,8 +38,17 @@ fn rectangles_unite_and_empty_ones_are_refused() {
 #[test]
 fn wrong_rectangles_say_what_is_wrong() {
     for text in [
-        "rect:", "rect:1,2,3", "rect:1,2,3,4,5", "rect:-1,2,3,4", "rect:a,2,3,4", "rect:1,2,0,4",
-        "rect:1,2,3,0%", "rect:101%,2,3,4", "rect:NaN%,2,3,4", "rect:1.5,2,3,4", "",
+        "rect:",
+        "rect:1,2,3",
+        "rect:1,2,3,4,5",
+        "rect:-1,2,3,4",
+        "rect:a,2,3,4",
+        "rect:1,2,0,4",
+        "rect:1,2,3,0%",
+        "rect:101%,2,3,4",
+        "rect:NaN%,2,3,4",
+        "rect:1.5,2,3,4",
+        "",
     ] {
         let error = text.parse::<Rect>().unwrap_err();
         assert!(error.to_string().contains("rect:x,y,w,h"), "{text}: {error}");

@@ -1,3 +1,40 @@
+//! Frames, masks, colour, the plan for large frames, and the way back into the frame.
+//!
+//! A camera's frame is large and in YUV; the network wants 256x256 RGB with zeros in the
+//! holes. This room goes there and back without ever showing, or depending on, what a hole
+//! hides:
+//!
+//! ```text
+//! Frame + Mask -> plan -> Region(s) -> Paster::network_input -> (network) -> Paster::paste
+//! ```
+//!
+//! Why regions and not the whole frame scaled down: a 1080p frame squeezed to 256x256 loses
+//! nine tenths of its detail, and the fill comes back blurred beside sharp surroundings. A
+//! square of twice the hole's size keeps the detail where it is looked at. Why frames stay in
+//! YUV: the known pixels of the output are then the camera's own bytes, and nine tenths of a
+//! frame are never converted at all.
+//!
+//! ```
+//! use lbam::picture::{ColourRange, Frame, Mask, Paster, PixelFormat, Seam, plan};
+//!
+//! let mut frame = Frame::flat(640, 480, PixelFormat::Yuv420, ColourRange::Limited, 90)?;
+//! let mask = Mask::from_rects(640, 480, &["rect:10%,10%,20%,5%".parse()?])?;
+//! let mut paster = Paster::new();
+//! let mut input = Vec::new();
+//! for region in plan(&mask, 256)? {
+//!     paster.network_input(&frame, &region, &mut input)?;
+//!     let fill = input.clone(); // the network's answer would be this size
+//!     paster.paste(&mut frame, &region, &fill, Seam::Soft)?;
+//! }
+//! # Ok::<(), lbam::picture::PictureError>(())
+//! ```
+//!
+//! Hazard: in subsampled YUV a chroma sample belongs to several pixels. A known pixel beside a
+//! hole carries the hole's hidden colour in it, so such samples are neither read (the network
+//! sees its clean neighbours' colour) nor left in the output. Whoever reads a frame's chroma
+//! outside [`Paster`] must think of it. And masks here are 255 = fill; the network's own mask,
+//! 1 = known, is made in the runtime and nowhere else.
+
 #![forbid(unsafe_code)]
 
 mod convert;
@@ -5,11 +42,17 @@ mod error;
 mod frame;
 mod io;
 mod mask;
+pub mod metrics;
+mod paste;
+mod region;
+mod seam;
 
 pub use error::{FrameError, MaskError, PictureError};
 pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat};
-pub use io::{RgbPicture, read_rgb, write_jpeg, write_picture, write_png};
+pub use io::{JPEG_QUALITY, RgbPicture, read_rgb, write_jpeg, write_picture, write_png};
 pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect, WHITE};
+pub use paste::{FLAT_GREY, Paster, Seam, paint_flat};
+pub use region::{CONTEXT, MOST_REGIONS, NETWORK_MULTIPLE, Region, WHOLE_PIXELS, plan, plan_whole};
 
 /// The most memory a single picture may take while it is decoded.
 pub const MAX_DECODE_BYTES: u64 = 1 << 30;

@@ -1,0 +1,79 @@
+//! The room's errors. Each names the source, says who is probably at fault and what to do.
+
+use std::path::PathBuf;
+
+use crate::picture::{FrameError, MaskError, PictureError};
+
+/// A source of frames that cannot be opened or went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum CameraError {
+    #[error(
+        "{path}: there is no camera; plug it in, or choose another (ls /dev/video*), or try \
+         --camera test:",
+        path = path.display()
+    )]
+    Absent { path: PathBuf },
+    #[error("{path}: the camera is in use by another program; close that one", path = path.display())]
+    Busy { path: PathBuf },
+    #[error("{path}: the camera stopped sending ({reason}); check its cable", path = path.display())]
+    Lost { path: PathBuf, reason: String },
+    #[error(
+        "{path}: may not be opened; add your user to its group (sudo usermod -aG video $USER) and \
+         log in again",
+        path = path.display()
+    )]
+    Forbidden { path: PathBuf },
+    #[error(
+        "{path}: takes no pictures in a format lbam reads (YUYV, NV12, MJPG, RGB3, GREY); it \
+         offers: {offered}",
+        path = path.display()
+    )]
+    Formats { path: PathBuf, offered: String },
+    #[error("{path}: the camera's driver failed ({reason})", path = path.display())]
+    Driver { path: PathBuf, reason: String },
+    #[error("{name}: cannot be read ({source}); check the path and its permissions")]
+    Read { name: String, source: std::io::Error },
+    #[error(
+        "{path}: is {what}; convert it: ffmpeg -i {path} -f yuv4mpegpipe - | lbam-edge --camera -",
+        path = path.display()
+    )]
+    NotVideo { path: PathBuf, what: &'static str },
+    #[error("{name}: is not y4m that lbam reads: {reason}")]
+    Y4m { name: String, reason: String },
+    #[error("{path}: holds no pictures; put PNG or JPEG files into it", path = path.display())]
+    EmptyFolder { path: PathBuf },
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error("{name}: {source}")]
+    Frame { name: String, source: FrameError },
+}
+
+impl CameraError {
+    pub(super) fn read(name: impl ToString, source: std::io::Error) -> Self {
+        Self::Read { name: name.to_string(), source }
+    }
+
+    /// Whether waiting may mend it: a camera that is away, in use or was unplugged.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Absent { .. } | Self::Busy { .. } | Self::Lost { .. })
+    }
+}
+
+/// A mask that cannot be had. No frame may be shown on account of one.
+#[derive(Debug, thiserror::Error)]
+pub enum MaskSourceError {
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error("{name}: {source}")]
+    Mask { name: String, source: MaskError },
+    #[error("{path}: cannot be read ({source}); check the path and its permissions", path = path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: holds no mask pictures; put one PNG a frame into it", path = path.display())]
+    EmptyFolder { path: PathBuf },
+    #[error(
+        "{path}: holds {count} masks, but frame {frame} came; give one mask a frame, or a single \
+         mask picture for all",
+        path = path.display(), frame = frame + 1
+    )]
+    TooFew { path: PathBuf, count: usize, frame: u64 },
+}

@@ -1,0 +1,320 @@
+//! Where masks come from: pictures, folders of them, rectangles. Several are united.
+//!
+//! The rule of this file: not knowing what to hide is never the same as having nothing to hide.
+//! At the start a mask that cannot be had is an error. Later, when a mask picture is replaced
+//! by one that cannot be read (half written, deleted, of another size), the mask that was in
+//! force stays in force, and a line in the log says so, until a good one comes.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::natural::pictures_in;
+use super::{MaskSourceError, MaskSpec};
+use crate::picture::{Mask, MaskError, Rect};
+
+/// Gives the mask that belongs to a frame.
+pub trait MaskSource: Send {
+    fn describe(&self) -> String;
+
+    /// The mask for a frame of this size and number, or `None` if it is the one given last.
+    fn next(
+        &mut self,
+        width: usize,
+        height: usize,
+        number: u64,
+    ) -> Result<Option<Mask>, MaskSourceError>;
+}
+
+/// All masks of the command line, united.
+#[derive(Default)]
+pub struct Masks {
+    sources: Vec<(Box<dyn MaskSource>, Option<Mask>)>,
+}
+
+impl Masks {
+    pub fn open(specs: &[MaskSpec]) -> Result<Self, MaskSourceError> {
+        let mut masks = Self::default();
+        for spec in specs {
+            masks.add(match spec {
+                MaskSpec::Rect(rect) => Box::new(RectMask { rect: *rect, size: None }),
+                MaskSpec::Path(path) if path.is_dir() => Box::new(FolderMask::open(path)?),
+                MaskSpec::Path(path) => Box::new(PictureMask::open(path)?),
+            });
+        }
+        Ok(masks)
+    }
+
+    pub fn add(&mut self, source: Box<dyn MaskSource>) {
+        self.sources.push((source, None));
+    }
+
+    /// Whether there is any source of masks at all.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+}
+
+impl MaskSource for Masks {
+    fn describe(&self) -> String {
+        let names: Vec<String> = self.sources.iter().map(|(source, _)| source.describe()).collect();
+        if names.is_empty() { "none".into() } else { names.join(" and ") }
+    }
+
+    fn next(
+        &mut self,
+        width: usize,
+        height: usize,
+        number: u64,
+    ) -> Result<Option<Mask>, MaskSourceError> {
+        let mut changed = false;
+        for (source, held) in &mut self.sources {
+            if let Some(mask) = source.next(width, height, number)? {
+                *held = Some(mask);
+                changed = true;
+            }
+        }
+        if !changed {
+            return Ok(None);
+        }
+        let mut union: Option<Mask> = None;
+        for (source, held) in &self.sources {
+            let Some(mask) = held else { continue };
+            let fail = |error| MaskSourceError::Mask { name: source.describe(), source: error };
+            match &mut union {
+                None => {
+                    mask.fits(width, height).map_err(fail)?;
+                    union = Some(mask.clone());
+                }
+                Some(union) => union.unite(mask).map_err(fail)?,
+            }
+        }
+        Ok(union)
+    }
+}
+
+struct RectMask {
+    rect: Rect,
+    size: Option<(usize, usize)>,
+}
+
+impl MaskSource for RectMask {
+    fn describe(&self) -> String {
+        self.rect.to_string()
+    }
+
+    fn next(
+        &mut self,
+        width: usize,
+        height: usize,
+        _number: u64,
+    ) -> Result<Option<Mask>, MaskSourceError> {
+        if self.size == Some((width, height)) {
+            return Ok(None);
+        }
+        let mask = Mask::from_rects(width, height, &[self.rect])
+            .map_err(|source| MaskSourceError::Mask { name: self.describe(), source })?;
+        self.size = Some((width, height));
+        Ok(Some(mask))
+    }
+}
+
+/// What tells that a file was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    changed: SystemTime,
+    size: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let data = std::fs::metadata(path).ok()?;
+        Some(Self { changed: data.modified().ok()?, size: data.len() })
+    }
+}
+
+struct PictureMask {
+    path: PathBuf,
+    mask: Mask,
+    /// The state of the file that was last looked at, good or bad: a bad one is not read, and
+    /// complained about, thirty times a second.
+    seen: Option<Stamp>,
+    given: bool,
+}
+
+impl PictureMask {
+    fn open(path: &Path) -> Result<Self, MaskSourceError> {
+        let seen = Stamp::of(path);
+        Ok(Self { path: path.into(), mask: Mask::read(path)?, seen, given: false })
+    }
+
+    fn refresh(&mut self, width: usize, height: usize) {
+        let now = Stamp::of(&self.path);
+        if now == self.seen {
+            return;
+        }
+        self.seen = now;
+        let name = self.path.display();
+        match Mask::read(&self.path) {
+            // Still being written: look again at the next frame.
+            Ok(_) if Stamp::of(&self.path) != now => self.seen = None,
+            Ok(mask) => match mask.fits(width, height) {
+                Ok(()) => {
+                    log::info!("{name}: the mask changed ({:.1} % hidden)", mask.hole_ratio() * 100.0);
+                    self.mask = mask;
+                    self.given = false;
+                }
+                Err(error) => log::warn!("{name}: {error}; the mask before stays in force"),
+            },
+            Err(error) => log::warn!("{error}; the mask before stays in force"),
+        }
+    }
+}
+
+impl MaskSource for PictureMask {
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn next(
+        &mut self,
+        width: usize,
+        height: usize,
+        _number: u64,
+    ) -> Result<Option<Mask>, MaskSourceError> {
+        self.refresh(width, height);
+        fits(&self.mask, width, height, &self.path)?;
+        if std::mem::replace(&mut self.given, true) {
+            return Ok(None);
+        }
+        Ok(Some(self.mask.clone()))
+    }
+}
+
+/// One mask a frame. When there are too few, that is an error and the last one is not held:
+/// what is to be hidden has moved on.
+struct FolderMask {
+    path: PathBuf,
+    pictures: Vec<PathBuf>,
+    given: Option<u64>,
+}
+
+impl FolderMask {
+    fn open(path: &Path) -> Result<Self, MaskSourceError> {
+        let pictures = pictures_in(path)
+            .map_err(|source| MaskSourceError::Read { path: path.into(), source })?;
+        if pictures.is_empty() {
+            return Err(MaskSourceError::EmptyFolder { path: path.into() });
+        }
+        Ok(Self { path: path.into(), pictures, given: None })
+    }
+}
+
+impl MaskSource for FolderMask {
+    fn describe(&self) -> String {
+        format!("folder {} ({} masks)", self.path.display(), self.pictures.len())
+    }
+
+    fn next(
+        &mut self,
+        width: usize,
+        height: usize,
+        number: u64,
+    ) -> Result<Option<Mask>, MaskSourceError> {
+        if self.given == Some(number) {
+            return Ok(None);
+        }
+        let picture = usize::try_from(number).ok().and_then(|number| self.pictures.get(number));
+        let Some(picture) = picture else {
+            let (path, count) = (self.path.clone(), self.pictures.len());
+            return Err(MaskSourceError::TooFew { path, count, frame: number });
+        };
+        let mask = Mask::read(picture)?;
+        fits(&mask, width, height, picture)?;
+        self.given = Some(number);
+        Ok(Some(mask))
+    }
+}
+
+fn fits(mask: &Mask, width: usize, height: usize, path: &Path) -> Result<(), MaskSourceError> {
+    mask.fits(width, height).map_err(|source: MaskError| MaskSourceError::Mask {
+        name: path.display().to_string(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::{RgbPicture, write_png};
+
+    fn paint(path: &Path, width: usize, height: usize, holes: &[usize]) {
+        let mut data = vec![0; width * height * 3];
+        holes.iter().for_each(|&hole| data[hole * 3..][..3].fill(255));
+        write_png(path, &RgbPicture::new(width, height, data).unwrap()).unwrap();
+    }
+
+    fn open(specs: &[String]) -> Result<Masks, MaskSourceError> {
+        let specs: Vec<MaskSpec> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
+        Masks::open(&specs)
+    }
+
+    #[test]
+    fn masks_are_united_and_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.png");
+        paint(&path, 4, 2, &[7]);
+        let mut masks = open(&[path.display().to_string(), "rect:0,0,1,1".into()]).unwrap();
+        let mask = masks.next(4, 2, 0).unwrap().unwrap();
+        assert_eq!(mask.hole_pixels(), 2);
+        assert!(masks.next(4, 2, 1).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_bad_replacement_leaves_the_mask_in_force() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.png");
+        paint(&path, 4, 2, &[7]);
+        let mut masks = open(&[path.display().to_string()]).unwrap();
+        assert!(masks.next(4, 2, 0).unwrap().is_some());
+        std::fs::write(&path, b"half a picture").unwrap();
+        assert!(masks.next(4, 2, 1).unwrap().is_none());
+        paint(&path, 9, 9, &[]);
+        assert!(masks.next(4, 2, 2).unwrap().is_none());
+        std::fs::remove_file(&path).unwrap();
+        assert!(masks.next(4, 2, 3).unwrap().is_none());
+        paint(&path, 4, 2, &[1, 2, 3]);
+        assert_eq!(masks.next(4, 2, 4).unwrap().unwrap().hole_pixels(), 3);
+    }
+
+    #[test]
+    fn another_size_names_both_and_the_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.png");
+        paint(&path, 4, 2, &[7]);
+        let error = open(&[path.display().to_string()]).unwrap().next(8, 6, 0).unwrap_err();
+        let text = error.to_string();
+        for part in ["m.png", "4x2", "8x6", "scale"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_folder_goes_by_the_frames_number_and_never_holds_its_last() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in [1, 2, 10] {
+            paint(&folder.path().join(format!("{number}.png")), 12, 1, &[number]);
+        }
+        let mut masks = open(&[folder.path().display().to_string()]).unwrap();
+        for (frame, hole) in [(0, 1), (2, 10)] {
+            assert!(masks.next(12, 1, frame).unwrap().unwrap().is_hole(hole, 0));
+        }
+        assert!(matches!(masks.next(12, 1, 3), Err(MaskSourceError::TooFew { count: 3, .. })));
+    }
+
+    #[test]
+    fn no_picture_no_start() {
+        assert!(open(&["/nonexistent/mask.png".into()]).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        assert!(open(&[folder.path().display().to_string()]).is_err());
+    }
+}

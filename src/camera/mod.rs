@@ -1,0 +1,123 @@
+//! Where frames and masks come from: cameras, clips, folders, and a pattern of our own.
+//!
+//! A [`Source`] gives one picture after another and nothing else. It does not know about real
+//! time, dropping or waiting: whether each frame or only the newest counts is the service's
+//! choice, made once for all sources (see `service::capture`). The other obvious way, a source
+//! that drops by itself, would need the same logic in each of them.
+//!
+//! What a source gives is [`Captured`]: a JPEG from a camera is decoded only when somebody is
+//! going to look at it, so that frames that get dropped cost next to nothing.
+//!
+//! ```no_run
+//! let mut source = lbam::camera::open(&"test:320x240".parse()?)?;
+//! while let Some(captured) = source.next()? {
+//!     let frame = captured.decode()?;
+//!     println!("{}x{}", frame.width(), frame.height());
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Hazard: every byte that comes in here is somebody else's. Headers may lie, cables may be
+//! pulled, JPEGs may be cut, a mask file may be half written. A frame that cannot be decoded is
+//! dropped and counted; a mask that cannot be had never means "nothing to hide".
+#![forbid(unsafe_code)]
+
+mod error;
+mod folder;
+mod mask_source;
+mod mjpeg;
+mod natural;
+mod pattern;
+mod spec;
+#[cfg(target_os = "linux")]
+mod v4l2;
+mod y4m;
+
+pub use error::{CameraError, MaskSourceError};
+pub use mask_source::{MaskSource, Masks};
+pub use pattern::test_frame;
+pub use spec::{MaskSpec, SourceSpec};
+pub use y4m::Y4mReader;
+
+use crate::picture::{Frame, FrameError};
+
+/// Gives one picture after another.
+pub trait Source: Send {
+    /// For the log: what it is and in which format.
+    fn describe(&self) -> String;
+
+    /// The next picture; `None` at the end of a file. Blocks until there is one.
+    fn next(&mut self) -> Result<Option<Captured>, CameraError>;
+
+    /// A camera: frames come whether or not anybody takes them.
+    fn is_live(&self) -> bool;
+
+    /// Whether frames come at their own time (cameras, pipes). Other sources must be held back
+    /// to their frame rate when they are to play in real time.
+    fn paces_itself(&self) -> bool {
+        self.is_live()
+    }
+
+    /// What an output file should say about the stream.
+    fn stream(&self) -> StreamInfo;
+}
+
+/// A picture as it came.
+#[derive(Debug)]
+pub enum Captured {
+    Frame(Frame),
+    /// A whole JPEG, decoded when wanted.
+    Jpeg(Vec<u8>),
+    /// The camera sent something that is no frame.
+    Damaged(FrameError),
+}
+
+impl Captured {
+    pub fn decode(self) -> Result<Frame, FrameError> {
+        match self {
+            Self::Frame(frame) => Ok(frame),
+            Self::Jpeg(bytes) => Frame::from_jpeg(&bytes),
+            Self::Damaged(error) => Err(error),
+        }
+    }
+}
+
+/// What a stream says about itself beside its frames, to be written on unchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Frames per second as a fraction.
+    pub rate: (u32, u32),
+    /// Shape of a pixel, if stated.
+    pub aspect: Option<(u32, u32)>,
+    /// y4m's letter for interlacing, if stated.
+    pub interlace: Option<char>,
+    /// y4m's name of the chroma layout, if stated: it tells where the samples sit.
+    pub chroma: Option<String>,
+}
+
+impl Default for StreamInfo {
+    fn default() -> Self {
+        Self { rate: (25, 1), aspect: None, interlace: None, chroma: None }
+    }
+}
+
+/// Opens a source. A camera that is away is an error that
+/// [may pass](CameraError::may_pass): the caller decides whether to wait.
+pub fn open(spec: &SourceSpec) -> Result<Box<dyn Source>, CameraError> {
+    Ok(match spec {
+        #[cfg(target_os = "linux")]
+        SourceSpec::Device(path) => Box::new(v4l2::Camera::open(path)?),
+        #[cfg(not(target_os = "linux"))]
+        SourceSpec::Device(path) => {
+            return Err(CameraError::Driver {
+                path: path.clone(),
+                reason: "cameras are read through V4L2, which only Linux has".into(),
+            });
+        }
+        SourceSpec::Stdin => Box::new(Y4mReader::stdin()?),
+        SourceSpec::Y4m(path) => Box::new(Y4mReader::open(path)?),
+        SourceSpec::Folder(path) => Box::new(folder::Folder::open(path)?),
+        SourceSpec::Mjpeg(path) => Box::new(mjpeg::MjpegFile::open(path)?),
+        SourceSpec::Test { width, height } => Box::new(pattern::Pattern::new(*width, *height)),
+    })
+}

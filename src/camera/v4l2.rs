@@ -1,0 +1,261 @@
+//! A camera through V4L2, with buffers mapped from the driver.
+//!
+//! Formats are taken in the order of what they cost: YUYV and NV12 are copied, MJPEG must be
+//! decoded, RGB3 is large and GREY has no colour. The size asked for is 640x480; the driver may
+//! answer with another, which is then used.
+
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use v4l::buffer::{Flags, Type};
+use v4l::capability::Flags as Capability;
+use v4l::format::{Colorspace, Quantization};
+use v4l::io::mmap::Stream;
+use v4l::io::traits::CaptureStream;
+use v4l::video::Capture;
+use v4l::{Device, Format, FourCC};
+
+use super::{CameraError, Captured, Source, StreamInfo};
+use crate::picture::{ColourRange, Frame};
+
+/// In order of preference. `JPEG` is what some drivers call their MJPEG.
+const FORMATS: [&[u8; 4]; 6] = [b"YUYV", b"NV12", b"MJPG", b"JPEG", b"RGB3", b"GREY"];
+/// Sizes to ask for until the driver takes one.
+const SIZES: [(u32, u32); 4] = [(640, 480), (1280, 720), (320, 240), (160, 120)];
+/// Four: one being copied, the others with the driver, so that none is missed meanwhile.
+const BUFFERS: u32 = 4;
+/// How long one wait for a frame lasts.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Silence after which the camera counts as lost. Some take seconds to start or to expose.
+const SILENCE: Duration = Duration::from_secs(8);
+
+const EBUSY: i32 = 16;
+const ENODEV: i32 = 19;
+const ENXIO: i32 = 6;
+
+pub(super) struct Camera {
+    path: PathBuf,
+    card: String,
+    format: Format,
+    rate: (u32, u32),
+    stream: Option<Stream<'static>>,
+    /// The driver holds every buffer: a wait ended without a frame.
+    waiting: bool,
+    frames: u64,
+}
+
+impl Camera {
+    pub fn open(path: &Path) -> Result<Self, CameraError> {
+        // The v4l crate panics on values of a driver that it has no name for.
+        catch_unwind(|| Self::connect(path)).unwrap_or_else(|_| {
+            Err(CameraError::Driver {
+                path: path.into(),
+                reason: "it states a format that the v4l library does not know".into(),
+            })
+        })
+    }
+
+    fn connect(path: &Path) -> Result<Self, CameraError> {
+        let fail = |error| explain(path, error);
+        let device = Device::with_path(path).map_err(fail)?;
+        let abilities = device.query_caps().map_err(fail)?;
+        if !abilities.capabilities.contains(Capability::VIDEO_CAPTURE) {
+            return Err(CameraError::Formats {
+                path: path.into(),
+                offered: format!("nothing ({} is not a capture device)", abilities.card),
+            });
+        }
+        let format = choose(&device, path)?;
+        let rate = device
+            .params()
+            .ok()
+            .map(|params| (params.interval.denominator, params.interval.numerator))
+            .filter(|&(over, under)| over > 0 && under > 0)
+            .unwrap_or((30, 1));
+        let mut stream =
+            Stream::with_buffers(&device, Type::VideoCapture, BUFFERS).map_err(fail)?;
+        stream.set_timeout(PATIENCE);
+        let card = abilities.card;
+        Ok(Self { path: path.into(), card, format, rate, stream: Some(stream), waiting: false, frames: 0 })
+    }
+
+    /// The bytes of the next frame, copied or unpacked into a frame of our own.
+    fn grab(&mut self) -> io::Result<Captured> {
+        let Some(stream) = &mut self.stream else {
+            return Err(io::Error::from_raw_os_error(ENODEV));
+        };
+        if self.waiting {
+            // `next` would hand back a buffer that the driver already has, which is an error;
+            // so wait here, let that frame go, and take the one after it.
+            CaptureStream::dequeue(stream)?;
+        }
+        self.waiting = true;
+        let (bytes, meta) = CaptureStream::next(stream)?;
+        self.waiting = false;
+        let used = match meta.bytesused as usize {
+            // Some drivers leave it out.
+            0 => bytes.len(),
+            used => used.min(bytes.len()),
+        };
+        if meta.flags.contains(Flags::ERROR) {
+            return Ok(Captured::Damaged(crate::picture::FrameError::Jpeg {
+                reason: "the driver marks it as damaged".into(),
+            }));
+        }
+        Ok(unpack(&self.format, &bytes[..used]))
+    }
+}
+
+impl Source for Camera {
+    fn describe(&self) -> String {
+        let Format { width, height, fourcc, .. } = &self.format;
+        format!("camera {} ({}, {width}x{height} {fourcc})", self.path.display(), self.card)
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+
+    fn stream(&self) -> StreamInfo {
+        StreamInfo { rate: self.rate, ..StreamInfo::default() }
+    }
+
+    fn next(&mut self) -> Result<Option<Captured>, CameraError> {
+        let begun = Instant::now();
+        loop {
+            match self.grab() {
+                Ok(Captured::Frame(frame)) => {
+                    let frame = frame.stamped(self.frames, Instant::now());
+                    self.frames += 1;
+                    return Ok(Some(Captured::Frame(frame)));
+                }
+                Ok(other) => {
+                    self.frames += 1;
+                    return Ok(Some(other));
+                }
+                Err(error) => match error.kind() {
+                    // A signal, or a frame that another wait took: neither is a fault.
+                    ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
+                    ErrorKind::TimedOut if begun.elapsed() < SILENCE => {}
+                    ErrorKind::TimedOut => {
+                        let reason = format!("no frame for {} seconds", SILENCE.as_secs());
+                        return Err(CameraError::Lost { path: self.path.clone(), reason });
+                    }
+                    _ => {
+                        let reason = error.to_string();
+                        return Err(CameraError::Lost { path: self.path.clone(), reason });
+                    }
+                },
+            }
+        }
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        // The stream panics when it cannot be stopped, for instance after a bus error.
+        let stream = self.stream.take();
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(stream)));
+    }
+}
+
+fn choose(device: &Device, path: &Path) -> Result<Format, CameraError> {
+    let offered: Vec<FourCC> = device
+        .enum_formats()
+        .map_err(|error| explain(path, error))?
+        .into_iter()
+        .map(|description| description.fourcc)
+        .collect();
+    let mut refusal = None;
+    for wanted in FORMATS.iter().map(|name| FourCC::new(name)) {
+        if !offered.contains(&wanted) {
+            continue;
+        }
+        for (width, height) in SIZES {
+            match device.set_format(&Format::new(width, height, wanted)) {
+                Ok(format) if format.fourcc == wanted && format.width > 0 && format.height > 0 => {
+                    if (format.width, format.height) != (width, height) {
+                        log::info!(
+                            "{}: gives {}x{} where {width}x{height} was asked for",
+                            path.display(),
+                            format.width,
+                            format.height
+                        );
+                    }
+                    return Ok(format);
+                }
+                Ok(_) => break,
+                Err(error) => refusal = Some(error),
+            }
+        }
+        log::info!("{}: offers {wanted} but does not take it; trying the next", path.display());
+    }
+    match refusal {
+        Some(error) => Err(explain(path, error)),
+        None => {
+            let names: Vec<String> = offered.iter().map(ToString::to_string).collect();
+            Err(CameraError::Formats { path: path.into(), offered: names.join(", ") })
+        }
+    }
+}
+
+fn unpack(format: &Format, bytes: &[u8]) -> Captured {
+    let (width, height) = (format.width as usize, format.height as usize);
+    let full = match format.quantization {
+        Quantization::FullRange => true,
+        Quantization::LimitedRange => false,
+        Quantization::Default => matches!(format.colorspace, Colorspace::JPEG),
+    };
+    let range = if full { ColourRange::Full } else { ColourRange::Limited };
+    // Drivers may leave the stride out where lines are packed.
+    let stride = |packed: usize| match format.stride as usize {
+        0 => packed,
+        stride => stride,
+    };
+    let frame = match &format.fourcc.repr {
+        b"YUYV" => Frame::from_yuyv(width, height, stride(width.div_ceil(2) * 4), bytes, range),
+        b"NV12" => Frame::from_nv12(width, height, stride(width.div_ceil(2) * 2), bytes, range),
+        b"RGB3" => Frame::from_rgb3(width, height, stride(width * 3), bytes),
+        b"GREY" => Frame::from_grey(width, height, stride(width), bytes, ColourRange::Full),
+        _ => return Captured::Jpeg(bytes.to_vec()),
+    };
+    frame.map_or_else(Captured::Damaged, Captured::Frame)
+}
+
+fn explain(path: &Path, error: io::Error) -> CameraError {
+    let path = path.to_path_buf();
+    match (error.kind(), error.raw_os_error()) {
+        (ErrorKind::NotFound, _) | (_, Some(ENODEV | ENXIO)) => CameraError::Absent { path },
+        (ErrorKind::PermissionDenied, _) => CameraError::Forbidden { path },
+        (_, Some(EBUSY)) => CameraError::Busy { path },
+        _ => CameraError::Driver { path, reason: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_camera_may_come_back() {
+        let error = Camera::open(Path::new("/dev/video987")).err().expect("no such camera");
+        assert!(matches!(error, CameraError::Absent { .. }) && error.may_pass());
+    }
+
+    #[test]
+    fn what_is_no_camera_is_told_apart() {
+        let error = Camera::open(Path::new("/dev/null")).err().expect("no camera");
+        assert!(!error.may_pass(), "{error}");
+    }
+
+    #[test]
+    fn short_frames_are_damaged_and_not_padded() {
+        let format = Format::new(64, 48, FourCC::new(b"YUYV"));
+        assert!(matches!(unpack(&format, &[0; 100]), Captured::Damaged(_)));
+        assert!(matches!(unpack(&format, &[0; 64 * 48 * 2]), Captured::Frame(_)));
+        let jpeg = Format::new(64, 48, FourCC::new(b"MJPG"));
+        assert!(unpack(&jpeg, &[0xff, 0xd8, 0]).decode().is_err());
+    }
+}

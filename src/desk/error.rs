@@ -1,0 +1,68 @@
+//! What can go wrong on the desk.
+
+use std::path::PathBuf;
+
+use super::data::DataError;
+use super::masks::MaskError;
+use crate::file::FileError;
+use crate::picture::PictureError;
+
+/// Why a desk command stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    /// A file of weights.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The training pictures.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Masks asked for.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// A picture read or written.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A PyTorch checkpoint that is not read.
+    #[error("{}: {reason}", path.display())]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it, and the mend.
+        reason: String,
+    },
+    /// A run's folder that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Run {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong, and the mend.
+        reason: String,
+    },
+    /// The system refused a file operation.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Training left the finite numbers.
+    #[error(
+        "the loss at step {step} is {loss}: training diverged; the last checkpoint is untouched. \
+         Resume with a smaller --learning-rate"
+    )]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The loss.
+        loss: f32,
+    },
+    /// A backend this program was built without.
+    #[error("backend \"{name}\" is not in this build (it has: {has}); build with --features {name}")]
+    Backend {
+        /// The name asked for.
+        name: String,
+        /// What there is.
+        has: String,
+    },
+}

@@ -1,0 +1,438 @@
+//! The training loop.
+//!
+//! A run is a folder: `config.json` (everything it was started with), `log.csv`, `samples/`
+//! (strips of input, output, original), `checkpoint/` (the newest whole checkpoint) and, at the
+//! end, `weights.safetensors`. Batch `k` depends on the seed and `k` alone and parameters are
+//! numbered in a fixed order, so a resumed run goes on to the same losses.
+
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor, TensorData};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use super::DeskError;
+use super::data::{Batch, BatchConfig, Batches};
+use super::masks::Style;
+use super::model::Lbam;
+use crate::file::{Weights, write_atomically};
+use crate::net::Network;
+use crate::picture::{RgbPicture, write_png};
+
+/// Adam's decay rates in the authors' code.
+const BETAS: (f32, f32) = (0.5, 0.9);
+/// Steps over which the learning rate rises from nothing, so that Adam's averages settle first.
+const WARM_UP_STEPS: u64 = 100;
+/// The learning rate at the end of the cosine, as a share of its top.
+const FINAL_SHARE: f64 = 0.01;
+/// Most pictures in a sample strip.
+const SAMPLE_ROWS: usize = 4;
+/// Grey that stands for the hole in sample strips.
+const HOLE_GREY: f32 = 0.5;
+/// How often a line is printed where there is no terminal for a bar.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Everything a run was started with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// Folder of training pictures.
+    pub images: PathBuf,
+    /// Base channels of the network.
+    pub base_channels: usize,
+    /// Side of the crops, pixels.
+    pub size: usize,
+    /// Pictures a step.
+    pub batch: usize,
+    /// Steps in all.
+    pub steps: u64,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Top of the learning rate; it follows a cosine down to a hundredth.
+    pub learning_rate: f64,
+    /// Weight of the mean absolute error in the hole.
+    pub hole_weight: f64,
+    /// Weight of the mean absolute error outside.
+    pub valid_weight: f64,
+    /// Whether each picture has a mask of its own; else a batch shares one, and the mask
+    /// branches run once a step.
+    pub own_masks: bool,
+    /// `cpu`, or a GPU backend the program was built with.
+    pub backend: String,
+    /// Steps between sample strips.
+    pub sample_every: u64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+}
+
+/// Where a run begins.
+#[derive(Debug)]
+pub enum Start {
+    /// Random weights.
+    Fresh,
+    /// Weights of another run or model.
+    From(Box<Weights>),
+    /// The newest checkpoint in the run's folder.
+    Resume,
+}
+
+/// What is saved beside weights and optimiser.
+#[derive(Debug, Serialize, Deserialize)]
+struct Progress {
+    step: u64,
+    seconds: f64,
+}
+
+impl RunConfig {
+    /// The configuration of the run in `folder`.
+    ///
+    /// # Errors
+    /// [`DeskError::Run`] where there is none, or it is damaged.
+    pub fn read(folder: &Path) -> Result<Self, DeskError> {
+        read_json(&folder.join("config.json"))
+    }
+
+    fn learning_rate_at(&self, step: u64) -> f64 {
+        let warm = ((step + 1) as f64 / WARM_UP_STEPS as f64).min(1.0);
+        let share = (step as f64 / self.steps.max(1) as f64).min(1.0);
+        let cosine = (1.0 + (PI * share).cos()) / 2.0;
+        self.learning_rate * warm * (FINAL_SHARE + (1.0 - FINAL_SHARE) * cosine)
+    }
+}
+
+/// The device of a backend's name.
+///
+/// # Errors
+/// [`DeskError::Backend`] for a backend this program was built without.
+fn device(backend: &str) -> Result<Device, DeskError> {
+    match backend {
+        "cpu" => Ok(Device::flex()),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "vulkan")]
+        "vulkan" => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "cuda")]
+        "cuda" => Ok(Device::cuda(0)),
+        name => {
+            let has = [
+                ("cpu", true),
+                ("wgpu", cfg!(feature = "wgpu")),
+                ("vulkan", cfg!(feature = "vulkan")),
+                ("cuda", cfg!(feature = "cuda")),
+            ];
+            let has: Vec<_> = has.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+            Err(DeskError::Backend { name: name.to_owned(), has: has.join(", ") })
+        }
+    }
+}
+
+/// Trains into `folder` and returns the final weights, which are also written there.
+///
+/// # Errors
+/// [`DeskError`] where pictures cannot be read, files cannot be written, a checkpoint is damaged
+/// or the loss leaves the finite numbers.
+pub fn train(config: &RunConfig, folder: &Path, start: Start) -> Result<Weights, DeskError> {
+    let device = device(&config.backend)?.autodiff();
+    device.seed(config.seed);
+    let trainer = Trainer::new(config, folder, start, device)?;
+    let batches = Batches::new(&config.images, BatchConfig {
+        size: config.size,
+        batch: config.batch,
+        seed: config.seed,
+        start_step: trainer.progress.step,
+        masks_per_batch: if config.own_masks { config.batch } else { 1 },
+        mask_style: Style::Mixed,
+        ..BatchConfig::default()
+    })?;
+    eprintln!(
+        "{} pictures from {}, {} parameters, steps {} to {}",
+        batches.picture_count(),
+        config.images.display(),
+        trainer.network.parameter_count(),
+        trainer.progress.step,
+        config.steps,
+    );
+    trainer.run(batches)
+}
+
+/// Steps that show every picture of the run's folder `epochs` times on average.
+///
+/// # Errors
+/// [`DeskError::Data`] where there are no pictures.
+pub fn steps_in(config: &RunConfig, epochs: u64) -> Result<u64, DeskError> {
+    let batches = Batches::new(&config.images, BatchConfig::default())?;
+    Ok((batches.picture_count() as u64 * epochs).div_ceil(config.batch as u64))
+}
+
+struct Trainer<'a> {
+    config: &'a RunConfig,
+    folder: &'a Path,
+    device: Device,
+    network: Network,
+    model: Lbam,
+    optimiser: ModuleOptimizer,
+    progress: Progress,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(
+        config: &'a RunConfig,
+        folder: &'a Path,
+        start: Start,
+        device: Device,
+    ) -> Result<Self, DeskError> {
+        let network = Network::new(config.base_channels).map_err(crate::file::FileError::from)?;
+        let optimiser = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
+        let mut progress = Progress { step: 0, seconds: 0.0 };
+        let (model, optimiser) = match start {
+            Start::Fresh => (Lbam::initialise(network, &device), optimiser),
+            Start::From(weights) => {
+                if weights.network() != network {
+                    return Err(DeskError::Run {
+                        path: folder.to_owned(),
+                        reason: format!(
+                            "the initial weights have {} base channels, the run {}; \
+                             leave --preset out",
+                            weights.network().base(),
+                            network.base()
+                        ),
+                    });
+                }
+                (Lbam::from_weights(&weights, &device), optimiser)
+            }
+            Start::Resume => {
+                let checkpoint = folder.join("checkpoint");
+                progress = read_json(&checkpoint.join("progress.json"))?;
+                let weights = Weights::read(&checkpoint.join("weights.safetensors"))?;
+                let path = checkpoint.join("optimiser.bpk");
+                let optimiser = optimiser.load(&path).map_err(|error| DeskError::Run {
+                    path,
+                    reason: format!("the optimiser's state is damaged: {error}"),
+                })?;
+                (Lbam::from_weights(&weights, &device), optimiser)
+            }
+        };
+        make_folder(&folder.join("samples"))?;
+        let json = serde_json::to_vec_pretty(config).expect("plain data");
+        write_atomically(&folder.join("config.json"), &json)?;
+        Ok(Self { config, folder, device, network, model, optimiser, progress })
+    }
+
+    fn run(mut self, mut batches: Batches) -> Result<Weights, DeskError> {
+        let mut log = Log::open(self.folder, self.progress.step)?;
+        let bar = progress_bar(self.config.steps, self.progress.step);
+        let (begun, before) = (Instant::now(), self.progress.seconds);
+        let (first, mut last_line) = (self.progress.step, Instant::now());
+        while self.progress.step < self.config.steps {
+            let batch = batches.next().ok_or_else(|| DeskError::Run {
+                path: self.config.images.clone(),
+                reason: "the thread that reads pictures died".into(),
+            })?;
+            let sample = self.progress.step.is_multiple_of(self.config.sample_every);
+            let rate = self.config.learning_rate_at(self.progress.step);
+            let losses = self.step(&batch, rate, sample)?;
+            self.progress.step += 1;
+            let elapsed = begun.elapsed().as_secs_f64();
+            self.progress.seconds = before + elapsed;
+            let done = (self.progress.step - first) * self.config.batch as u64;
+            let speed = done as f64 / elapsed;
+            log.line(&self.progress, losses, rate, speed)?;
+            let message = format!(
+                "loss {:.4} (hole {:.4}, valid {:.4}), {speed:.1} pictures/s",
+                losses.total, losses.hole, losses.valid
+            );
+            if bar.is_hidden() && last_line.elapsed() > LINE_EVERY {
+                eprintln!("step {} of {}: {message}", self.progress.step, self.config.steps);
+                last_line = Instant::now();
+            }
+            bar.set_message(message);
+            bar.set_position(self.progress.step);
+            if self.progress.step.is_multiple_of(self.config.checkpoint_every) {
+                self.save_checkpoint()?;
+            }
+        }
+        bar.finish();
+        self.save_checkpoint()?;
+        let weights = self.weights()?;
+        weights.write(&self.folder.join("weights.safetensors"))?;
+        eprintln!("waited for data {:.1} % of the time", 100.0 * batches.wait_share());
+        Ok(weights)
+    }
+
+    fn step(&mut self, batch: &Batch, rate: f64, sample: bool) -> Result<Losses, DeskError> {
+        let size = self.config.size;
+        let tensor = |values: &[f32], channels: usize| -> Tensor<4> {
+            let count = values.len() / (channels * size * size);
+            let data = TensorData::new(values.to_vec(), [count, channels, size, size]);
+            Tensor::from_data(data, &self.device)
+        };
+        let (pictures, masks) = (tensor(&batch.pictures, 3), tensor(&batch.masks, 1));
+        let output = self.model.forward(pictures.clone(), masks.clone());
+        let difference = (output.clone() - pictures).abs();
+        let valid = (difference.clone() * masks.clone()).mean();
+        let hole = (difference * (masks.neg() + 1.0)).mean();
+        let total = hole.clone() * self.config.hole_weight + valid.clone() * self.config.valid_weight;
+        let losses = Losses {
+            total: total.clone().into_scalar(),
+            hole: hole.into_scalar(),
+            valid: valid.into_scalar(),
+        };
+        if !losses.total.is_finite() {
+            return Err(DeskError::Diverged { step: self.progress.step, loss: losses.total });
+        }
+        if sample {
+            let output = output.inner().to_data().try_to_vec::<f32>().unwrap_or_default();
+            self.save_sample(batch, &output)?;
+        }
+        let gradients = GradientsParams::from_grads(total.backward(), &self.model);
+        self.model = self.optimiser.step(rate, self.model.clone(), gradients).clamped();
+        Ok(losses)
+    }
+
+    /// A strip: a row a picture, each input, output (composite), original.
+    fn save_sample(&self, batch: &Batch, output: &[f32]) -> Result<(), DeskError> {
+        let (size, plane) = (self.config.size, self.config.size * self.config.size);
+        let rows = self.config.batch.min(SAMPLE_ROWS);
+        let own_masks = batch.masks.len() > plane;
+        let mut data = vec![0_u8; rows * plane * 9];
+        for (index, pixel) in data.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            let (row, column) = (index / (3 * size), index % (3 * size));
+            let (picture, x, y) = (row / size, column % size, row % size);
+            let place = y * size + x;
+            let known = batch.masks[if own_masks { picture * plane } else { 0 } + place] > 0.5;
+            for (channel, value) in pixel.iter_mut().enumerate() {
+                let at = (picture * 3 + channel) * plane + place;
+                let level = match column / size {
+                    0 if !known => HOLE_GREY,
+                    1 if !known => output[at],
+                    _ => batch.pictures[at],
+                };
+                *value = (level * 255.0).round() as u8;
+            }
+        }
+        let strip = RgbPicture::new(3 * size, rows * size, data)?;
+        let name = format!("samples/{:07}.png", self.progress.step);
+        Ok(write_png(&self.folder.join(name), &strip)?)
+    }
+
+    fn weights(&self) -> Result<Weights, DeskError> {
+        let c = self.config;
+        let data = c.images.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let provenance = BTreeMap::from([
+            ("program".to_owned(), format!("lbam-desk {}", env!("CARGO_PKG_VERSION"))),
+            ("training_data".to_owned(), data),
+            ("training_steps".to_owned(), self.progress.step.to_string()),
+            ("training_batch".to_owned(), c.batch.to_string()),
+            ("training_size".to_owned(), c.size.to_string()),
+            ("training_seed".to_owned(), c.seed.to_string()),
+            ("training_learning_rate".to_owned(), c.learning_rate.to_string()),
+            ("training_seconds".to_owned(), format!("{:.0}", self.progress.seconds)),
+        ]);
+        Ok(self.model.weights(provenance)?)
+    }
+
+    /// Writes a whole checkpoint aside, then puts it in the old one's place.
+    fn save_checkpoint(&self) -> Result<(), DeskError> {
+        let (new, old, place) = (
+            self.folder.join("checkpoint.new"),
+            self.folder.join("checkpoint.old"),
+            self.folder.join("checkpoint"),
+        );
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DeskError::Io { path, source }
+        };
+        for left_over in [&new, &old] {
+            if left_over.exists() {
+                fs::remove_dir_all(left_over).map_err(io(left_over))?;
+            }
+        }
+        make_folder(&new)?;
+        self.weights()?.write(&new.join("weights.safetensors"))?;
+        let optimiser = new.join("optimiser.bpk");
+        self.optimiser.save(&optimiser).map_err(|error| DeskError::Run {
+            path: optimiser,
+            reason: format!("the optimiser's state cannot be written: {error}"),
+        })?;
+        let json = serde_json::to_vec(&self.progress).expect("plain data");
+        write_atomically(&new.join("progress.json"), &json)?;
+        if place.exists() {
+            fs::rename(&place, &old).map_err(io(&place))?;
+        }
+        fs::rename(&new, &place).map_err(io(&new))?;
+        if old.exists() {
+            fs::remove_dir_all(&old).map_err(io(&old))?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Losses {
+    total: f32,
+    hole: f32,
+    valid: f32,
+}
+
+/// `log.csv`, a line a step.
+struct Log {
+    file: fs::File,
+    path: PathBuf,
+}
+
+impl Log {
+    /// Opens the log, cut to the steps that were done.
+    fn open(folder: &Path, step: u64) -> Result<Self, DeskError> {
+        let path = folder.join("log.csv");
+        let head = "step,seconds,loss,hole,valid,learning_rate,pictures_per_second\n";
+        let old = if step > 0 { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
+        let kept = old.lines().skip(1).take(step as usize);
+        let text = kept.fold(head.to_owned(), |text, line| text + line + "\n");
+        write_atomically(&path, text.as_bytes())?;
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(|source| DeskError::Io { path: path.clone(), source })?;
+        Ok(Self { file, path })
+    }
+
+    fn line(
+        &mut self,
+        progress: &Progress,
+        losses: Losses,
+        rate: f64,
+        speed: f64,
+    ) -> Result<(), DeskError> {
+        let (step, seconds) = (progress.step, progress.seconds);
+        let Losses { total, hole, valid } = losses;
+        writeln!(self.file, "{step},{seconds:.1},{total},{hole},{valid},{rate:.3e},{speed:.2}")
+            .map_err(|source| DeskError::Io { path: self.path.clone(), source })
+    }
+}
+
+fn progress_bar(steps: u64, at: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = "{bar:30} {pos}/{len} [{elapsed} < {eta}] {msg}";
+    let style = ProgressStyle::with_template(style).expect("a fixed template");
+    let bar = ProgressBar::new(steps).with_style(style).with_position(at);
+    bar.reset_eta();
+    bar
+}
+
+fn make_folder(path: &Path) -> Result<(), DeskError> {
+    fs::create_dir_all(path).map_err(|source| DeskError::Io { path: path.to_owned(), source })
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DeskError> {
+    let run = |reason| DeskError::Run { path: path.to_owned(), reason };
+    let bytes = fs::read(path)
+        .map_err(|error| run(format!("{error}; is this the folder of an earlier run?")))?;
+    serde_json::from_slice(&bytes).map_err(|error| run(format!("damaged: {error}")))
+}

@@ -1,0 +1,52 @@
+//! The room's errors.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::picture::{FrameError, PictureError};
+
+/// A picture that could not be handed on.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    #[error(
+        "{path}: cannot be written ({source}); check that the folder exists, is writable and has \
+         room",
+        path = path.display()
+    )]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("standard output: cannot be written ({source})")]
+    Stdout { source: std::io::Error },
+    /// The reader of a pipe went away. Not a fault: the end of the work.
+    #[error("the reader of standard output has closed it")]
+    Closed,
+    #[error(
+        "{name}: the frames changed from {old_width}x{old_height} {old_format} to \
+         {new_width}x{new_height} {new_format}, which one y4m stream cannot hold; write to a \
+         folder instead"
+    )]
+    Changed {
+        name: String,
+        old_width: usize,
+        old_height: usize,
+        old_format: &'static str,
+        new_width: usize,
+        new_height: usize,
+        new_format: &'static str,
+    },
+    #[error("{address}: the port is taken by another program; choose another: --http {ip}:{next}",
+        ip = .address.ip(), next = .address.port().wrapping_add(1).max(1024))]
+    PortTaken { address: SocketAddr },
+    #[error(
+        "{address}: cannot be listened on ({source}); choose an address of this machine and a \
+         port above 1023: --http 127.0.0.1:8080"
+    )]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("the web page cannot be started ({source})")]
+    Server { source: std::io::Error },
+    #[error("JPEG encoding failed ({reason}); this is a fault of lbam, please report it")]
+    Jpeg { reason: String },
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}

@@ -1,0 +1,102 @@
+//! Where pictures go: folders, y4m files and pipes, a page in the browser.
+//!
+//! A [`Sink`] takes one frame after another and is told when it is over. It takes what it is
+//! given as it is: what is in a frame was decided before (`service::guard` is the only caller,
+//! and hands on nothing that still holds a hidden pixel). Files are written aside and renamed
+//! when finished, so that a reader never meets half a clip under the final name.
+//!
+//! The page encodes JPEG in a thread of its own and only while somebody watches. The other
+//! obvious way, encoding in the loop, would let a spectator slow the filling down.
+//!
+//! ```
+//! use lbam::output::{Options, StreamFormat, open};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("out.y4m");
+//! let mut sink = open(&path.display().to_string().parse()?, &Options::default())?;
+//! sink.start(&StreamFormat::default());
+//! sink.write(&lbam::camera::test_frame(64, 48, 0)?)?;
+//! sink.finish()?;
+//! assert!(path.is_file());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Hazard: a sink keeps the newest frame (the page does). It must never hold one from before
+//! it was filled, so nothing in here may be called with a raw frame.
+#![forbid(unsafe_code)]
+
+mod error;
+mod folder;
+mod http;
+mod jpeg;
+mod spec;
+mod y4m;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+pub use error::OutputError;
+pub use spec::{PictureKind, SinkSpec};
+pub use y4m::Y4mWriter;
+
+use crate::picture::Frame;
+
+/// Takes one frame after another.
+pub trait Sink: Send {
+    /// For the log: what it is and where it can be seen.
+    fn describe(&self) -> String;
+
+    /// Told before the first frame, and again if the source comes back as another.
+    fn start(&mut self, _stream: &StreamFormat) {}
+
+    fn write(&mut self, frame: &Frame) -> Result<(), OutputError>;
+
+    /// How the service is doing, for sinks that show it.
+    fn report(&mut self, _status: &serde_json::Value) {}
+
+    /// Completes files. Without it they are thrown away.
+    fn finish(self: Box<Self>) -> Result<(), OutputError>;
+}
+
+/// What an output file says about its stream beside the frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamFormat {
+    /// Frames per second as a fraction.
+    pub rate: (u32, u32),
+    pub aspect: Option<(u32, u32)>,
+    /// y4m's letter for interlacing.
+    pub interlace: Option<char>,
+    /// y4m's name of the chroma layout, used where it agrees with the frame.
+    pub chroma: Option<String>,
+}
+
+impl Default for StreamFormat {
+    fn default() -> Self {
+        Self { rate: (25, 1), aspect: None, interlace: None, chroma: None }
+    }
+}
+
+/// What sinks need to know beside their name.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the page is served.
+    pub http: SocketAddr,
+}
+
+/// Nobody but this machine, unless the user says otherwise.
+pub const DEFAULT_HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { http: DEFAULT_HTTP }
+    }
+}
+
+/// Opens a sink: makes the folder, takes the port.
+pub fn open(spec: &SinkSpec, options: &Options) -> Result<Box<dyn Sink>, OutputError> {
+    Ok(match spec {
+        SinkSpec::Http => Box::new(http::Page::open(options.http)?),
+        SinkSpec::Stdout => Box::new(y4m::Pipe::stdout()),
+        SinkSpec::Y4m(path) => Box::new(y4m::Clip::open(path)?),
+        SinkSpec::Folder { path, kind } => Box::new(folder::Folder::open(path, *kind)?),
+    })
+}

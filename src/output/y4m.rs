@@ -1,0 +1,295 @@
+//! y4m (YUV4MPEG2) to a file or to standard output.
+
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Stdout, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::{OutputError, Sink, StreamFormat};
+use crate::picture::{ColourRange, Frame, PixelFormat};
+
+const BUFFER: usize = 1 << 20;
+
+/// Writes frames as y4m. Planes go out as they are; RGB, which y4m does not know, as 4:4:4.
+pub struct Y4mWriter<W: Write> {
+    writer: W,
+    stream: StreamFormat,
+    begun: Option<Shape>,
+    rgb: Vec<u8>,
+}
+
+/// What must stay the same in one stream.
+#[derive(Clone, Copy, PartialEq)]
+struct Shape {
+    width: usize,
+    height: usize,
+    format: PixelFormat,
+    range: ColourRange,
+}
+
+/// Why a frame could not be written.
+enum Fault {
+    Io(std::io::Error),
+    Other(OutputError),
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl<W: Write> Y4mWriter<W> {
+    pub fn new(writer: W) -> Self {
+        Self { writer, stream: StreamFormat::default(), begun: None, rgb: Vec::new() }
+    }
+
+    fn write(&mut self, frame: &Frame, name: &str) -> Result<(), Fault> {
+        let shape = Shape {
+            width: frame.width(),
+            height: frame.height(),
+            format: frame.format(),
+            range: frame.range(),
+        };
+        match self.begun {
+            Some(begun) if begun != shape => {
+                return Err(Fault::Other(OutputError::Changed {
+                    name: name.into(),
+                    old_width: begun.width,
+                    old_height: begun.height,
+                    old_format: begun.format.name(),
+                    new_width: shape.width,
+                    new_height: shape.height,
+                    new_format: shape.format.name(),
+                }));
+            }
+            Some(_) => {}
+            None => {
+                self.writer.write_all(header(shape, &self.stream).as_bytes())?;
+                self.begun = Some(shape);
+            }
+        }
+        self.writer.write_all(b"FRAME\n")?;
+        if shape.format == PixelFormat::Rgb8 {
+            let planes = frame
+                .to_rgb(&mut self.rgb)
+                .and_then(|()| {
+                    let Shape { width, height, .. } = shape;
+                    Frame::from_rgb(width, height, &self.rgb, PixelFormat::Yuv444, ColourRange::Limited)
+                })
+                .map_err(|error| Fault::Other(error.into()))?;
+            self.writer.write_all(planes.data())?;
+        } else {
+            self.writer.write_all(frame.data())?;
+        }
+        Ok(())
+    }
+}
+
+fn header(shape: Shape, stream: &StreamFormat) -> String {
+    let stated = stream.chroma.as_deref().unwrap_or_default();
+    let (chroma, range) = match shape.format {
+        // Where the source said how its samples sit, say the same; our own sit in the middle.
+        PixelFormat::Yuv420 if stated.starts_with("420") => (stated, shape.range),
+        PixelFormat::Yuv420 => ("420jpeg", shape.range),
+        PixelFormat::Yuv422 => ("422", shape.range),
+        PixelFormat::Yuv444 => ("444", shape.range),
+        PixelFormat::Grey8 => ("mono", shape.range),
+        PixelFormat::Rgb8 => ("444", ColourRange::Limited),
+    };
+    let range = match range {
+        ColourRange::Full => "FULL",
+        ColourRange::Limited => "LIMITED",
+    };
+    let (over, under) = stream.rate;
+    let (across, down) = stream.aspect.unwrap_or((1, 1));
+    let Shape { width, height, .. } = shape;
+    let interlace = stream.interlace.unwrap_or('p');
+    format!(
+        "YUV4MPEG2 W{width} H{height} F{over}:{under} I{interlace} A{across}:{down} C{chroma} \
+         XCOLORRANGE={range}\n"
+    )
+}
+
+/// y4m on standard output.
+pub(super) struct Pipe {
+    writer: Y4mWriter<BufWriter<Stdout>>,
+}
+
+impl Pipe {
+    pub fn stdout() -> Self {
+        Self { writer: Y4mWriter::new(BufWriter::with_capacity(BUFFER, std::io::stdout())) }
+    }
+}
+
+fn stdout_fault(fault: Fault) -> OutputError {
+    match fault {
+        Fault::Io(error) if error.kind() == ErrorKind::BrokenPipe => OutputError::Closed,
+        Fault::Io(source) => OutputError::Stdout { source },
+        Fault::Other(error) => error,
+    }
+}
+
+impl Sink for Pipe {
+    fn describe(&self) -> String {
+        "y4m on standard output".into()
+    }
+
+    fn start(&mut self, stream: &StreamFormat) {
+        self.writer.stream = stream.clone();
+    }
+
+    fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
+        self.writer.write(frame, "standard output").map_err(stdout_fault)?;
+        // A viewer at the other end wants this frame now and not when the buffer is full.
+        self.writer.writer.flush().map_err(|error| stdout_fault(error.into()))
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), OutputError> {
+        match self.writer.writer.flush().map_err(|error| stdout_fault(error.into())) {
+            Err(OutputError::Closed) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// A `.y4m` file.
+pub(super) struct Clip {
+    path: PathBuf,
+    target: Target,
+}
+
+enum Target {
+    /// Beside the final name until it is finished.
+    Aside(Y4mWriter<BufWriter<NamedTempFile>>),
+    /// Something that is no plain file (a named pipe): a rename would replace it.
+    Direct(Y4mWriter<BufWriter<File>>),
+}
+
+impl Clip {
+    pub fn open(path: &Path) -> Result<Self, OutputError> {
+        let fail = |source| OutputError::Write { path: path.into(), source };
+        let is_special = std::fs::metadata(path).is_ok_and(|data| !data.is_file());
+        let target = if is_special {
+            let file = File::options().write(true).open(path).map_err(fail)?;
+            Target::Direct(Y4mWriter::new(BufWriter::with_capacity(BUFFER, file)))
+        } else {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(".lbam-").suffix(".y4m.part");
+            #[cfg(unix)]
+            {
+                // Like any new file: the user's umask decides, not the private default.
+                use std::os::unix::fs::PermissionsExt;
+                builder.permissions(std::fs::Permissions::from_mode(0o666));
+            }
+            let file = builder.tempfile_in(folder.unwrap_or(Path::new("."))).map_err(fail)?;
+            Target::Aside(Y4mWriter::new(BufWriter::with_capacity(BUFFER, file)))
+        };
+        Ok(Self { path: path.into(), target })
+    }
+
+    fn fail(&self, fault: Fault) -> OutputError {
+        match fault {
+            Fault::Io(source) => OutputError::Write { path: self.path.clone(), source },
+            Fault::Other(error) => error,
+        }
+    }
+}
+
+impl Sink for Clip {
+    fn describe(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn start(&mut self, stream: &StreamFormat) {
+        match &mut self.target {
+            Target::Aside(writer) => writer.stream = stream.clone(),
+            Target::Direct(writer) => writer.stream = stream.clone(),
+        }
+    }
+
+    fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
+        let name = self.describe();
+        let written = match &mut self.target {
+            Target::Aside(writer) => writer.write(frame, &name),
+            Target::Direct(writer) => writer.write(frame, &name),
+        };
+        written.map_err(|fault| self.fail(fault))
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), OutputError> {
+        let Self { path, target } = *self;
+        let fail = |source| OutputError::Write { path: path.clone(), source };
+        match target {
+            Target::Direct(mut writer) => writer.writer.flush().map_err(fail),
+            // No frame ever came: leave what is there alone.
+            Target::Aside(writer) if writer.begun.is_none() => Ok(()),
+            Target::Aside(writer) => {
+                let file = writer.writer.into_inner().map_err(|error| fail(error.into_error()))?;
+                file.persist(&path).map_err(|error| fail(error.error))?;
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(format: PixelFormat) -> Frame {
+        let data = (0..=255).cycle().take(format.bytes(5, 3)).collect();
+        Frame::new(5, 3, format, ColourRange::Full, data).unwrap()
+    }
+
+    #[test]
+    fn planes_go_out_as_they_are_under_the_sources_header() {
+        let mut writer = Y4mWriter::new(Vec::new());
+        writer.stream = StreamFormat {
+            rate: (30000, 1001),
+            aspect: Some((4, 3)),
+            interlace: Some('t'),
+            chroma: Some("420paldv".into()),
+        };
+        let frame = frame(PixelFormat::Yuv420);
+        assert!(writer.write(&frame, "x").is_ok());
+        let mut expected =
+            b"YUV4MPEG2 W5 H3 F30000:1001 It A4:3 C420paldv XCOLORRANGE=FULL\nFRAME\n".to_vec();
+        expected.extend_from_slice(frame.data());
+        assert_eq!(writer.writer, expected);
+    }
+
+    #[test]
+    fn rgb_becomes_444_of_the_right_length() {
+        let mut writer = Y4mWriter::new(Vec::new());
+        assert!(writer.write(&frame(PixelFormat::Rgb8), "x").is_ok());
+        let end = writer.writer.iter().position(|&byte| byte == b'\n').unwrap();
+        assert!(String::from_utf8_lossy(&writer.writer[..end]).ends_with("C444 XCOLORRANGE=LIMITED"));
+        assert_eq!(writer.writer.len(), end + 1 + 6 + 45);
+    }
+
+    #[test]
+    fn another_size_is_refused() {
+        let mut writer = Y4mWriter::new(Vec::new());
+        assert!(writer.write(&frame(PixelFormat::Yuv420), "x").is_ok());
+        assert!(matches!(
+            writer.write(&frame(PixelFormat::Yuv444), "x"),
+            Err(Fault::Other(OutputError::Changed { .. }))
+        ));
+    }
+
+    #[test]
+    fn a_file_appears_when_finished_and_not_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("o.y4m");
+        let mut sink = Box::new(Clip::open(&path).unwrap());
+        sink.write(&frame(PixelFormat::Grey8)).unwrap();
+        assert!(!path.exists());
+        sink.finish().unwrap();
+        assert!(path.exists());
+        drop(Clip::open(&folder.path().join("p.y4m")).unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
+    }
+}

@@ -1,0 +1,316 @@
+//! The plan for a frame larger than the network: a few regions around the holes, each with
+//! enough context, each sent to the network on its own.
+//!
+//! One region a hole group and never a tiling of one hole: two tiles filled apart would meet
+//! in a seam in the middle of the hole. A hole too wide for a square gets an oblong region.
+
+use super::{Mask, MaskError, PixelBox};
+
+/// The network halves its input seven times.
+pub const NETWORK_MULTIPLE: usize = 128;
+/// A frame up to this many pixels, both sides multiples of [`NETWORK_MULTIPLE`], may go to the
+/// network whole ([`plan_whole`]). Beyond it a small computer takes seconds a frame.
+pub const WHOLE_PIXELS: usize = 1024 * 1024;
+/// A region's side, as a multiple of its hole's longer side: as much known picture as hole.
+pub const CONTEXT: usize = 2;
+/// A square whose hole takes more of its side than 3/4 has too little context; the region
+/// then becomes oblong where the frame has room.
+const SQUARE_FILL: (usize, usize) = (3, 4);
+/// Longest to shortest side of an oblong region, where the frame allows.
+const LONGEST_ASPECT: usize = 2;
+/// The network's longer side for an oblong region, in network sizes.
+const LONGEST_NETWORK: usize = 4;
+/// Regions sharing half of the smaller one cost two runs for about one run's pixels.
+const MERGE_OVERLAP: (usize, usize) = (1, 2);
+/// Runs of the network a frame may cost. More groups than this are merged, nearest first.
+pub const MOST_REGIONS: usize = 8;
+/// Holes nearer than a cell or two form one group.
+const CELL: usize = 16;
+/// Groups the pairwise merge is given; a noisier mask is grouped by coarser cells.
+const MOST_GROUPS: usize = 128;
+
+/// One part of the frame that goes to the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Region {
+    pub x: usize,
+    pub y: usize,
+    pub width: usize,
+    pub height: usize,
+    /// The size the network sees it at: multiples of [`NETWORK_MULTIPLE`].
+    pub network_width: usize,
+    pub network_height: usize,
+    /// Every hole pixel of the frame within the region, this region's or not: none is shown to
+    /// the network.
+    pub holes: Mask,
+    /// The hole pixels this region fills. Each hole pixel of the frame is owned by exactly one
+    /// region.
+    pub owned: Mask,
+    /// `holes` at the network's size; a network pixel that touches a hole pixel is a hole.
+    pub network_holes: Mask,
+    /// The frame the plan was made for.
+    pub frame_width: usize,
+    pub frame_height: usize,
+}
+
+impl Region {
+    fn new(
+        area: PixelBox,
+        (network_width, network_height): (usize, usize),
+        mask: &Mask,
+        owned: Mask,
+    ) -> Result<Region, MaskError> {
+        let holes = mask.cut(&area)?;
+        let network_holes = scale_holes(&holes, network_width, network_height)?;
+        Ok(Region {
+            x: area.x,
+            y: area.y,
+            width: area.width,
+            height: area.height,
+            network_width,
+            network_height,
+            holes,
+            owned,
+            network_holes,
+            frame_width: mask.width(),
+            frame_height: mask.height(),
+        })
+    }
+
+    pub fn area(&self) -> PixelBox {
+        PixelBox { x: self.x, y: self.y, width: self.width, height: self.height }
+    }
+
+    /// Whether the network sees the frame's own pixels, unscaled.
+    pub fn is_native(&self) -> bool {
+        (self.width, self.height) == (self.network_width, self.network_height)
+    }
+
+    /// Bytes of RGB at the network's size.
+    pub fn network_bytes(&self) -> usize {
+        self.network_width * self.network_height * 3
+    }
+}
+
+/// Regions for all holes of the mask, for a network of `network` x `network` pixels (oblong
+/// regions take a multiple of it). No holes, no regions.
+///
+/// A hole that nearly fills the frame is planned too; what the network makes of so little
+/// context is another matter.
+pub fn plan(mask: &Mask, network: usize) -> Result<Vec<Region>, MaskError> {
+    let network = network.max(1).next_multiple_of(NETWORK_MULTIPLE);
+    let frame = (mask.width(), mask.height());
+    let Some(groups) = Groups::of(mask) else { return Ok(Vec::new()) };
+    let mut merged: Vec<(PixelBox, Vec<usize>)> =
+        groups.boxes.iter().enumerate().map(|(label, area)| (*area, vec![label])).collect();
+    while let Some((a, b)) = next_merge(&merged, frame, network) {
+        let (area, labels) = merged.swap_remove(b);
+        merged[a].0 = merged[a].0.around(&area);
+        merged[a].1.extend(labels);
+    }
+    let mut owner = vec![0; groups.boxes.len()];
+    for (index, (_, labels)) in merged.iter().enumerate() {
+        labels.iter().for_each(|&label| owner[label] = index);
+    }
+    let mut regions = Vec::with_capacity(merged.len());
+    for (index, (holes, _)) in merged.iter().enumerate() {
+        let area = context(holes, frame, network);
+        let mut owned = mask.cut(&area)?;
+        for y in 0..area.height {
+            for x in 0..area.width {
+                if owned.is_hole(x, y) && owner[groups.label(area.x + x, area.y + y)] != index {
+                    owned.set(x, y, false);
+                }
+            }
+        }
+        regions.push(Region::new(area, network_size(&area, network), mask, owned)?);
+    }
+    // From top to bottom, so that a plan does not depend on the order of merging.
+    regions.sort_by_key(|region| (region.y, region.x));
+    Ok(regions)
+}
+
+/// The frame as a single region at its own size, without any scaling: where both sides are
+/// multiples of [`NETWORK_MULTIPLE`] and the frame has at most [`WHOLE_PIXELS`]. `None` for
+/// other frames.
+pub fn plan_whole(mask: &Mask) -> Result<Option<Region>, MaskError> {
+    let (width, height) = (mask.width(), mask.height());
+    let fits = width.is_multiple_of(NETWORK_MULTIPLE) && height.is_multiple_of(NETWORK_MULTIPLE);
+    if !fits || width * height > WHOLE_PIXELS {
+        return Ok(None);
+    }
+    let area = PixelBox { x: 0, y: 0, width, height };
+    Region::new(area, (width, height), mask, mask.clone()).map(Some)
+}
+
+/// Hole pixels grouped by cells: a grid coarser than pixels joins near holes and bounds the
+/// work for a mask of noise.
+struct Groups {
+    cell: usize,
+    cells_across: usize,
+    labels: Vec<usize>,
+    boxes: Vec<PixelBox>,
+}
+
+const UNLABELLED: usize = usize::MAX;
+
+impl Groups {
+    fn of(mask: &Mask) -> Option<Groups> {
+        let mut cell = CELL;
+        loop {
+            let groups = Groups::with_cell(mask, cell);
+            if groups.boxes.is_empty() {
+                return None;
+            }
+            if groups.boxes.len() <= MOST_GROUPS {
+                return Some(groups);
+            }
+            cell *= 2;
+        }
+    }
+
+    fn with_cell(mask: &Mask, cell: usize) -> Groups {
+        let (across, down) = (mask.width().div_ceil(cell), mask.height().div_ceil(cell));
+        // The tight box of the hole pixels in each cell, where there are any.
+        let mut tight: Vec<Option<PixelBox>> = vec![None; across * down];
+        for y in 0..mask.height() {
+            for (column, bytes) in mask.row(y).chunks(cell).enumerate() {
+                let hole = |&byte: &u8| byte != super::KNOWN;
+                let Some(first) = bytes.iter().position(hole) else { continue };
+                let last = bytes.iter().rposition(hole).unwrap_or(first);
+                let line =
+                    PixelBox { x: column * cell + first, y, width: last - first + 1, height: 1 };
+                let slot = &mut tight[y / cell * across + column];
+                *slot = Some(slot.map_or(line, |all| all.around(&line)));
+            }
+        }
+        let mut labels = vec![UNLABELLED; tight.len()];
+        let mut boxes = Vec::new();
+        let mut open = Vec::new();
+        for start in 0..tight.len() {
+            let Some(first) = tight[start] else { continue };
+            if labels[start] != UNLABELLED {
+                continue;
+            }
+            let label = boxes.len();
+            let mut all = first;
+            labels[start] = label;
+            open.push(start);
+            while let Some(at) = open.pop() {
+                let (row, column) = (at / across, at % across);
+                for next_row in row.saturating_sub(1)..(row + 2).min(down) {
+                    for next_column in column.saturating_sub(1)..(column + 2).min(across) {
+                        let next = next_row * across + next_column;
+                        if let (Some(area), UNLABELLED) = (tight[next], labels[next]) {
+                            labels[next] = label;
+                            all = all.around(&area);
+                            open.push(next);
+                        }
+                    }
+                }
+            }
+            boxes.push(all);
+        }
+        Groups { cell, cells_across: across, labels, boxes }
+    }
+
+    /// The group of a hole pixel.
+    fn label(&self, x: usize, y: usize) -> usize {
+        self.labels[y / self.cell * self.cells_across + x / self.cell]
+    }
+}
+
+/// The first pair of groups whose regions overlap heavily; failing that, while there are too
+/// many, the pair whose common box is smallest.
+fn next_merge(
+    groups: &[(PixelBox, Vec<usize>)],
+    frame: (usize, usize),
+    network: usize,
+) -> Option<(usize, usize)> {
+    let regions: Vec<PixelBox> =
+        groups.iter().map(|(holes, _)| context(holes, frame, network)).collect();
+    let pairs = || (0..groups.len()).flat_map(|a| (a + 1..groups.len()).map(move |b| (a, b)));
+    let overlap = |&(a, b): &(usize, usize)| {
+        let smaller = regions[a].area().min(regions[b].area());
+        regions[a].shared(&regions[b]) * MERGE_OVERLAP.1 >= smaller * MERGE_OVERLAP.0
+    };
+    pairs().find(overlap).or_else(|| {
+        let crowded = groups.len() > MOST_REGIONS;
+        crowded.then(|| pairs().min_by_key(|&(a, b)| groups[a].0.around(&groups[b].0).area()))?
+    })
+}
+
+/// The part of the frame a hole's region takes: a square where one can hold the hole with
+/// context, else an oblong.
+fn context(holes: &PixelBox, frame: (usize, usize), network: usize) -> PixelBox {
+    let shorter = frame.0.min(frame.1);
+    let longer_hole = holes.width.max(holes.height);
+    let side = (CONTEXT * longer_hole).max(network).min(shorter);
+    let (width, height) = if longer_hole * SQUARE_FILL.1 <= side * SQUARE_FILL.0 {
+        (side, side)
+    } else {
+        let width = (CONTEXT * holes.width).max(network).min(frame.0);
+        let height = (CONTEXT * holes.height).max(network).min(frame.1);
+        // The shorter side follows the longer one, so that the network's picture is not
+        // squeezed more in one direction than in the other.
+        (
+            width.max(height / LONGEST_ASPECT).min(frame.0),
+            height.max(width / LONGEST_ASPECT).min(frame.1),
+        )
+    };
+    let (x, width) = place(holes.x, holes.width, width, frame.0);
+    let (y, height) = place(holes.y, holes.height, height, frame.1);
+    PixelBox { x, y, width, height }
+}
+
+/// Centres `length` on the hole and shifts it into the frame. Starts on an even pixel and ends
+/// on one (or at the frame's end), if need be a pixel or two longer: no chroma sample is then
+/// shared between a region and what lies outside, where its holes are not known.
+fn place(hole: usize, hole_length: usize, length: usize, frame: usize) -> (usize, usize) {
+    let start = (hole + hole_length / 2).saturating_sub(length / 2).min(frame - length) & !1;
+    let end = (start + length).max(hole + hole_length).next_multiple_of(2).min(frame);
+    (start, end - start)
+}
+
+/// Multiples of [`NETWORK_MULTIPLE`] of about the area's shape, the shorter side `network`.
+fn network_size(area: &PixelBox, network: usize) -> (usize, usize) {
+    let shorter = area.width.min(area.height);
+    let scaled = |side: usize| {
+        let exact = side * network;
+        let steps = (exact + shorter * NETWORK_MULTIPLE / 2) / (shorter * NETWORK_MULTIPLE);
+        (steps * NETWORK_MULTIPLE).clamp(network, LONGEST_NETWORK * network)
+    };
+    (scaled(area.width), scaled(area.height))
+}
+
+/// A mask at another size: a target pixel is a hole when the area it stands for touches any
+/// hole pixel. Grows holes, never shrinks them.
+fn scale_holes(holes: &Mask, width: usize, height: usize) -> Result<Mask, MaskError> {
+    if (holes.width(), holes.height()) == (width, height) {
+        return Ok(holes.clone());
+    }
+    let mut scaled = Mask::empty(width, height)?;
+    for y in 0..holes.height() {
+        let row = holes.row(y);
+        let Some(first) = row.iter().position(|&b| b != super::KNOWN) else { continue };
+        for (x, _) in row.iter().enumerate().skip(first).filter(|(_, b)| **b != super::KNOWN) {
+            let (left, right) = touched(x, holes.width(), width);
+            let (top, bottom) = touched(y, holes.height(), height);
+            if right - left == 1 && bottom - top == 1 {
+                scaled.set(left, top, true);
+            } else {
+                let (width, height) = (right - left, bottom - top);
+                scaled.fill_box(&PixelBox { x: left, y: top, width, height });
+            }
+        }
+    }
+    Ok(scaled)
+}
+
+/// The target pixels whose area touches source pixel `at`: `[at, at+1) * target / source`.
+fn touched(at: usize, source: usize, target: usize) -> (usize, usize) {
+    (at * target / source, ((at + 1) * target).div_ceil(source))
+}
+
+#[cfg(test)]
+#[path = "region_tests.rs"]
+mod tests;

@@ -1,0 +1,286 @@
+//! The soft seam: the fill's shift in brightness and colour, seen along the rim of the hole,
+//! is carried smoothly into the hole and taken off.
+//!
+//! The network repaints known pixels too, so the rim shows by how much its picture is off. The
+//! differences are spread as a membrane fixed at the rim (the interpolation behind Poisson
+//! cloning, Perez et al. 2003), by pull-push: averaged down a pyramid, brought up again with
+//! two relaxations a level. That costs a few passes over the hole, where solving the membrane
+//! exactly would cost hundreds.
+
+use super::{Mask, PixelBox};
+
+/// The most a channel is moved. A larger difference is an edge the network missed, not a
+/// shift; spreading it would paint a smear.
+const SEAM_LIMIT: f32 = 40.0;
+/// The correction halves this deep in the hole, or at the hole's deepest point where that is
+/// deeper: far from the rim the network's own picture counts.
+const SEAM_REACH: f32 = 32.0;
+/// Relaxations a level; more is smoother than an eye can tell.
+const SWEEPS: usize = 2;
+/// Distance to a diagonal neighbour.
+const DIAGONAL: f32 = std::f32::consts::SQRT_2;
+
+#[derive(Debug, Default)]
+struct Level {
+    width: usize,
+    height: usize,
+    value: Vec<[f32; 3]>,
+    fixed: Vec<bool>,
+}
+
+/// Buffers kept from frame to frame.
+#[derive(Debug, Default)]
+pub(super) struct SeamScratch {
+    levels: Vec<Level>,
+    depth: Vec<f32>,
+}
+
+impl SeamScratch {
+    /// Corrects `fill` in place inside `work`, on the owned pixels and on the rim (whose chroma
+    /// the paste may need). `known` and `fill` are packed RGB of the region's size; `known` is
+    /// read at known pixels only.
+    pub(super) fn soften(
+        &mut self,
+        work: &PixelBox,
+        holes: &Mask,
+        owned: &Mask,
+        known: &[u8],
+        fill: &mut [u8],
+    ) {
+        if !self.take_rim(work, holes, owned, known, fill) {
+            return;
+        }
+        self.spread();
+        let reach = self.measure_depth(work, owned).max(SEAM_REACH);
+        let level = &self.levels[0];
+        for y in 0..work.height {
+            for x in 0..work.width {
+                let at = y * work.width + x;
+                if !level.fixed[at] && !owned.is_hole(work.x + x, work.y + y) {
+                    continue;
+                }
+                let fade = 1.0 / (1.0 + (self.depth[at] / reach).powi(2));
+                let pixel = ((work.y + y) * owned.width() + work.x + x) * 3;
+                for (byte, shift) in fill[pixel..pixel + 3].iter_mut().zip(level.value[at]) {
+                    *byte = (f32::from(*byte) + shift * fade).round().clamp(0.0, 255.0) as u8;
+                }
+            }
+        }
+    }
+
+    /// Sets level 0: at each known pixel beside an owned one, by how much the fill is too low.
+    /// Says whether there was any.
+    fn take_rim(
+        &mut self,
+        work: &PixelBox,
+        holes: &Mask,
+        owned: &Mask,
+        known: &[u8],
+        fill: &[u8],
+    ) -> bool {
+        if self.levels.is_empty() {
+            self.levels.push(Level::default());
+        }
+        let level = &mut self.levels[0];
+        level.shape(work.width, work.height);
+        let stride = owned.width();
+        let mut any = false;
+        for y in 0..work.height {
+            for x in 0..work.width {
+                let (px, py) = (work.x + x, work.y + y);
+                if holes.is_hole(px, py) {
+                    continue;
+                }
+                let (left, right) = (px.saturating_sub(1), (px + 2).min(stride));
+                let (top, bottom) = (py.saturating_sub(1), (py + 2).min(owned.height()));
+                let beside =
+                    (top..bottom).any(|v| owned.row(v)[left..right].iter().any(|&b| b != 0));
+                if !beside {
+                    continue;
+                }
+                // The mean over the known pixels around: noise and texture are not a shift.
+                let (mut sum, mut count) = ([0i32; 3], 0);
+                for v in top..bottom {
+                    for u in (left..right).filter(|&u| !holes.is_hole(u, v)) {
+                        let pixel = (v * stride + u) * 3;
+                        for (channel, sum) in sum.iter_mut().enumerate() {
+                            *sum += i32::from(known[pixel + channel])
+                                - i32::from(fill[pixel + channel]);
+                        }
+                        count += 1;
+                    }
+                }
+                let at = y * work.width + x;
+                level.value[at] =
+                    sum.map(|s| (s as f32 / count as f32).clamp(-SEAM_LIMIT, SEAM_LIMIT));
+                level.fixed[at] = true;
+                any = true;
+            }
+        }
+        any
+    }
+
+    fn spread(&mut self) {
+        let mut top = 0;
+        while self.levels[top].width > 1 || self.levels[top].height > 1 {
+            if self.levels.len() == top + 1 {
+                self.levels.push(Level::default());
+            }
+            let (fine, coarse) = self.levels.split_at_mut(top + 1);
+            coarse[0].pull(&fine[top]);
+            top += 1;
+        }
+        for at in (0..top).rev() {
+            let (fine, coarse) = self.levels.split_at_mut(at + 1);
+            fine[at].push(&coarse[0]);
+            (0..SWEEPS).for_each(|_| fine[at].relax());
+        }
+    }
+
+    /// Fills `depth` with the distance to the rim (chamfer); returns the deepest owned pixel's.
+    fn measure_depth(&mut self, work: &PixelBox, owned: &Mask) -> f32 {
+        let (width, height) = (work.width, work.height);
+        let fixed = &self.levels[0].fixed;
+        self.depth.clear();
+        self.depth.extend(fixed.iter().map(|&rim| if rim { 0.0 } else { f32::INFINITY }));
+        let depth = &mut self.depth;
+        for y in 0..height {
+            for x in 0..width {
+                let at = y * width + x;
+                let mut best = depth[at];
+                if x > 0 {
+                    best = best.min(depth[at - 1] + 1.0);
+                }
+                if y > 0 {
+                    best = best.min(depth[at - width] + 1.0);
+                    if x > 0 {
+                        best = best.min(depth[at - width - 1] + DIAGONAL);
+                    }
+                    if x + 1 < width {
+                        best = best.min(depth[at - width + 1] + DIAGONAL);
+                    }
+                }
+                depth[at] = best;
+            }
+        }
+        let mut deepest = 0.0f32;
+        for y in (0..height).rev() {
+            for x in (0..width).rev() {
+                let at = y * width + x;
+                let mut best = depth[at];
+                if x + 1 < width {
+                    best = best.min(depth[at + 1] + 1.0);
+                }
+                if y + 1 < height {
+                    best = best.min(depth[at + width] + 1.0);
+                    if x + 1 < width {
+                        best = best.min(depth[at + width + 1] + DIAGONAL);
+                    }
+                    if x > 0 {
+                        best = best.min(depth[at + width - 1] + DIAGONAL);
+                    }
+                }
+                depth[at] = best;
+                if owned.is_hole(work.x + x, work.y + y) {
+                    deepest = deepest.max(best);
+                }
+            }
+        }
+        deepest
+    }
+}
+
+impl Level {
+    fn shape(&mut self, width: usize, height: usize) {
+        (self.width, self.height) = (width, height);
+        self.value.clear();
+        self.value.resize(width * height, [0.0; 3]);
+        self.fixed.clear();
+        self.fixed.resize(width * height, false);
+    }
+
+    /// Each cell the mean of the fixed ones among its four children.
+    fn pull(&mut self, fine: &Level) {
+        self.shape(fine.width.div_ceil(2), fine.height.div_ceil(2));
+        for y in 0..self.height {
+            for x in 0..self.width {
+                let (mut sum, mut count) = ([0.0; 3], 0.0);
+                for v in 2 * y..(2 * y + 2).min(fine.height) {
+                    for u in 2 * x..(2 * x + 2).min(fine.width) {
+                        let child = v * fine.width + u;
+                        if fine.fixed[child] {
+                            add(&mut sum, fine.value[child], 1.0);
+                            count += 1.0;
+                        }
+                    }
+                }
+                if count > 0.0 {
+                    self.value[y * self.width + x] = sum.map(|s: f32| s / count);
+                    self.fixed[y * self.width + x] = true;
+                }
+            }
+        }
+    }
+
+    /// Each cell that is not fixed from the coarser level, between its cells' centres.
+    fn push(&mut self, coarse: &Level) {
+        for y in 0..self.height {
+            let (near_y, far_y) = parents(y, coarse.height);
+            for x in 0..self.width {
+                let at = y * self.width + x;
+                if self.fixed[at] {
+                    continue;
+                }
+                let (near_x, far_x) = parents(x, coarse.width);
+                let mut sum = [0.0; 3];
+                add(&mut sum, coarse.value[near_y * coarse.width + near_x], 9.0 / 16.0);
+                add(&mut sum, coarse.value[near_y * coarse.width + far_x], 3.0 / 16.0);
+                add(&mut sum, coarse.value[far_y * coarse.width + near_x], 3.0 / 16.0);
+                add(&mut sum, coarse.value[far_y * coarse.width + far_x], 1.0 / 16.0);
+                self.value[at] = sum;
+            }
+        }
+    }
+
+    /// Each cell that is not fixed becomes the mean of its neighbours.
+    fn relax(&mut self) {
+        let (width, height) = (self.width, self.height);
+        for y in 0..height {
+            for x in 0..width {
+                let at = y * width + x;
+                if self.fixed[at] {
+                    continue;
+                }
+                let (mut sum, mut count) = ([0.0; 3], 0.0);
+                let mut take = |neighbour: usize| {
+                    add(&mut sum, self.value[neighbour], 1.0);
+                    count += 1.0;
+                };
+                if x > 0 {
+                    take(at - 1);
+                }
+                if x + 1 < width {
+                    take(at + 1);
+                }
+                if y > 0 {
+                    take(at - width);
+                }
+                if y + 1 < height {
+                    take(at + width);
+                }
+                self.value[at] = sum.map(|s| s / count);
+            }
+        }
+    }
+}
+
+/// The coarse cell a fine cell lies in, and the next nearest.
+fn parents(fine: usize, coarse: usize) -> (usize, usize) {
+    let near = fine / 2;
+    let far = if fine.is_multiple_of(2) { near.saturating_sub(1) } else { near + 1 };
+    (near, far.min(coarse - 1))
+}
+
+fn add(sum: &mut [f32; 3], value: [f32; 3], weight: f32) {
+    sum.iter_mut().zip(value).for_each(|(sum, value)| *sum += value * weight);
+}
