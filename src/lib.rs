@@ -1,8 +1,28 @@
 //! Live image inpainting on small computers with learnable bidirectional attention maps (LBAM).
+//!
+//! One package, two programs: `lbam-edge` fills holes in camera pictures on the device,
+//! `lbam-desk` (feature `desk`) trains, imports, evaluates and exports the networks it runs.
+//! Data flows down this list of rooms and never back up:
+//!
+//! * [`net`]: the network as data; one layer table that everything else reads.
+//! * [`file`]: training weights, and the `.lbam` model file that devices map.
+//! * [`kernels`]: the arithmetic.
+//! * [`runtime`]: tract, the graphs, and [`runtime::Session`], the one type others use.
+//! * [`picture`]: frames, masks, colour, regions around holes, pasting, quality metrics.
+//! * [`camera`], [`output`]: where frames and masks come from, where pictures go.
+//! * [`service`]: the loop that never lets a hidden pixel pass.
+//! * `desk`: training, import, export, evaluation.
+//!
+//! `unsafe` stands in two places: the kernels, and the one line that maps a model file.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+pub mod camera;
 #[cfg(feature = "desk")]
 pub mod desk;
 pub mod file;
+pub mod kernels;
 pub mod net;
+pub mod output;
 pub mod picture;
+pub mod runtime;
+pub mod service;

@@ -4,6 +4,9 @@
 directory with the offset and the length of each member, so the members come
 out byte for byte as they were put in; nothing is decoded or encoded again.
 
+A WebP picture may also carry a preview (a small JPEG in its EXIF block, at
+times with more of the scene than the picture itself); `preview` gives it.
+
 Run as `carve.py CONTAINER` to list the members (bytes and name).
 """
 
@@ -77,6 +80,52 @@ def eet_members(data):
         name = data[name_at : name_at + name_size].rstrip(b"\0").decode()
         members[name] = lambda o=offset, s=size, p=plain_size: content(o, s, p)
     return members
+
+
+def jpeg_end(data, start):
+    """Give the offset just behind the JPEG at `start`, or None if it is cut off."""
+    at = start + 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker == 0xD9:
+            return at + 2
+        if marker == 0xFF:  # filling
+            at += 1
+            continue
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+        if marker == 0xDA:  # coded data follow: they end at the next real marker
+            while True:
+                at = data.find(b"\xff", at)
+                if at < 0 or at + 1 >= len(data):
+                    return None
+                if data[at + 1] != 0 and not 0xD0 <= data[at + 1] <= 0xD7:
+                    break
+                at += 2
+            if data[at + 1] == 0xD9:
+                return at + 2
+    return None
+
+
+def preview(webp):
+    """Give the longest JPEG inside the EXIF block of a WebP picture."""
+    best = b""
+    at = 12
+    while at + 8 <= len(webp):
+        kind, size = struct.unpack_from("<4sI", webp, at)
+        if kind == b"EXIF":
+            block = webp[at + 8 : at + 8 + size]
+            start = block.find(b"\xff\xd8\xff")
+            while start >= 0:
+                end = jpeg_end(block, start)
+                if end is not None and end - start > len(best):
+                    best = block[start:end]
+                start = block.find(b"\xff\xd8\xff", start + 2)
+        at += 8 + size + size % 2
+    if not best:
+        raise CarveError("no preview")
+    return best
 
 
 def open_container(path):

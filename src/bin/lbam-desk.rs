@@ -6,12 +6,15 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lbam::desk::{self, RunConfig, Start};
-use lbam::file::Weights;
+use lbam::file::{Precision, Weights, write_model};
 use lbam::net::{Network, Preset};
 
 /// Trains, imports, evaluates and exports LBAM inpainting networks for lbam-edge.
 #[derive(Parser)]
-#[command(version, after_help = "Example: lbam-desk train --images photos --output run --preset nano")]
+#[command(
+    version,
+    after_help = "Example: lbam-desk train --images photos --output run --preset nano"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -21,6 +24,7 @@ struct Cli {
 enum Command {
     Train(Train),
     Import(Import),
+    Export(Export),
 }
 
 /// Train a network on a folder of pictures
@@ -106,11 +110,42 @@ struct Import {
     output: PathBuf,
 }
 
+/// Write weights as a model file for lbam-edge, or as ONNX
+#[derive(Args)]
+#[command(
+    after_help = "Example: lbam-desk export weights.safetensors --format lbam --output small.lbam"
+)]
+struct Export {
+    /// Weights, as train and import write them
+    weights: PathBuf,
+    #[arg(long, value_enum)]
+    format: Format,
+    /// How kernels are stored in a .lbam file; ONNX is always f32
+    #[arg(long, value_enum, default_value = "f16")]
+    precision: PrecisionName,
+    /// Where it goes
+    #[arg(long)]
+    output: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Lbam,
+    Onnx,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PrecisionName {
+    F32,
+    F16,
+}
+
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let result = match Cli::parse().command {
         Command::Train(arguments) => train(arguments),
         Command::Import(arguments) => import(&arguments),
+        Command::Export(arguments) => export(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -177,5 +212,25 @@ fn import(arguments: &Import) -> anyhow::Result<()> {
     weights.write(&arguments.output)?;
     let network = weights.network();
     eprintln!("{} base channels, {} parameters", network.base(), network.parameter_count());
+    Ok(())
+}
+
+fn export(arguments: &Export) -> anyhow::Result<()> {
+    let weights = Weights::read(&arguments.weights)?;
+    match arguments.format {
+        Format::Lbam => {
+            let precision = match arguments.precision {
+                PrecisionName::F32 => Precision::F32,
+                PrecisionName::F16 => Precision::F16,
+            };
+            write_model(&weights, precision, &arguments.output)?;
+        }
+        Format::Onnx => desk::write_onnx(&weights, &arguments.output)?,
+    }
+    eprintln!(
+        "{}: {} bytes",
+        arguments.output.display(),
+        std::fs::metadata(&arguments.output)?.len()
+    );
     Ok(())
 }

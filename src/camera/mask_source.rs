@@ -159,7 +159,10 @@ impl PictureMask {
             Ok(_) if Stamp::of(&self.path) != now => self.seen = None,
             Ok(mask) => match mask.fits(width, height) {
                 Ok(()) => {
-                    log::info!("{name}: the mask changed ({:.1} % hidden)", mask.hole_ratio() * 100.0);
+                    log::info!(
+                        "{name}: the mask changed ({:.1} % hidden)",
+                        mask.hole_ratio() * 100.0
+                    );
                     self.mask = mask;
                     self.given = false;
                 }

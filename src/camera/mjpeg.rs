@@ -25,7 +25,9 @@ pub(super) struct MjpegFile {
 
 enum Layout {
     /// Chunks of an `.avi`, up to the byte where its `movi` list ends.
-    Avi { end: u64 },
+    Avi {
+        end: u64,
+    },
     Bare,
 }
 
@@ -240,7 +242,8 @@ mod tests {
     #[test]
     fn thumbnails_and_cut_pictures_are_not_frames() {
         let whole = [
-            0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9, 0xff, 0xda, 0, 2, 1, 0xff, 0, 2, 0xff, 0xd9,
+            0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9, 0xff, 0xda, 0, 2, 1, 0xff, 0, 2,
+            0xff, 0xd9,
         ];
         let cut = [0xff, 0xd8, 0xff, 0xda, 0, 2, 7];
         let mut stream = vec![9, 9];

@@ -46,8 +46,13 @@ impl Source for Pattern {
 /// Frame `number` of the test pattern.
 pub fn test_frame(width: usize, height: usize, number: u64) -> Result<Frame, FrameError> {
     let format = PixelFormat::Yuv420;
-    let mut frame =
-        Frame::new(width, height, format, ColourRange::Limited, vec![0; format.bytes(width, height)])?;
+    let mut frame = Frame::new(
+        width,
+        height,
+        format,
+        ColourRange::Limited,
+        vec![0; format.bytes(width, height)],
+    )?;
     // One full cycle is 360 steps in every movement, so that the pattern repeats.
     let step = (number % 360) as usize;
     let scene = Scene {
@@ -110,8 +115,8 @@ impl Scene {
     fn luma(&self, x: usize, y: usize) -> u8 {
         if self.ball.holds(x, y) {
             // Shaded from the upper left, with a chequer that moves along.
-            let shade = 150 + (self.ball.x - x as i64 + self.ball.y - y as i64) * 40
-                / self.ball.radius.max(1);
+            let shade = 150
+                + (self.ball.x - x as i64 + self.ball.y - y as i64) * 40 / self.ball.radius.max(1);
             let tile = ((x as i64 - self.ball.x) >> 3 ^ (y as i64 - self.ball.y) >> 3) & 1;
             return (shade - 30 * tile).clamp(30, 230) as u8;
         }

@@ -37,8 +37,11 @@ impl FromStr for SourceSpec {
             return Ok(Self::Stdin);
         }
         if let Some(size) = text.strip_prefix("test:") {
-            let (width, height) =
-                if size.is_empty() { TEST_SIZE } else { parse_size(size).map_err(|e| e + "; try test:640x480")? };
+            let (width, height) = if size.is_empty() {
+                TEST_SIZE
+            } else {
+                parse_size(size).map_err(|e| e + "; try test:640x480")?
+            };
             return Ok(Self::Test { width, height });
         }
         if is_device(text) {
@@ -120,7 +123,9 @@ fn is_device(text: &str) -> bool {
 fn parse_size(text: &str) -> Result<(usize, usize), String> {
     let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
     match sides {
-        Some((width, height)) if (2..=MAX_SIDE).contains(&width) && (2..=MAX_SIDE).contains(&height) => {
+        Some((width, height))
+            if (2..=MAX_SIDE).contains(&width) && (2..=MAX_SIDE).contains(&height) =>
+        {
             Ok((width, height))
         }
         _ => Err(format!("{text} is not a size such as 640x480 (sides 2 to {MAX_SIDE})")),
@@ -149,9 +154,16 @@ mod tests {
     fn rectangles_are_checked() {
         assert!(matches!("rect:10%,0,20.5%,7".parse(), Ok(MaskSpec::Rect(_))));
         assert_eq!("a.png".parse(), Ok(MaskSpec::Path("a.png".into())));
-        for wrong in
-            ["rect:", "rect:1,2,3", "rect:1,2,3,4,5", "rect:1,2,0,4", "rect:1,2,101%,4", "rect:nan%,0,1,1", "rect:-1,0,1,1", ""]
-        {
+        for wrong in [
+            "rect:",
+            "rect:1,2,3",
+            "rect:1,2,3,4,5",
+            "rect:1,2,0,4",
+            "rect:1,2,101%,4",
+            "rect:nan%,0,1,1",
+            "rect:-1,0,1,1",
+            "",
+        ] {
             assert!(wrong.parse::<MaskSpec>().is_err(), "{wrong}");
         }
         assert!("unix:/run/x".parse::<MaskSpec>().is_err());

@@ -78,7 +78,15 @@ impl Camera {
             Stream::with_buffers(&device, Type::VideoCapture, BUFFERS).map_err(fail)?;
         stream.set_timeout(PATIENCE);
         let card = abilities.card;
-        Ok(Self { path: path.into(), card, format, rate, stream: Some(stream), waiting: false, frames: 0 })
+        Ok(Self {
+            path: path.into(),
+            card,
+            format,
+            rate,
+            stream: Some(stream),
+            waiting: false,
+            frames: 0,
+        })
     }
 
     /// The bytes of the next frame, copied or unpacked into a frame of our own.

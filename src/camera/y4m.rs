@@ -90,7 +90,10 @@ impl Source for Y4mReader {
         if !(line == b"FRAME" || line.starts_with(b"FRAME ")) {
             return Err(CameraError::Y4m {
                 name: self.name.clone(),
-                reason: format!("frame {} does not begin with FRAME; it is damaged", self.frames + 1),
+                reason: format!(
+                    "frame {} does not begin with FRAME; it is damaged",
+                    self.frames + 1
+                ),
             });
         }
         let Header { width, height, format, range, .. } = self.header;

@@ -20,7 +20,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs, io,
+    io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{
@@ -31,14 +31,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fast_image_resize::{
-    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
-    images::{Image, ImageRef},
-};
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use fast_image_resize::Resizer;
 use rand_pcg::Pcg64;
 
 use super::masks::{self, Style};
+use photos::{Picture, decode, has_pixels, list, resized, source_name};
+
+#[path = "photos.rs"]
+mod photos;
 
 /// What can go wrong with training data.
 #[derive(Debug, thiserror::Error)]
@@ -251,13 +251,6 @@ fn work(pool: &Pool, config: &BatchConfig, worker: usize, sender: &SyncSender<Ba
     }
 }
 
-/// A decoded picture: RGB bytes, rows from top to bottom, short side at most the cached one.
-struct Picture {
-    width: usize,
-    height: usize,
-    pixels: Vec<u8>,
-}
-
 /// Pictures of one origin, the folder's top-level subfolder, sampled with a weight of the square
 /// root of their number: 284 alike landscapes then count as 17 pictures do, not as 284.
 struct Source {
@@ -295,14 +288,8 @@ impl Pool {
         list(folder, &mut candidates)?;
         let (mut files, mut unreadable) = (Vec::new(), 0);
         for path in candidates {
-            // Headers only: a second for hundreds of pictures, where pixels would take a minute.
-            match ImageReader::open(&path)
-                .and_then(ImageReader::with_guessed_format)
-                .map_err(image::ImageError::IoError)
-                .and_then(ImageReader::into_dimensions)
-            {
-                Ok((1.., 1..)) => files.push(path),
-                Ok(_) => log::warn!("{} is skipped: it has no pixels", path.display()),
+            match has_pixels(&path) {
+                Ok(()) => files.push(path),
                 Err(error) => {
                     unreadable += 1;
                     log::warn!("{} is skipped: {error}", path.display());
@@ -436,83 +423,6 @@ fn crop(picture: &Picture, size: usize, rng: &mut Pcg64, resizer: &mut Resizer, 
             store(x, y, pixel);
         }
     }
-}
-
-/// `region` (left, top, width, height) of a picture at `size` (width, height), Lanczos.
-fn resized(
-    picture: &Picture,
-    (left, top, width, height): (usize, usize, usize, usize),
-    size: (usize, usize),
-    resizer: &mut Resizer,
-) -> Vec<u8> {
-    if (width, height) == size {
-        let rows = picture.pixels.chunks_exact(3 * picture.width).skip(top).take(height);
-        return rows.flat_map(|row| &row[3 * left..3 * (left + width)]).copied().collect();
-    }
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
-        .crop(left as f64, top as f64, width as f64, height as f64);
-    let (wide, high) = (picture.width as u32, picture.height as u32);
-    let from = ImageRef::new(wide, high, &picture.pixels, PixelType::U8x3)
-        .expect("a picture holds width x height x 3 bytes");
-    let mut to = Image::new(size.0 as u32, size.1 as u32, PixelType::U8x3);
-    resizer.resize(&from, &mut to, &options).expect("both are U8x3 and the region lies inside");
-    to.into_vec()
-}
-
-/// Reads a picture upright (EXIF orientation) and scales it to a short side of at most `side`.
-fn decode(path: &Path, side: usize) -> Result<Picture, image::ImageError> {
-    let reader = ImageReader::open(path)?.with_guessed_format()?;
-    let mut decoder = reader.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
-    image.apply_orientation(orientation);
-    let image = image.into_rgb8();
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let picture = Picture { width, height, pixels: image.into_raw() };
-    let short = width.min(height);
-    if short <= side {
-        return Ok(picture);
-    }
-    let scaled = |length: usize| (length * side + short / 2) / short;
-    let size = (scaled(width), scaled(height));
-    let pixels = resized(&picture, (0, 0, width, height), size, &mut Resizer::new());
-    Ok(Picture { width: size.0, height: size.1, pixels })
-}
-
-/// The subfolder of `folder` that `path` lies in, or "." for the folder itself.
-fn source_name(folder: &Path, path: &Path) -> String {
-    let inside = path.strip_prefix(folder).unwrap_or(path);
-    let mut parts = inside.iter();
-    match (parts.next(), parts.next()) {
-        (Some(first), Some(_)) => first.to_string_lossy().into_owned(),
-        _ => ".".to_owned(),
-    }
-}
-
-/// All files below `folder` named like pictures, in the order of their paths. Links to folders
-/// are not followed: they could lead round in a circle.
-fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
-    let failed = |source| DataError::Folder { path: folder.to_owned(), source };
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        entries.push((entry.path(), entry.file_type().map_err(failed)?.is_dir()));
-    }
-    entries.sort();
-    for (path, is_folder) in entries {
-        if is_folder {
-            list(&path, into)?;
-        } else if is_picture_name(&path) {
-            into.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn is_picture_name(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"].contains(&extension.as_str())
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Tests of the training data's stream.
 
+use std::fs;
+
 use image::{Rgb, RgbImage};
 
 use super::*;

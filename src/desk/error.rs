@@ -58,7 +58,9 @@ pub enum DeskError {
         loss: f32,
     },
     /// A backend this program was built without.
-    #[error("backend \"{name}\" is not in this build (it has: {has}); build with --features {name}")]
+    #[error(
+        "backend \"{name}\" is not in this build (it has: {has}); build with --features {name}"
+    )]
     Backend {
         /// The name asked for.
         name: String,

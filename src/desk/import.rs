@@ -19,8 +19,7 @@ const DATA_PARALLEL_PREFIX: &str = "module.";
 /// formats too), [`DeskError::File`] where its tensors do not make an LBAM network.
 pub fn import(path: &Path) -> Result<Weights, DeskError> {
     let refuse = |reason: String| DeskError::Checkpoint { path: path.to_owned(), reason };
-    std::fs::File::open(path)
-        .map_err(|source| DeskError::Io { path: path.to_owned(), source })?;
+    std::fs::File::open(path).map_err(|source| DeskError::Io { path: path.to_owned(), source })?;
     let reader = PytorchReader::new(path)
         .map_err(|error| refuse(format!("not a PyTorch checkpoint that can be read: {error}")))?;
     let format = &reader.metadata().format_type;

@@ -254,10 +254,7 @@ impl MaskLayer {
 /// makes of the gradient: no element at or below 0 reaches the power.
 fn update(features: Tensor<4>) -> Tensor<4> {
     let hidden = features.clone().lower_equal_elem(0.0);
-    features
-        .mask_fill(hidden.clone(), 1.0)
-        .powf_scalar(MASK_UPDATE_POWER)
-        .mask_fill(hidden, 0.0)
+    features.mask_fill(hidden.clone(), 1.0).powf_scalar(MASK_UPDATE_POWER).mask_fill(hidden, 0.0)
 }
 
 fn halve(input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {

@@ -140,15 +140,18 @@ pub fn train(config: &RunConfig, folder: &Path, start: Start) -> Result<Weights,
     let device = device(&config.backend)?.autodiff();
     device.seed(config.seed);
     let trainer = Trainer::new(config, folder, start, device)?;
-    let batches = Batches::new(&config.images, BatchConfig {
-        size: config.size,
-        batch: config.batch,
-        seed: config.seed,
-        start_step: trainer.progress.step,
-        masks_per_batch: if config.own_masks { config.batch } else { 1 },
-        mask_style: Style::Mixed,
-        ..BatchConfig::default()
-    })?;
+    let batches = Batches::new(
+        &config.images,
+        BatchConfig {
+            size: config.size,
+            batch: config.batch,
+            seed: config.seed,
+            start_step: trainer.progress.step,
+            masks_per_batch: if config.own_masks { config.batch } else { 1 },
+            mask_style: Style::Mixed,
+            ..BatchConfig::default()
+        },
+    )?;
     eprintln!(
         "{} pictures from {}, {} parameters, steps {} to {}",
         batches.picture_count(),
@@ -276,7 +279,8 @@ impl<'a> Trainer<'a> {
         let difference = (output.clone() - pictures).abs();
         let valid = (difference.clone() * masks.clone()).mean();
         let hole = (difference * (masks.neg() + 1.0)).mean();
-        let total = hole.clone() * self.config.hole_weight + valid.clone() * self.config.valid_weight;
+        let total =
+            hole.clone() * self.config.hole_weight + valid.clone() * self.config.valid_weight;
         let losses = Losses {
             total: total.clone().into_scalar(),
             hole: hole.into_scalar(),
@@ -390,7 +394,8 @@ impl Log {
     fn open(folder: &Path, step: u64) -> Result<Self, DeskError> {
         let path = folder.join("log.csv");
         let head = "step,seconds,loss,hole,valid,learning_rate,pictures_per_second\n";
-        let old = if step > 0 { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
+        let old =
+            if step > 0 { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
         let kept = old.lines().skip(1).take(step as usize);
         let text = kept.fold(head.to_owned(), |text, line| text + line + "\n");
         write_atomically(&path, text.as_bytes())?;

@@ -37,6 +37,44 @@ pub enum FileError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file ends too soon.
+    #[error("is cut short: {length} bytes where at least {needed} are needed; copy it again")]
+    Truncated {
+        /// Bytes there are.
+        length: u64,
+        /// Bytes there must be.
+        needed: u64,
+    },
+    /// The header claims an absurd size.
+    #[error("is not a model file: it claims a header of {0} bytes")]
+    Header(u64),
+    /// A part does not begin where the format has it begin.
+    #[error("{what} begins at byte {at}, which is not a multiple of 64; export the file again")]
+    Alignment {
+        /// The part.
+        what: String,
+        /// Where it begins.
+        at: usize,
+    },
+    /// A metadata entry is missing or wrong.
+    #[error("metadata entry \"{key}\" {reason}")]
+    Metadata {
+        /// The entry.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A version this program does not read.
+    #[error("is a model file of version {0}; this program reads version 1. Update lbam-edge")]
+    Version(String),
+    /// The content is not what was written.
+    #[error("is damaged: its content is {found} where the header says {stated}; copy it again")]
+    Checksum {
+        /// What the header says.
+        stated: String,
+        /// What the content gives.
+        found: String,
+    },
     /// The network described is not supported.
     #[error(transparent)]
     Network(#[from] NetError),

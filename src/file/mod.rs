@@ -1,7 +1,24 @@
-//! Files of weights.
+//! Files of weights: what training writes, and the `.lbam` model file that devices map.
+//!
+//! Both are safetensors, so that anyone can look inside with Python's `safetensors`. They differ
+//! in what the tensors are: [`Weights`] holds the authors' names and layouts in 32 bits, for
+//! training and exchange; [`Model`] holds what the runtime reads, in its order and precision,
+//! aligned, checksummed, and used where it lies in the map. A format of our own would have saved
+//! the padding tensors and cost every other tool.
+//!
+//! Hazard: a mapped file must never be cut short by a writer; see [`Model`].
+
 mod atomic;
 mod error;
+mod layout;
+mod model;
+#[cfg(test)]
+mod tests;
 mod weights;
+
 pub use atomic::write_atomically;
 pub use error::FileError;
+#[cfg(feature = "desk")]
+pub(crate) use layout::sum_inputs;
+pub use model::{ALIGNMENT, Model, Precision, VERSION, Values, write_model};
 pub use weights::Weights;

@@ -46,9 +46,8 @@ mod tests {
         for size in [1_usize, 2, 3, 8] {
             for start in 0..2 * size {
                 for end in start + 1..=2 * size {
-                    let expected = by_taps(start..end, size, |o, i| {
-                        (0..4).any(|tap| o == 2 * i - 1 + tap)
-                    });
+                    let expected =
+                        by_taps(start..end, size, |o, i| (0..4).any(|tap| o == 2 * i - 1 + tap));
                     assert_eq!(deconv_needs(start..end, size), expected, "deconv {start}..{end}");
                 }
             }

@@ -240,13 +240,15 @@ impl Network {
     /// # Errors
     /// [`NetError::Size`] where a side is not a multiple of 128, is zero or absurdly long.
     pub fn check_size(width: usize, height: usize) -> Result<(), NetError> {
-        let suits = |side: usize| side.is_multiple_of(SIDE_MULTIPLE) && (1..=MAX_SIDE).contains(&side);
+        let suits =
+            |side: usize| side.is_multiple_of(SIDE_MULTIPLE) && (1..=MAX_SIDE).contains(&side);
         if suits(width) && suits(height) { Ok(()) } else { Err(NetError::Size { width, height }) }
     }
 
     /// Multiply-adds of the frame stage (encoder and decoder) at a picture size.
     pub fn macs_frame(&self, width: usize, height: usize) -> u64 {
-        let encoder: u64 = self.encoder().iter().map(|c| conv_macs(c, c.input, width, height)).sum();
+        let encoder: u64 =
+            self.encoder().iter().map(|c| conv_macs(c, c.input, width, height)).sum();
         // Each output pixel of a transposed convolution has 2x2 taps.
         let decoder: u64 = self
             .decoder()
@@ -283,8 +285,14 @@ mod tests {
         // 68.3 million, counted on the authors' implementation.
         assert_eq!(paper.parameter_count() / 100_000, 683);
         let deepest = &paper.decoder()[0];
-        assert_eq!((deepest.weight.as_str(), deepest.skip, deepest.deep), ("dc1.conv.weight", 0, 512));
-        assert_eq!(paper.decoder().iter().map(|d| d.output).collect::<Vec<_>>(), [512, 512, 512, 256, 128, 64, 3]);
+        assert_eq!(
+            (deepest.weight.as_str(), deepest.skip, deepest.deep),
+            ("dc1.conv.weight", 0, 512)
+        );
+        assert_eq!(
+            paper.decoder().iter().map(|d| d.output).collect::<Vec<_>>(),
+            [512, 512, 512, 256, 128, 64, 3]
+        );
     }
 
     #[test]
@@ -297,7 +305,8 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<_> = Network::from(Preset::Nano).parameters().into_iter().map(|p| p.name).collect();
+        let mut names: Vec<_> =
+            Network::from(Preset::Nano).parameters().into_iter().map(|p| p.name).collect();
         let count = names.len();
         assert_eq!(count, 7 + 7 * 5 + 6 * 5 + 7);
         names.sort();

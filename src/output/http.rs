@@ -83,10 +83,8 @@ impl Page {
             parts: watch::Sender::new(Bytes::new()),
             status: Mutex::new("{}".into()),
         });
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(server)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(server)?;
         let (stop, stopped) = oneshot::channel();
         let for_server = shared.clone();
         let serve = move || {

@@ -83,7 +83,8 @@ pub struct Options {
 }
 
 /// Nobody but this machine, unless the user says otherwise.
-pub const DEFAULT_HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+pub const DEFAULT_HTTP: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 impl Default for Options {
     fn default() -> Self {

@@ -61,7 +61,9 @@ impl FromStr for SinkSpec {
         }
         let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
-            _ if path.is_dir() || text.ends_with('/') => Ok(Self::folder(Some(path), PictureKind::Png)),
+            _ if path.is_dir() || text.ends_with('/') => {
+                Ok(Self::folder(Some(path), PictureKind::Png))
+            }
             Some("y4m") => Ok(Self::Y4m(path.into())),
             Some("png" | "jpg" | "jpeg") => Err(format!(
                 "{text} is one picture; for numbered ones write FOLDER/%.png or FOLDER/%.jpg"

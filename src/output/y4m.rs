@@ -76,7 +76,13 @@ impl<W: Write> Y4mWriter<W> {
                 .to_rgb(&mut self.rgb)
                 .and_then(|()| {
                     let Shape { width, height, .. } = shape;
-                    Frame::from_rgb(width, height, &self.rgb, PixelFormat::Yuv444, ColourRange::Limited)
+                    Frame::from_rgb(
+                        width,
+                        height,
+                        &self.rgb,
+                        PixelFormat::Yuv444,
+                        ColourRange::Limited,
+                    )
                 })
                 .map_err(|error| Fault::Other(error.into()))?;
             self.writer.write_all(planes.data())?;
@@ -266,7 +272,9 @@ mod tests {
         let mut writer = Y4mWriter::new(Vec::new());
         assert!(writer.write(&frame(PixelFormat::Rgb8), "x").is_ok());
         let end = writer.writer.iter().position(|&byte| byte == b'\n').unwrap();
-        assert!(String::from_utf8_lossy(&writer.writer[..end]).ends_with("C444 XCOLORRANGE=LIMITED"));
+        assert!(
+            String::from_utf8_lossy(&writer.writer[..end]).ends_with("C444 XCOLORRANGE=LIMITED")
+        );
         assert_eq!(writer.writer.len(), end + 1 + 6 + 45);
     }
 

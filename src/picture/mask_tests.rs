@@ -21,6 +21,7 @@ fn pixels_and_percent() {
     assert_eq!(rect("rect:50%, 4, 50%, 6").resolve(100, 50).unwrap(), area(50, 4, 50, 6));
     // Percent edges go outwards: 10 % of 25 is 2.5.
     assert_eq!(rect("rect:10%,0,10%,1").resolve(25, 25).unwrap(), area(2, 0, 3, 1));
+    assert_eq!(rect("rect:0,0,10%,1").resolve(25, 25).unwrap(), area(0, 0, 3, 1));
     // Cut to the frame.
     assert_eq!(rect("rect:630,470,100,100").resolve(640, 480).unwrap(), area(630, 470, 10, 10));
 }

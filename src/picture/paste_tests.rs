@@ -225,6 +225,45 @@ fn the_soft_seam_takes_off_a_shift() {
 }
 
 #[test]
+fn the_correction_itself_has_no_steps() {
+    // Left of the hole the fill is 30 too dark, right of it 30 too bright.
+    let mask = mask_of(256, 256, &[(64, 64, 128, 128)]);
+    let region = plan_whole(&mask).unwrap().unwrap();
+    let mut frame = Frame::flat(256, 256, PixelFormat::Rgb8, ColourRange::Full, 128).unwrap();
+    let pixel = |at: usize| [(98 + (at % 256).saturating_sub(64).min(128) * 60 / 128) as u8; 3];
+    let fill: Vec<u8> = (0..256 * 256).flat_map(pixel).collect();
+    Paster::new().paste(&mut frame, &region, &fill, Seam::Soft).unwrap();
+    let at = |x: usize, y: usize| frame.data()[(y * 256 + x) * 3];
+    let steps = (64..191).flat_map(|a| (64..191).map(move |b| (a, b)));
+    let worst =
+        steps.map(|(x, y)| at(x, y).abs_diff(at(x + 1, y)).max(at(x, y).abs_diff(at(x, y + 1))));
+    // The smoothest possible: without the relaxations it steps by two.
+    assert_eq!(worst.max(), Some(1));
+}
+
+#[test]
+#[ignore = "a measurement, run with --release"]
+fn how_long_a_frame_takes() {
+    let (width, height) = (1920, 1080);
+    let mask = mask_of(width, height, &[(800, 400, 300, 300)]);
+    let mut frame = noisy(width, height, PixelFormat::Yuv420, 1);
+    let start = std::time::Instant::now();
+    let region = plan(&mask, 256).unwrap().remove(0);
+    println!("plan {:?}, region {}x{}", start.elapsed(), region.width, region.height);
+    let (mut paster, mut input) = (Paster::new(), Vec::new());
+    for _ in 0..3 {
+        let start = std::time::Instant::now();
+        paster.network_input(&frame, &region, &mut input).unwrap();
+        println!("input {:?}", start.elapsed());
+        for seam in [Seam::None, Seam::Soft] {
+            let start = std::time::Instant::now();
+            paster.paste(&mut frame, &region, &input, seam).unwrap();
+            println!("paste {seam:?} {:?}", start.elapsed());
+        }
+    }
+}
+
+#[test]
 fn a_missed_edge_is_not_smeared_without_limit() {
     let (width, height) = (256, 256);
     let mask = mask_of(width, height, &[(100, 100, 40, 40)]);

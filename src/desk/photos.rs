@@ -1,0 +1,104 @@
+//! Photographs on disk: found below a folder, read upright, cut out and scaled.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+use image::{DynamicImage, ImageDecoder, ImageReader};
+
+use super::DataError;
+
+/// A decoded picture: RGB bytes, rows from top to bottom, short side at most the cached one.
+pub(super) struct Picture {
+    pub width: usize,
+    pub height: usize,
+    pub pixels: Vec<u8>,
+}
+
+/// `region` (left, top, width, height) of a picture at `size` (width, height), Lanczos.
+pub(super) fn resized(
+    picture: &Picture,
+    (left, top, width, height): (usize, usize, usize, usize),
+    size: (usize, usize),
+    resizer: &mut Resizer,
+) -> Vec<u8> {
+    if (width, height) == size {
+        let rows = picture.pixels.chunks_exact(3 * picture.width).skip(top).take(height);
+        return rows.flat_map(|row| &row[3 * left..3 * (left + width)]).copied().collect();
+    }
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Lanczos3))
+        .crop(left as f64, top as f64, width as f64, height as f64);
+    let (wide, high) = (picture.width as u32, picture.height as u32);
+    let from = ImageRef::new(wide, high, &picture.pixels, PixelType::U8x3)
+        .expect("a picture holds width x height x 3 bytes");
+    let mut to = Image::new(size.0 as u32, size.1 as u32, PixelType::U8x3);
+    resizer.resize(&from, &mut to, &options).expect("both are U8x3 and the region lies inside");
+    to.into_vec()
+}
+
+/// Reads a picture upright (EXIF orientation) and scales it to a short side of at most `side`.
+pub(super) fn decode(path: &Path, side: usize) -> Result<Picture, image::ImageError> {
+    let reader = ImageReader::open(path)?.with_guessed_format()?;
+    let mut decoder = reader.into_decoder()?;
+    let orientation = decoder.orientation()?;
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    image.apply_orientation(orientation);
+    let image = image.into_rgb8();
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let picture = Picture { width, height, pixels: image.into_raw() };
+    let short = width.min(height);
+    if short <= side {
+        return Ok(picture);
+    }
+    let scaled = |length: usize| (length * side + short / 2) / short;
+    let size = (scaled(width), scaled(height));
+    let pixels = resized(&picture, (0, 0, width, height), size, &mut Resizer::new());
+    Ok(Picture { width: size.0, height: size.1, pixels })
+}
+
+/// The subfolder of `folder` that `path` lies in, or "." for the folder itself.
+pub(super) fn source_name(folder: &Path, path: &Path) -> String {
+    let inside = path.strip_prefix(folder).unwrap_or(path);
+    let mut parts = inside.iter();
+    match (parts.next(), parts.next()) {
+        (Some(first), Some(_)) => first.to_string_lossy().into_owned(),
+        _ => ".".to_owned(),
+    }
+}
+
+/// All files below `folder` named like pictures, in the order of their paths. Links to folders
+/// are not followed: they could lead round in a circle.
+pub(super) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
+    let failed = |source| DataError::Folder { path: folder.to_owned(), source };
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        entries.push((entry.path(), entry.file_type().map_err(failed)?.is_dir()));
+    }
+    entries.sort();
+    for (path, is_folder) in entries {
+        if is_folder {
+            list(&path, into)?;
+        } else if is_picture_name(&path) {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_picture_name(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"].contains(&extension.as_str())
+}
+
+/// Whether a file is a picture, by its header: a second for hundreds of files, where their
+/// pixels would take a minute.
+pub(super) fn has_pixels(path: &Path) -> Result<(), image::ImageError> {
+    ImageReader::open(path)?.with_guessed_format()?.into_dimensions().map(drop)
+}

@@ -1,0 +1,102 @@
+//! How weights lie in a model file: the runtime's order, made once by the exporter.
+//!
+//! * Convolutions as they are, `[out, in, 4, 4]`.
+//! * The first layer of each mask branch summed over its three equal input channels,
+//!   `[out, 1, 4, 4]`.
+//! * Transposed convolutions as four 2x2 convolutions, one for each output phase,
+//!   `[4, out, in, 2, 2]`; phase `2 * py + px` makes output rows `2i + py` and columns `2j + px`.
+//! * The four scalars of an attention as one tensor `[4]`, always in 32 bits.
+
+use super::Weights;
+use crate::net::{Conv, Deconv, KERNEL, Network};
+
+/// Kernel taps that an even (0) or odd (1) output reads, for the earlier and the later of the
+/// two inputs it touches: output `2i` reads inputs `i - 1, i`, output `2i + 1` reads `i, i + 1`.
+const PHASE_TAPS: [[usize; 2]; 2] = [[3, 1], [2, 0]];
+
+/// One tensor of a model file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The tensor's name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Whether it stays in 32 bits whatever the file's precision.
+    pub scalars: bool,
+}
+
+impl Stored {
+    /// Numbers in the tensor.
+    pub fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+fn mask_input(conv: &Conv) -> usize {
+    if conv.level == 1 { 1 } else { conv.input }
+}
+
+/// Every tensor of a network's model file, in the order of the data section: the order in which
+/// the runtime reads them.
+pub fn stored(network: Network) -> Vec<Stored> {
+    let kernel = |name: String, shape: Vec<usize>| Stored { name, shape, scalars: false };
+    let mut all = Vec::new();
+    for conv in [network.forward(), network.reverse()].concat() {
+        let shape = vec![conv.output, mask_input(&conv), KERNEL, KERNEL];
+        all.push(kernel(conv.weight, shape));
+        let name = conv.attention.unwrap_or_default();
+        all.push(Stored { name, shape: vec![4], scalars: true });
+    }
+    for conv in network.encoder() {
+        all.push(kernel(conv.weight, vec![conv.output, conv.input, KERNEL, KERNEL]));
+    }
+    for deconv in network.decoder() {
+        let shape = vec![4, deconv.output, deconv.skip + deconv.deep, 2, 2];
+        all.push(kernel(deconv.weight, shape));
+    }
+    all
+}
+
+/// The values of every tensor of [`stored`], in its order.
+pub fn arrange(weights: &Weights) -> Vec<Vec<f32>> {
+    let network = weights.network();
+    let mut all = Vec::new();
+    for conv in [network.forward(), network.reverse()].concat() {
+        let values = weights.values(&conv.weight);
+        all.push(if conv.level == 1 { sum_inputs(values, &conv) } else { values.to_vec() });
+        let prefix = conv.attention.unwrap_or_default();
+        all.push(weights.attention(&prefix).scalars().to_vec());
+    }
+    all.extend(network.encoder().iter().map(|conv| weights.values(&conv.weight).to_vec()));
+    all.extend(network.decoder().iter().map(|d| phases(weights.values(&d.weight), d)));
+    all
+}
+
+/// A kernel `[out, in, 4, 4]` summed over its inputs, for inputs that are all equal.
+pub fn sum_inputs(values: &[f32], conv: &Conv) -> Vec<f32> {
+    let taps = KERNEL * KERNEL;
+    let mut sums = vec![0.0; conv.output * taps];
+    for (index, value) in values.iter().enumerate() {
+        sums[index / (conv.input * taps) * taps + index % taps] += value;
+    }
+    sums
+}
+
+/// `[in, out, 4, 4]` of a transposed convolution as `[4, out, in, 2, 2]`.
+fn phases(values: &[f32], deconv: &Deconv) -> Vec<f32> {
+    let (inputs, outputs) = (deconv.skip + deconv.deep, deconv.output);
+    let mut arranged = Vec::with_capacity(values.len());
+    for phase in 0..4 {
+        for output in 0..outputs {
+            for input in 0..inputs {
+                for row in PHASE_TAPS[phase / 2] {
+                    for column in PHASE_TAPS[phase % 2] {
+                        let kernel = (input * outputs + output) * KERNEL + row;
+                        arranged.push(values[kernel * KERNEL + column]);
+                    }
+                }
+            }
+        }
+    }
+    arranged
+}

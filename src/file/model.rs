@@ -1,0 +1,332 @@
+//! The `.lbam` model file: writing, and opening by memory map. `docs/lbam-file.md` is the
+//! format's page.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::Dtype;
+use serde_json::{Map, Value, json};
+
+use super::layout::{Stored, arrange, stored};
+use super::{FileError, Weights, write_atomically};
+use crate::net::{Attention, Network};
+
+/// Tensors begin at multiples of this many bytes from the file's start: a cache line, and the
+/// widest vector register.
+pub const ALIGNMENT: usize = 64;
+/// The version this program writes, and the only one it reads.
+pub const VERSION: &str = "1";
+/// Names of the tensors that only fill up to the next aligned offset begin so.
+const PADDING: &str = "padding.";
+/// Largest header accepted. Real ones are below 16 KiB.
+const MAX_HEADER: u64 = 1 << 20;
+/// Prefix of provenance in the metadata.
+const PROVENANCE: &str = "provenance.";
+
+/// How kernels are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats; arithmetic is in 32 bits.
+    F16,
+}
+
+impl Precision {
+    /// The name as typed and as stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+}
+
+/// Writes `weights` as a model file.
+///
+/// # Errors
+/// [`FileError::Tensor`] where a weight does not fit 16 bits, [`FileError::Write`] where the file
+/// cannot be written.
+pub fn write_model(weights: &Weights, precision: Precision, path: &Path) -> Result<(), FileError> {
+    write_atomically(path, &encode(weights, precision)?)
+}
+
+fn encode(weights: &Weights, precision: Precision) -> Result<Vec<u8>, FileError> {
+    let network = weights.network();
+    let mut header = Map::new();
+    // Filled in last, placed first.
+    header.insert("__metadata__".into(), Value::Null);
+    let mut data: Vec<u8> = Vec::new();
+    for (stored, values) in stored(network).into_iter().zip(arrange(weights)) {
+        let begin = data.len();
+        let dtype = if precision == Precision::F16 && !stored.scalars {
+            let narrow: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();
+            if narrow.iter().any(|value| !value.is_finite()) {
+                let reason = "does not fit 16 bits; export with --precision f32";
+                return Err(FileError::tensor(stored.name, reason));
+            }
+            data.extend(narrow.iter().flat_map(|value| value.to_le_bytes()));
+            "F16"
+        } else {
+            data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            "F32"
+        };
+        let entry = json!({
+            "dtype": dtype, "shape": stored.shape, "data_offsets": [begin, data.len()],
+        });
+        header.insert(stored.name, entry);
+        let (end, aligned) = (data.len(), data.len().next_multiple_of(ALIGNMENT));
+        if aligned > end {
+            data.resize(aligned, 0);
+            let entry = json!({
+                "dtype": "U8", "shape": [aligned - end], "data_offsets": [end, aligned],
+            });
+            header.insert(format!("{PADDING}{end}"), entry);
+        }
+    }
+    let mut metadata = Map::new();
+    metadata.insert("format".into(), "lbam".into());
+    metadata.insert("lbam_version".into(), VERSION.into());
+    metadata.insert("base_channels".into(), network.base().to_string().into());
+    metadata.insert("precision".into(), precision.name().into());
+    metadata.insert("checksum".into(), checksum(&data).into());
+    for (key, value) in &weights.provenance {
+        metadata.insert(format!("{PROVENANCE}{key}"), value.clone().into());
+    }
+    header["__metadata__"] = Value::Object(metadata);
+    let mut json = serde_json::to_vec(&header).expect("plain data");
+    let padded = (json.len() + 8).next_multiple_of(ALIGNMENT) - 8;
+    json.resize(padded, b' ');
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(json);
+    bytes.extend(data);
+    Ok(bytes)
+}
+
+fn checksum(data: &[u8]) -> String {
+    format!("blake3:{}", blake3::hash(data).to_hex())
+}
+
+/// Values of a mapped tensor, where they lie in the file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Values<'a> {
+    /// 32-bit floats.
+    F32(&'a [f32]),
+    /// 16-bit floats.
+    F16(&'a [f16]),
+}
+
+impl Values<'_> {
+    /// Copies into 32-bit floats.
+    pub fn widen(&self) -> Vec<f32> {
+        match self {
+            Self::F32(values) => values.to_vec(),
+            Self::F16(values) => values.to_f32_vec(),
+        }
+    }
+}
+
+/// A model file, mapped read-only. Pages are shared with every process that maps the same file.
+///
+/// Hazard: the map shows the file as it is. Replace a model by renaming a new file over it (as
+/// [`write_model`] does), never by writing into it: cutting a mapped file short kills its readers.
+#[derive(Debug)]
+pub struct Model {
+    path: PathBuf,
+    map: Mmap,
+    network: Network,
+    precision: Precision,
+    tensors: HashMap<String, Range<usize>>,
+    checksum: String,
+    provenance: BTreeMap<String, String>,
+}
+
+impl Model {
+    /// Maps and checks a model file: header, every tensor's name, type, shape and place, and the
+    /// checksum of the content.
+    ///
+    /// # Errors
+    /// [`FileError::InFile`] that names the file and the rule it breaks.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let read = |source| FileError::read(path, source);
+        let file = File::open(path).map_err(read)?;
+        let length = file.metadata().map_err(read)?.len();
+        let at_fault = |error: FileError| error.in_file(path);
+        if length < 8 {
+            return Err(at_fault(FileError::Truncated { length, needed: 8 }));
+        }
+        // SAFETY: the map is read-only and the file's own bytes are never trusted beyond what is
+        // checked below. Another process that cuts the file short would raise SIGBUS here; the
+        // type's documentation names that hazard, and no writer of this project does it.
+        let map = unsafe { Mmap::map(&file) }.map_err(read)?;
+        Self::parse(path, map).map_err(at_fault)
+    }
+
+    fn parse(path: &Path, map: Mmap) -> Result<Self, FileError> {
+        let header = u64::from_le_bytes(*map.first_chunk().expect("at least 8 bytes"));
+        if header > MAX_HEADER {
+            return Err(FileError::Header(header));
+        }
+        let data_begin = 8 + header as usize;
+        if map.len() < data_begin {
+            let (length, needed) = (map.len() as u64, data_begin as u64);
+            return Err(FileError::Truncated { length, needed });
+        }
+        if data_begin % ALIGNMENT != 0 {
+            return Err(FileError::Alignment { what: "the data section".into(), at: data_begin });
+        }
+        let (_, parsed) = SafeTensors::read_metadata(&map)?;
+        let metadata = parsed.metadata().clone().unwrap_or_default();
+        let value = |key: &str| -> Result<&str, FileError> {
+            metadata.get(key).map(String::as_str).ok_or_else(|| FileError::Metadata {
+                key: key.to_owned(),
+                reason: "is missing; is this a .lbam file? (lbam-desk export makes one)".into(),
+            })
+        };
+        let wrong = |key: &str, reason: String| FileError::Metadata { key: key.into(), reason };
+        if value("format")? != "lbam" {
+            let reason = format!("is \"{}\", not \"lbam\"", value("format")?);
+            return Err(wrong("format", reason));
+        }
+        if value("lbam_version")? != VERSION {
+            return Err(FileError::Version(value("lbam_version")?.to_owned()));
+        }
+        let base = value("base_channels")?;
+        let base = base
+            .parse()
+            .map_err(|_| wrong("base_channels", format!("is \"{base}\", not a number")))?;
+        let network = Network::new(base)?;
+        let precision = match value("precision")? {
+            "f32" => Precision::F32,
+            "f16" => Precision::F16,
+            other => return Err(wrong("precision", format!("is \"{other}\", not f32 or f16"))),
+        };
+        let mut entries = parsed.tensors();
+        let mut tensors = HashMap::new();
+        for expected in stored(network) {
+            let info = entries
+                .remove(&expected.name)
+                .ok_or_else(|| FileError::tensor(&expected.name, "is missing"))?;
+            let place = check_tensor(&expected, info, precision, data_begin)?;
+            tensors.insert(expected.name, place);
+        }
+        if let Some(name) = entries.keys().find(|name| !name.starts_with(PADDING)) {
+            return Err(FileError::tensor(name, "is not part of this network"));
+        }
+        let stated = value("checksum")?;
+        let found = checksum(&map[data_begin..]);
+        if stated != found {
+            return Err(FileError::Checksum { stated: stated.to_owned(), found });
+        }
+        let provenance = metadata
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(PROVENANCE)?, value)))
+            .map(|(key, value)| (key.to_owned(), value.clone()))
+            .collect();
+        let path = path.to_owned();
+        Ok(Self { path, map, network, precision, tensors, checksum: found, provenance })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The network stored.
+    pub fn network(&self) -> Network {
+        self.network
+    }
+
+    /// How its kernels are stored.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The checksum of the content, `blake3:` and 64 hexadecimal digits.
+    pub fn checksum(&self) -> &str {
+        &self.checksum
+    }
+
+    /// Where the weights come from.
+    pub fn provenance(&self) -> &BTreeMap<String, String> {
+        &self.provenance
+    }
+
+    /// Size of the file, bytes.
+    pub fn bytes(&self) -> usize {
+        self.map.len()
+    }
+
+    /// A tensor of the file's layout (`docs/lbam-file.md`), in the map.
+    ///
+    /// # Panics
+    /// If `name` is not a tensor of the network.
+    pub fn values(&self, name: &str) -> Values<'_> {
+        let bytes = &self.map[self.tensors[name].clone()];
+        // Alignment and size were checked when the file was opened.
+        match self.precision {
+            Precision::F32 => Values::F32(bytemuck::cast_slice(bytes)),
+            Precision::F16 => Values::F16(bytemuck::cast_slice(bytes)),
+        }
+    }
+
+    /// The attention whose scalars have this prefix, in range.
+    ///
+    /// # Panics
+    /// If `prefix` is not an attention layer of the network.
+    pub fn attention(&self, prefix: &str) -> Attention {
+        let bytes = &self.map[self.tensors[prefix].clone()];
+        let scalars: &[f32] = bytemuck::cast_slice(bytes);
+        Attention::clamped(std::array::from_fn(|index| scalars[index]))
+    }
+}
+
+fn check_tensor(
+    expected: &Stored,
+    info: &safetensors::tensor::TensorInfo,
+    precision: Precision,
+    data_begin: usize,
+) -> Result<Range<usize>, FileError> {
+    let (dtype, width) = match expected.scalars {
+        true => (Dtype::F32, 4),
+        false => (precision.dtype(), precision.bytes()),
+    };
+    if info.dtype != dtype {
+        let reason = format!("is {:?} where the file's precision asks for {dtype:?}", info.dtype);
+        return Err(FileError::tensor(&expected.name, reason));
+    }
+    if info.shape != expected.shape {
+        let reason =
+            format!("has shape {:?} where the network has {:?}", info.shape, expected.shape);
+        return Err(FileError::tensor(&expected.name, reason));
+    }
+    let (begin, end) = info.data_offsets;
+    if end - begin != expected.count() * width {
+        return Err(FileError::tensor(&expected.name, "has a size that belies its shape"));
+    }
+    if (data_begin + begin) % ALIGNMENT != 0 {
+        let what = format!("tensor {}", expected.name);
+        return Err(FileError::Alignment { what, at: data_begin + begin });
+    }
+    Ok(data_begin + begin..data_begin + end)
+}

@@ -1,0 +1,26 @@
+//! The arithmetic between convolutions, on plain slices.
+//!
+//! tract multiplies the matrices; what lies between two of its convolutions is fused here into
+//! one pass each: attention and mask update of one map, modulation by a map, and the joining of
+//! a transposed convolution's four phases. As separate graph nodes (sub, mul, exp, where, pow,
+//! concat, transpose) they took most of the network's time.
+//!
+//! ```
+//! use lbam::kernels::modulate;
+//!
+//! let mut features = [1.0, -1.0];
+//! modulate(&mut features, &[0.5, 0.5]);
+//! assert_eq!(features, [0.5, -0.1]);
+//! ```
+//!
+//! Hazard: tract's x86-64 kernels leave the upper halves of the vector registers dirty, after
+//! which scalar code (`exp`, `powf`) runs up to sixteen times slower. Each kernel begins with
+//! [`clear_upper_registers`].
+
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+mod generic;
+mod x86;
+
+pub use generic::{attend_and_update, join_phases, join_phases_to_picture, modulate};
+pub use x86::clear_upper_registers;

@@ -1,0 +1,34 @@
+//! Runs the network with tract, from a mapped model file.
+//!
+//! The network is two graphs, because attention depends on the mask alone: the **mask stage**
+//! (mask to 13 maps, 40 % of the multiply-adds) runs when the mask changes, the **frame stage**
+//! (picture and maps to picture) for every frame. Graphs are built from the layer table and the
+//! map, not loaded from ONNX: no parser on the device, transposed convolutions as four phase
+//! convolutions, and skips that are never concatenated: `deconv(e, d) = deconv(e) + deconv(d)`.
+//! [`Session`] is the one type others use.
+//!
+//! ```no_run
+//! use lbam::{file::Model, runtime::Session};
+//!
+//! let model = Model::open("models/small/small-f16.lbam".as_ref())?;
+//! let mut session = Session::new(&model, 256, 256)?;
+//! session.set_mask(&vec![0; 256 * 256])?;
+//! let mut filled = vec![0; 256 * 256 * 3];
+//! session.run(&vec![128; 256 * 256 * 3], &mut filled)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Hazard: tract packs float kernels into an order of its own when a graph is optimised, so a
+//! session holds a private float copy of the weights ([`Session::owned_weight_bytes`]); the map
+//! is read once, layer by layer.
+
+#![forbid(unsafe_code)]
+
+mod graph;
+mod ops;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+pub use session::{RuntimeError, Session, kernel_name, set_threads};

@@ -1,0 +1,250 @@
+//! What the user may type. The words are fixed: scripts rely on them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::LiveOptions;
+use crate::camera::{MaskSpec, SourceSpec};
+use crate::output::SinkSpec;
+
+/// Fills holes in live pictures, on this machine.
+#[derive(Parser, Debug)]
+#[command(
+    name = "lbam-edge",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  lbam-edge --camera /dev/video0 --mask rect:30%,30%,20%,20%
+      live page at http://127.0.0.1:8080/
+  lbam-edge --camera test: --mask rect:30%,30%,20%,20% --frames 100 --no-realtime --output out.y4m
+  ffmpeg -i clip.mp4 -f yuv4mpegpipe - | lbam-edge --camera - --mask logo.png --output - \\
+      | ffmpeg -i - filled.mp4
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 75 try again later (camera absent and --no-wait),
+78 wrong configuration or model file."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub live: LiveArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Fill one picture
+    Image(ImageArgs),
+    /// Measure how fast a model runs here
+    Bench(BenchArgs),
+    /// Say what a model file holds, check it, and name the kernels in use
+    Info(InfoArgs),
+    /// Print a shell's completion script
+    Completions(CompletionsArgs),
+}
+
+/// The main job.
+#[derive(Args, Debug)]
+pub struct LiveArgs {
+    /// Where frames come from: /dev/videoN, a .y4m, .mjpeg or MJPEG .avi file, a folder of
+    /// pictures, - (y4m on standard input), test: (a moving pattern; test:320x240)
+    #[arg(long, value_name = "SOURCE", default_value = "/dev/video0", env = "LBAM_CAMERA")]
+    pub camera: SourceSpec,
+    /// What to fill, repeatable: a picture (white: fill; re-read when it changes), a folder of
+    /// pictures (one a frame), rect:x,y,w,h in pixels or percent
+    #[arg(long = "mask", value_name = "MASK")]
+    pub masks: Vec<MaskSpec>,
+    /// Where pictures go, repeatable: http: (a page), a .y4m file, - (y4m on standard output), a
+    /// folder (numbered PNG; FOLDER/%.jpg for JPEG) [default: http:]
+    #[arg(long = "output", value_name = "SINK")]
+    pub outputs: Vec<SinkSpec>,
+    /// The model, a .lbam file
+    #[arg(long, value_name = "FILE", env = "LBAM_MODEL")]
+    pub model: Option<PathBuf>,
+    /// Address of the page; 0.0.0.0:8080 shows it to the whole network
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", env = "LBAM_HTTP")]
+    pub http: SocketAddr,
+    /// Threads of the network [default: one a core]
+    #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
+    pub threads: Option<usize>,
+    /// End after N frames
+    #[arg(long, value_name = "N")]
+    pub frames: Option<u64>,
+    /// Newest frame first, drop what cannot be kept up with [default for cameras, and for what
+    /// is only shown on the page]
+    #[arg(long, overrides_with = "no_realtime")]
+    pub realtime: bool,
+    /// Every frame in order, as fast as possible [default for files]
+    #[arg(long, overrides_with = "realtime")]
+    pub no_realtime: bool,
+    /// Print one JSON object with the statistics at the end
+    #[arg(long)]
+    pub json: bool,
+    /// Do not wait for an absent camera: end with code 75
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Without a mask, pass nothing
+    #[arg(long, env = "LBAM_FAIL_CLOSED")]
+    pub fail_closed: bool,
+}
+
+impl LiveArgs {
+    pub fn options(&self) -> LiveOptions {
+        let outputs =
+            if self.outputs.is_empty() { vec![SinkSpec::Http] } else { self.outputs.clone() };
+        LiveOptions {
+            camera: self.camera.clone(),
+            masks: self.masks.clone(),
+            outputs,
+            http: self.http,
+            frames: self.frames,
+            realtime: match (self.realtime, self.no_realtime) {
+                (true, _) => Some(true),
+                (_, true) => Some(false),
+                _ => None,
+            },
+            wait: !self.no_wait,
+            fail_closed: self.fail_closed,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  lbam-edge image --model small.lbam --input photo.jpg --mask mask.png --output filled.png")]
+pub struct ImageArgs {
+    /// The model, a .lbam file
+    #[arg(long, value_name = "FILE", env = "LBAM_MODEL")]
+    pub model: Option<PathBuf>,
+    /// The picture with the holes
+    #[arg(long, value_name = "PICTURE")]
+    pub input: PathBuf,
+    /// What to fill, repeatable: a picture of the same size (white: fill), or rect:x,y,w,h
+    #[arg(long = "mask", value_name = "PICTURE", required = true)]
+    pub masks: Vec<MaskSpec>,
+    /// Where the filled picture goes, .png or .jpg
+    #[arg(long, value_name = "PICTURE")]
+    pub output: PathBuf,
+    /// Threads of the network [default: one a core]
+    #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
+    pub threads: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  lbam-edge bench --model small.lbam --size 256x256 --hole 0.2 --json")]
+pub struct BenchArgs {
+    /// The model, a .lbam file
+    #[arg(long, value_name = "FILE", env = "LBAM_MODEL")]
+    pub model: Option<PathBuf>,
+    /// Size of the network's picture; sides are multiples of 128
+    #[arg(long, value_name = "WxH", default_value = "256x256")]
+    pub size: Size,
+    /// The holes, a picture (white: fill)
+    #[arg(long, value_name = "PICTURE", conflicts_with = "hole")]
+    pub mask: Option<PathBuf>,
+    /// The holes, as a share of the picture
+    #[arg(long, value_name = "RATIO", default_value_t = 0.2, value_parser = ratio)]
+    pub hole: f64,
+    /// Threads of the network [default: one a core]
+    #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
+    pub threads: Option<usize>,
+    /// Frames to measure
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub frames: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  lbam-edge info small.lbam")]
+pub struct InfoArgs {
+    /// The model, a .lbam file
+    #[arg(value_name = "FILE")]
+    pub model: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  lbam-edge completions bash > ~/.local/share/bash-completion/completions/lbam-edge")]
+pub struct CompletionsArgs {
+    pub shell: clap_complete::Shell,
+}
+
+/// A width and a height.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    pub width: usize,
+    pub height: usize,
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sides = text
+            .split_once('x')
+            .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+        match sides {
+            Some((width, height)) if width > 0 && height > 0 => Ok(Self { width, height }),
+            _ => Err(format!("{text} is not a size such as 256x256")),
+        }
+    }
+}
+
+/// More threads than any machine this is for has cores.
+const MOST_THREADS: usize = 256;
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Ok(threads),
+        _ => Err(format!("give 1 to {MOST_THREADS} threads")),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if ratio > 0.0 && ratio <= 1.0 => Ok(ratio),
+        _ => Err("give a share above 0 and up to 1, such as 0.2".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_words_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn later_wins_between_realtime_and_not() {
+        let parse = |words: &[&str]| {
+            Cli::try_parse_from([&["lbam-edge"], words].concat()).unwrap().live.options().realtime
+        };
+        assert_eq!(parse(&[]), None);
+        assert_eq!(parse(&["--realtime", "--no-realtime"]), Some(false));
+        assert_eq!(parse(&["--no-realtime", "--realtime"]), Some(true));
+    }
+
+    #[test]
+    fn every_help_shows_an_example() {
+        let mut command = Cli::command();
+        assert!(command.render_help().to_string().contains("Example"));
+        for sub in command.get_subcommands_mut() {
+            if sub.get_name() != "help" {
+                assert!(sub.render_help().to_string().contains("Example"), "{}", sub.get_name());
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! One function for each thing the user may ask for. They print, and end in an exit code.
+
+use std::io::Write;
+use std::time::Instant;
+
+use super::filler::{Filler, open_model};
+use super::{
+    BenchArgs, Cli, CompletionsArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs, ServiceError,
+    Stop, report, run,
+};
+use crate::camera::{MaskSource, Masks};
+use crate::output::SinkSpec;
+use crate::picture::{PictureError, RgbPicture, read_rgb, write_picture};
+
+/// The main job, with the network that `open` makes of the arguments.
+pub fn live_with(
+    args: &LiveArgs,
+    open: impl FnOnce(&LiveArgs) -> Result<Box<dyn Fill>, ServiceError>,
+) -> Result<(), ServiceError> {
+    let options = args.options();
+    let count = |wanted: SinkSpec| options.outputs.iter().filter(|&sink| *sink == wanted).count();
+    if args.json && count(SinkSpec::Stdout) > 0 {
+        let reason = "--json and --output - both want standard output; give one of them";
+        return Err(ServiceError::Usage(reason.into()));
+    }
+    for sink in [SinkSpec::Stdout, SinkSpec::Http] {
+        if count(sink.clone()) > 1 {
+            return Err(ServiceError::Usage(format!("--output {sink} is given twice")));
+        }
+    }
+    let stop = Stop::on_signals()?;
+    let statistics = run(&options, open(args)?, &stop)?;
+    if args.json {
+        print_json(&serde_json::json!(statistics))?;
+    }
+    Ok(())
+}
+
+/// The main job.
+pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
+    live_with(args, |args| {
+        use_threads(args.threads);
+        Ok(Box::new(Filler::for_frames(open_model(args.model.as_deref())?)))
+    })
+}
+
+/// Fills one picture.
+pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
+    use_threads(args.threads);
+    let mut frame = read_rgb(&args.input)?.into_frame().map_err(PictureError::from)?;
+    let (width, height) = (frame.width(), frame.height());
+    let mut masks = Masks::open(&args.masks)?;
+    let Some(mask) = masks.next(width, height, 0)? else {
+        return Err(ServiceError::Usage("--mask gives no mask".into()));
+    };
+    mask.fits(width, height).map_err(FillError::from)?;
+    let mut filler = Filler::for_pictures(open_model(args.model.as_deref())?);
+    filler.set_mask(&mask)?;
+    filler.fill(&mut frame)?;
+    Ok(write_picture(&args.output, &RgbPicture::from_frame(&frame)?)?)
+}
+
+/// Measures how fast a model runs here.
+pub fn bench(args: &BenchArgs) -> Result<(), ServiceError> {
+    let started = Instant::now();
+    let threads = use_threads(args.threads);
+    let model = open_model(args.model.as_deref())?;
+    let result = report::bench(args, &model, threads, started, started.elapsed())?;
+    if args.json { print_json(&result) } else { print(&report::bench_in_words(&result)) }
+}
+
+/// Says what a model file holds.
+pub fn info(args: &InfoArgs) -> Result<(), ServiceError> {
+    let model = open_model(Some(&args.model))?;
+    if args.json {
+        print_json(&report::describe(&model))
+    } else {
+        print(&report::describe_in_words(&model))
+    }
+}
+
+fn use_threads(asked: Option<usize>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = asked.unwrap_or_else(cores);
+    crate::runtime::set_threads(threads);
+    threads
+}
+
+/// Prints a shell's completion script.
+pub fn completions(args: &CompletionsArgs) -> Result<(), ServiceError> {
+    let mut script = Vec::new();
+    let mut command = <Cli as clap::CommandFactory>::command();
+    clap_complete::generate(args.shell, &mut command, "lbam-edge", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
+}
+
+/// One object on standard output.
+pub fn print_json(object: &serde_json::Value) -> Result<(), ServiceError> {
+    print(&format!("{object}\n"))
+}
+
+/// Text on standard output. A reader that has gone away is no failure of ours.
+fn print(text: &str) -> Result<(), ServiceError> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,42 @@
+//! What the loop asks of a network.
+
+use std::time::Duration;
+
+use crate::picture::{Frame, FrameError, Mask, MaskError, PictureError};
+
+/// Fills the holes of a frame in place.
+///
+/// Must never leave a hidden pixel in it, also when it returns an error. (The guard paints the
+/// holes flat after an error or a panic all the same.)
+pub trait Fill: Send {
+    /// Takes the holes of all frames to come, until the next call.
+    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError>;
+
+    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError>;
+}
+
+/// What one fill took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FillReport {
+    /// Regions of the frame that went through the network.
+    pub regions: usize,
+    /// Time within the network's frame stage.
+    pub network: Duration,
+}
+
+/// A frame that was not filled.
+#[derive(Debug, thiserror::Error)]
+pub enum FillError {
+    #[error("the mask is still being prepared")]
+    NotReady,
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error("the network failed: {0}")]
+    Network(String),
+    #[error("the network panicked: {0}; this is a fault of lbam, please report it")]
+    Panicked(String),
+}

@@ -1,0 +1,116 @@
+//! The network as the loop's filler: regions of a frame through sessions of the runtime.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Fill, FillError, FillReport, ServiceError};
+use crate::file::Model;
+use crate::picture::{Frame, Mask, Paster, Region, Seam, plan, plan_whole};
+use crate::runtime::{RuntimeError, Session};
+
+/// Side of the square that the network sees of a region: the size it was trained at.
+pub const NETWORK_SIDE: usize = 256;
+/// Where models are looked for without `--model`, after the program's own `../share/lbam`.
+const MODEL_PLACES: [&str; 2] = ["models/small-f16.lbam", "/usr/share/lbam/small-f16.lbam"];
+
+/// Fills frames with a network.
+///
+/// A frame whose sides suit the network as they are is run whole, at its own size, and its fill
+/// taken as it is. Of any other frame each hole is run with its surroundings in a region scaled
+/// to the network, with a soft seam.
+pub struct Filler {
+    model: Model,
+    /// Largest frame that is run whole, pixels.
+    whole_pixels: usize,
+    regions: Vec<(Region, Session)>,
+    paster: Paster,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Filler {
+    /// For pictures: a frame up to the planner's own limit is run whole.
+    pub fn for_pictures(model: Model) -> Self {
+        Self::new(model, usize::MAX)
+    }
+
+    /// For live frames, of which only the smallest can be run whole in time.
+    pub fn for_frames(model: Model) -> Self {
+        Self::new(model, 2 * NETWORK_SIDE * NETWORK_SIDE)
+    }
+
+    fn new(model: Model, whole_pixels: usize) -> Self {
+        let (input, output) = (Vec::new(), Vec::new());
+        Self { model, whole_pixels, regions: Vec::new(), paster: Paster::new(), input, output }
+    }
+
+    fn plan(&self, mask: &Mask) -> Result<Vec<Region>, FillError> {
+        if mask.width() * mask.height() <= self.whole_pixels
+            && let Some(whole) = plan_whole(mask)?
+        {
+            return Ok(vec![whole]);
+        }
+        Ok(plan(mask, NETWORK_SIDE)?)
+    }
+}
+
+impl Fill for Filler {
+    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
+        let plan = self.plan(mask)?;
+        // Sessions of a size already built serve again: building one costs more than a frame.
+        let mut spare: Vec<Session> = self.regions.drain(..).map(|(_, session)| session).collect();
+        for region in plan {
+            let (width, height) = (region.network_width, region.network_height);
+            let fits = |session: &Session| session.width() == width && session.height() == height;
+            let mut session = match spare.iter().position(fits) {
+                Some(index) => spare.swap_remove(index),
+                None => Session::new(&self.model, width, height)?,
+            };
+            session.set_mask(region.network_holes.data())?;
+            self.regions.push((region, session));
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+        let mut network = Duration::ZERO;
+        for (region, session) in &mut self.regions {
+            self.paster.network_input(frame, region, &mut self.input)?;
+            self.output.resize(region.network_bytes(), 0);
+            let begun = Instant::now();
+            session.run(&self.input, &mut self.output)?;
+            network += begun.elapsed();
+            let seam = if region.is_native() { Seam::None } else { Seam::Soft };
+            self.paster.paste(frame, region, &self.output, seam)?;
+        }
+        Ok(FillReport { regions: self.regions.len(), network })
+    }
+}
+
+impl From<RuntimeError> for FillError {
+    fn from(error: RuntimeError) -> Self {
+        Self::Network(error.to_string())
+    }
+}
+
+/// Opens the model named, or else the one that came with the program.
+pub fn open_model(named: Option<&Path>) -> Result<Model, ServiceError> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => installed_model()?,
+    };
+    Ok(Model::open(&path)?)
+}
+
+fn installed_model() -> Result<PathBuf, ServiceError> {
+    let beside = std::env::current_exe().ok().and_then(|program| {
+        let prefix = program.parent()?.parent()?;
+        Some(prefix.join("share/lbam/small-f16.lbam"))
+    });
+    let places: Vec<PathBuf> = beside.into_iter().chain(MODEL_PLACES.map(PathBuf::from)).collect();
+    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
+        let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        let places = places.join(", ");
+        ServiceError::Configuration(format!("no model in {places}; name one with --model FILE"))
+    })
+}

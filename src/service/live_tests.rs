@@ -1,0 +1,213 @@
+//! The promise of the loop: whatever the network does, no hidden pixel comes out.
+
+use std::path::Path;
+
+use super::*;
+use crate::camera::{Source, Y4mReader, test_frame};
+use crate::picture::{Frame, Mask, PixelFormat};
+use crate::service::{FillError, FillReport};
+
+const WIDTH: usize = 64;
+const HEIGHT: usize = 48;
+const RECT: &str = "rect:25%,25%,50%,50%";
+
+/// Misbehaves in a different way on each call.
+#[derive(Default)]
+struct Moody {
+    mask: Option<Mask>,
+    masks: usize,
+    calls: usize,
+}
+
+impl Fill for Moody {
+    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
+        self.masks += 1;
+        match self.masks % 3 {
+            1 => panic!("no mood for masks"),
+            _ => {
+                self.mask = Some(mask.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+        self.calls += 1;
+        match self.calls % 5 {
+            0 => panic!("no mood for frames"),
+            1 => Err(FillError::NotReady),
+            2 => {
+                // Half the work done, then a fault: the worst case for a leak.
+                let half = frame.data().len() / 2;
+                frame.data_mut()[..half].fill(1);
+                Err(FillError::Network("lost the thread".into()))
+            }
+            _ => {
+                crate::picture::paint_flat(frame, self.mask.as_ref().ok_or(FillError::NotReady)?)?;
+                Ok(FillReport::default())
+            }
+        }
+    }
+}
+
+/// Fills nothing well, and never fails.
+#[derive(Default)]
+struct Flat(Option<Mask>);
+
+impl Fill for Flat {
+    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
+        self.0 = Some(mask.clone());
+        Ok(())
+    }
+
+    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+        crate::picture::paint_flat(frame, self.0.as_ref().ok_or(FillError::NotReady)?)?;
+        Ok(FillReport::default())
+    }
+}
+
+fn options(output: &Path, frames: u64) -> LiveOptions {
+    LiveOptions {
+        camera: SourceSpec::Test { width: WIDTH, height: HEIGHT },
+        masks: vec![RECT.parse().unwrap()],
+        outputs: vec![output.display().to_string().parse().unwrap()],
+        frames: Some(frames),
+        ..LiveOptions::default()
+    }
+}
+
+fn frames_of(path: &Path) -> Vec<Frame> {
+    let mut reader = Y4mReader::open(path).unwrap();
+    std::iter::from_fn(|| reader.next().unwrap().map(|captured| captured.decode().unwrap()))
+        .collect()
+}
+
+/// Luma and chroma within the hole are all of one value: nothing of the picture is left.
+fn assert_hole_is_flat(frame: &Frame) {
+    for (plane, scale) in [(0, 1), (1, 2), (2, 2)] {
+        let width = WIDTH / scale;
+        let (left, top) = (WIDTH / 4 / scale, HEIGHT / 4 / scale);
+        let first = frame.plane(plane)[top * width + left];
+        for y in top..top + HEIGHT / 2 / scale {
+            let line = &frame.plane(plane)[y * width + left..][..WIDTH / 2 / scale];
+            assert!(line.iter().all(|&value| value == first), "plane {plane}, line {y}");
+        }
+    }
+}
+
+#[test]
+fn no_hidden_pixel_passes_whatever_the_network_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("o.y4m");
+    // The retry pause of the guard would otherwise hide most of the moods behind flat frames.
+    let mut options = options(&path, 60);
+    options.realtime = Some(true);
+    let statistics = run(&options, Box::new(Moody::default()), &Stop::default()).unwrap();
+    assert_eq!((statistics.shown, statistics.filled + statistics.flat), (60, 60));
+    assert!(statistics.filled > 0 && statistics.flat > 0, "{statistics:?}");
+    let frames = frames_of(&path);
+    assert_eq!(frames.len(), 60);
+    frames.iter().for_each(assert_hole_is_flat);
+}
+
+#[test]
+fn known_pixels_stay_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("o.y4m");
+    run(&options(&path, 5), Box::new(Flat::default()), &Stop::default()).unwrap();
+    for (number, frame) in frames_of(&path).iter().enumerate() {
+        let original = test_frame(WIDTH, HEIGHT, number as u64).unwrap();
+        assert_eq!(frame.format(), PixelFormat::Yuv420);
+        let mask = Mask::from_rects(WIDTH, HEIGHT, &[RECT.parse().unwrap()]).unwrap();
+        for (at, (new, old)) in frame.plane(0).iter().zip(original.plane(0)).enumerate() {
+            assert!(new == old || mask.is_hole(at % WIDTH, at / WIDTH), "frame {number}, {at}");
+        }
+        assert_hole_is_flat(frame);
+    }
+}
+
+#[test]
+fn without_a_mask_frames_pass_or_are_kept_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("o.y4m");
+    let mut options = options(&path, 3);
+    options.masks.clear();
+    let statistics = run(&options, Box::new(Moody::default()), &Stop::default()).unwrap();
+    assert_eq!(statistics.unchanged, 3);
+    assert_eq!(frames_of(&path)[2].data(), test_frame(WIDTH, HEIGHT, 2).unwrap().data());
+
+    std::fs::remove_file(&path).unwrap();
+    options.camera = clip(folder.path(), 4);
+    options.fail_closed = true;
+    let statistics = run(&options, Box::new(Moody::default()), &Stop::default()).unwrap();
+    assert_eq!((statistics.shown, statistics.withheld), (0, 4));
+    assert!(!path.exists(), "not even a header");
+}
+
+fn clip(folder: &Path, frames: u64) -> SourceSpec {
+    let path = folder.join("clip.y4m");
+    let mut options = options(&path, frames);
+    options.masks.clear();
+    run(&options, Box::new(Flat::default()), &Stop::default()).unwrap();
+    SourceSpec::Y4m(path)
+}
+
+#[test]
+fn too_few_masks_end_the_run_before_the_frame_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let masks = folder.path().join("masks");
+    std::fs::create_dir(&masks).unwrap();
+    let white = vec![255; WIDTH * HEIGHT * 3];
+    let picture = crate::picture::RgbPicture::new(WIDTH, HEIGHT, white).unwrap();
+    for name in ["1.png", "2.png"] {
+        crate::picture::write_png(&masks.join(name), &picture).unwrap();
+    }
+    let path = folder.path().join("o.y4m");
+    let mut options = options(&path, 9);
+    options.masks = vec![MaskSpec::Path(masks)];
+    let error = run(&options, Box::new(Flat::default()), &Stop::default()).unwrap_err();
+    assert!(error.to_string().contains("holds 2 masks"), "{error}");
+    assert_eq!(frames_of(&path).len(), 2, "what was good is kept, and no more");
+}
+
+#[test]
+fn a_mask_of_another_size_shows_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mask = folder.path().join("m.png");
+    let picture = crate::picture::RgbPicture::new(9, 9, vec![0; 243]).unwrap();
+    crate::picture::write_png(&mask, &picture).unwrap();
+    let path = folder.path().join("o.y4m");
+    let mut options = options(&path, 9);
+    options.masks = vec![MaskSpec::Path(mask)];
+    let error = run(&options, Box::new(Flat::default()), &Stop::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    assert!(!path.exists());
+}
+
+#[test]
+fn an_absent_camera_is_75_without_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options(&folder.path().join("o.y4m"), 1);
+    options.camera = SourceSpec::Device("/dev/video987".into());
+    options.wait = false;
+    let error = run(&options, Box::new(Flat::default()), &Stop::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 75);
+}
+
+#[test]
+fn stopping_completes_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("o.y4m");
+    let mut options = options(&path, u64::MAX);
+    options.realtime = Some(true);
+    let stop = Stop::default();
+    let other = stop.clone();
+    let stopper = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(400));
+        other.set();
+    });
+    let statistics = run(&options, Box::new(Flat::default()), &stop).unwrap();
+    stopper.join().unwrap();
+    assert_eq!(frames_of(&path).len() as u64, statistics.shown);
+    assert!(statistics.shown > 0);
+}

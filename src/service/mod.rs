@@ -1,0 +1,66 @@
+//! The loop: newest frame in, holes filled, picture out.
+//!
+//! ```text
+//! camera ──(thread)──> capture: newest frame, or a short queue ──> guard ──> sinks
+//!                                                        masks ──┘   └── Fill (the network)
+//! ```
+//!
+//! Taking pictures has a thread of its own, because a camera does not wait; everything after it
+//! is one thread in one order. The other obvious way, a thread for each stage, would keep more
+//! frames in flight and so show an older picture, and the network uses all cores anyway.
+//!
+//! The room does not know the network: it works with whatever implements [`Fill`].
+//!
+//! ```
+//! use lbam::picture::{Frame, Mask, paint_flat};
+//! use lbam::service::{Fill, FillError, FillReport, LiveOptions, Stop, run};
+//!
+//! /// The plainest filler there is.
+//! #[derive(Default)]
+//! struct Flat(Option<Mask>);
+//!
+//! impl Fill for Flat {
+//!     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
+//!         self.0 = Some(mask.clone());
+//!         Ok(())
+//!     }
+//!     fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+//!         paint_flat(frame, self.0.as_ref().ok_or(FillError::NotReady)?)?;
+//!         Ok(FillReport::default())
+//!     }
+//! }
+//!
+//! let folder = tempfile::tempdir()?;
+//! let options = LiveOptions {
+//!     camera: "test:64x48".parse()?,
+//!     masks: vec!["rect:30%,30%,20%,20%".parse()?],
+//!     outputs: vec![folder.path().join("out.y4m").display().to_string().parse()?],
+//!     frames: Some(3),
+//!     ..LiveOptions::default()
+//! };
+//! let statistics = run(&options, Box::new(Flat::default()), &Stop::default())?;
+//! assert_eq!(statistics.filled, 3);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Hazard: whatever goes wrong, no hidden pixel may reach a sink. That is not left to care:
+//! sinks take a `Cleared` frame, and only `guard.rs` can make one.
+#![forbid(unsafe_code)]
+
+mod args;
+mod capture;
+pub mod commands;
+mod error;
+mod fill;
+mod filler;
+mod guard;
+mod live;
+mod report;
+mod statistics;
+
+pub use args::{BenchArgs, Cli, Command, CompletionsArgs, ImageArgs, InfoArgs, LiveArgs, Size};
+pub use error::ServiceError;
+pub use fill::{Fill, FillError, FillReport};
+pub use filler::{Filler, NETWORK_SIDE, open_model};
+pub use live::{LiveOptions, Stop, run};
+pub use statistics::Statistics;

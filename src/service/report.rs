@@ -1,0 +1,170 @@
+//! What `info` and `bench` measure and say.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::{BenchArgs, FillError, ServiceError};
+use crate::file::Model;
+use crate::picture::{Mask, PixelBox};
+use crate::runtime::{Session, kernel_name};
+
+/// Pictures and masks in a benchmark vary with the frame, so that nothing can be kept.
+const NOISE: u32 = 2_654_435_761;
+
+/// What a model file holds.
+pub(super) fn describe(model: &Model) -> Value {
+    let network = model.network();
+    json!({
+        "file": model.path().display().to_string(),
+        "bytes": model.bytes(),
+        "checksum": model.checksum(),
+        "precision": model.precision().name(),
+        "preset": network.preset().map(crate::net::Preset::name),
+        "base_channels": network.base(),
+        "parameters": network.parameter_count(),
+        "macs_frame_256": network.macs_frame(256, 256),
+        "macs_mask_256": network.macs_mask(256, 256),
+        "kernel": kernel_name(),
+        "provenance": model.provenance(),
+    })
+}
+
+/// The same for people.
+pub(super) fn describe_in_words(model: &Model) -> String {
+    let network = model.network();
+    let preset = network.preset().map_or("of its own width", crate::net::Preset::name);
+    let giga = |macs: u64| macs as f64 / 1e9;
+    let mut text = format!(
+        "{}\n  network    LBAM, {preset}: {} base channels, {:.2} million parameters\n  \
+         precision  {}, {:.2} MiB\n  checksum   {} (verified)\n  \
+         work       {:.3} G multiply-adds a frame at 256x256, {:.3} G a mask\n  \
+         kernel     {}\n",
+        model.path().display(),
+        network.base(),
+        network.parameter_count() as f64 / 1e6,
+        model.precision().name(),
+        model.bytes() as f64 / f64::from(1 << 20),
+        model.checksum(),
+        giga(network.macs_frame(256, 256)),
+        giga(network.macs_mask(256, 256)),
+        kernel_name(),
+    );
+    for (key, value) in model.provenance() {
+        text.push_str(&format!("  {key:<10} {value}\n"));
+    }
+    text
+}
+
+/// Times a model on this machine.
+pub(super) fn bench(
+    args: &BenchArgs,
+    model: &Model,
+    threads: usize,
+    started: Instant,
+    load: Duration,
+) -> Result<Value, ServiceError> {
+    let (width, height) = (args.size.width, args.size.height);
+    let mask = match &args.mask {
+        Some(path) => {
+            let mask = Mask::read(path)?;
+            mask.fits(width, height).map_err(FillError::from)?;
+            mask
+        }
+        None => middle_hole(width, height, args.hole)?,
+    };
+    let mut session = Session::new(model, width, height).map_err(FillError::from)?;
+    let mut output = vec![0; width * height * 3];
+    let mut first_frame = None;
+    let (mut mask_times, mut frame_times) = (Vec::new(), Vec::new());
+    for frame in 0..args.frames {
+        let noise = |index: u32| ((index ^ frame).wrapping_mul(NOISE) >> 24) as u8;
+        let picture: Vec<u8> = (0..output.len() as u32).map(noise).collect();
+        let begun = Instant::now();
+        session.set_mask(mask.data()).map_err(FillError::from)?;
+        let masked = Instant::now();
+        session.run(&picture, &mut output).map_err(FillError::from)?;
+        mask_times.push(masked - begun);
+        frame_times.push(masked.elapsed());
+        first_frame.get_or_insert_with(|| started.elapsed());
+    }
+    let mut full: Vec<Duration> =
+        mask_times.iter().zip(&frame_times).map(|(a, b)| *a + *b).collect();
+    let network = model.network();
+    Ok(json!({
+        "model": model.path().display().to_string(),
+        "precision": model.precision().name(),
+        "size": format!("{width}x{height}"),
+        "threads": threads,
+        "kernel": kernel_name(),
+        "hole_ratio": mask.hole_ratio(),
+        "mask_stage_ms": quantiles(&mut mask_times),
+        "frame_stage_ms": quantiles(&mut frame_times),
+        "frame_full_ms": quantiles(&mut full)["median"],
+        "load_ms": milliseconds(load),
+        "first_frame_ms": milliseconds(first_frame.unwrap_or_default()),
+        "rss_mib": peak_memory_mib(),
+        "owned_weight_bytes": session.owned_weight_bytes(),
+        "macs_frame": network.macs_frame(width, height),
+        "macs_mask": network.macs_mask(width, height),
+    }))
+}
+
+/// The benchmark for people.
+pub(super) fn bench_in_words(result: &Value) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+    let stage = |name: &str| {
+        let stage = &result[name];
+        format!("{:8.2} ms (p99 {:.2})", number(&stage["median"]), number(&stage["p99"]))
+    };
+    let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
+    format!(
+        "{} {}, {}, {} thread(s), {}, hole {:.0} %\n  \
+         frame stage   {}  when the mask stands\n  \
+         mask stage    {}  when it changes\n  \
+         load          {:8.2} ms\n  first frame   {:8.2} ms\n  memory        {:8.1} MiB\n",
+        text("model"),
+        text("precision"),
+        text("size"),
+        result["threads"],
+        text("kernel"),
+        100.0 * number(&result["hole_ratio"]),
+        stage("frame_stage_ms"),
+        stage("mask_stage_ms"),
+        number(&result["load_ms"]),
+        number(&result["first_frame_ms"]),
+        number(&result["rss_mib"]),
+    )
+}
+
+/// One hole in the middle, of the picture's own proportions.
+fn middle_hole(width: usize, height: usize, ratio: f64) -> Result<Mask, ServiceError> {
+    let side = |whole: usize| ((whole as f64 * ratio.sqrt()).round() as usize).clamp(1, whole);
+    let (hole_width, hole_height) = (side(width), side(height));
+    let mut mask = Mask::empty(width, height).map_err(FillError::from)?;
+    mask.fill_box(&PixelBox {
+        x: (width - hole_width) / 2,
+        y: (height - hole_height) / 2,
+        width: hole_width,
+        height: hole_height,
+    });
+    Ok(mask)
+}
+
+fn quantiles(times: &mut [Duration]) -> Value {
+    times.sort();
+    let at = |share: f64| milliseconds(times[((times.len() - 1) as f64 * share).round() as usize]);
+    json!({"median": at(0.5), "p99": at(0.99)})
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The most memory this process has used, where the system says so.
+fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some((kib / 1024.0 * 10.0).round() / 10.0)
+}
