@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lbam::desk::evaluate::{self, read_masks, read_samples};
+use lbam::desk::fillers::{self, BASELINES};
 use lbam::desk::{self, RunConfig, Start};
 use lbam::file::{Precision, Weights, write_model};
 use lbam::net::{Network, Preset};
@@ -25,6 +27,9 @@ enum Command {
     Train(Train),
     Import(Import),
     Export(Export),
+    Eval(Eval),
+    Masks(MasksArguments),
+    Completions(Completions),
 }
 
 /// Train a network on a folder of pictures
@@ -128,6 +133,73 @@ struct Export {
     output: PathBuf,
 }
 
+/// Score a model beside baselines, by share of hole
+#[derive(Args)]
+#[command(
+    after_help = "Example: lbam-desk eval --model small-f16.lbam --images photos --report report"
+)]
+struct Eval {
+    /// .lbam, .safetensors or .onnx
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder of pictures, searched in depth; the central square of each is used
+    #[arg(long)]
+    images: PathBuf,
+    /// Side of the pictures compared, pixels
+    #[arg(long, default_value_t = 256)]
+    size: usize,
+    /// Folder of masks (white: fill), in turn
+    #[arg(long, conflicts_with = "seed")]
+    masks: Option<PathBuf>,
+    /// Seed of brush masks, one in each bucket for every picture
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Baselines to compare with
+    #[arg(long, value_delimiter = ',', default_values_t = BASELINES.map(String::from))]
+    baseline: Vec<String>,
+    /// Folder for report.html, report.md, report.json and a contact sheet
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// Rows of the contact sheet
+    #[arg(long, default_value_t = 24)]
+    examples: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Draw random masks as pictures
+#[derive(Args)]
+#[command(
+    after_help = "Example: lbam-desk masks --ratio 0.1-0.5 --size 256x256 --count 100 --seed 1 --output masks"
+)]
+struct MasksArguments {
+    /// Share of hole
+    #[arg(long, default_value = "0.1-0.5")]
+    ratio: String,
+    /// Width and height in pixels
+    #[arg(long, default_value = "256x256")]
+    size: String,
+    /// How many
+    #[arg(long, default_value_t = 100)]
+    count: usize,
+    /// Mask i depends on the seed and i alone
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder, made if need be
+    #[arg(long)]
+    output: PathBuf,
+}
+
+/// Print a shell's completion script
+#[derive(Args)]
+#[command(
+    after_help = "Example: lbam-desk completions bash > ~/.local/share/bash-completion/completions/lbam-desk"
+)]
+struct Completions {
+    shell: clap_complete::Shell,
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
     Lbam,
@@ -146,6 +218,9 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train(arguments),
         Command::Import(arguments) => import(&arguments),
         Command::Export(arguments) => export(&arguments),
+        Command::Eval(arguments) => eval(&arguments),
+        Command::Masks(arguments) => masks(&arguments),
+        Command::Completions(arguments) => completions(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -232,5 +307,54 @@ fn export(arguments: &Export) -> anyhow::Result<()> {
         arguments.output.display(),
         std::fs::metadata(&arguments.output)?.len()
     );
+    Ok(())
+}
+
+fn eval(a: &Eval) -> anyhow::Result<()> {
+    let name = a.model.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut fillers = vec![(name, fillers::model(&a.model, a.size)?)];
+    for name in &a.baseline {
+        let filler = fillers::baseline(name).with_context(|| {
+            format!("no baseline \"{name}\"; there are {}", BASELINES.join(", "))
+        })?;
+        fillers.push((name.clone(), filler));
+    }
+    let samples = read_samples(&a.images, a.size)?;
+    let masks = match &a.masks {
+        Some(folder) => read_masks(folder)?,
+        None => evaluate::Masks::Seed(a.seed),
+    };
+    let mut fillers: Vec<(&str, &mut evaluate::Filler)> =
+        fillers.iter_mut().map(|(name, filler)| (name.as_str(), filler.as_mut())).collect();
+    let bar = indicatif::ProgressBar::new(0);
+    let report =
+        evaluate::evaluate(&samples, &masks, &mut fillers, a.examples, &mut |done, all| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        })?;
+    bar.finish_and_clear();
+    if let Some(folder) = &a.report {
+        report.write(folder)?;
+    }
+    match a.json {
+        true => println!("{}", report.to_json()),
+        false => print!("{}", report.to_markdown()),
+    }
+    Ok(())
+}
+
+fn masks(a: &MasksArguments) -> anyhow::Result<()> {
+    let ratio = desk::masks::parse_ratio(&a.ratio)?;
+    let size = desk::masks::parse_size(&a.size)?;
+    let style = desk::masks::Style::Brush;
+    let ratios = desk::masks::write_set(&a.output, a.count, size, ratio, style, a.seed)?;
+    let mean = ratios.iter().sum::<f32>() / ratios.len().max(1) as f32;
+    eprintln!("{} masks in {}, mean hole {:.3}", ratios.len(), a.output.display(), mean);
+    Ok(())
+}
+
+fn completions(a: &Completions) -> anyhow::Result<()> {
+    let mut command = <Cli as clap::CommandFactory>::command();
+    clap_complete::generate(a.shell, &mut command, "lbam-desk", &mut std::io::stdout());
     Ok(())
 }

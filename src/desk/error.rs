@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::data::DataError;
+use super::evaluate::EvaluateError;
 use super::masks::MaskError;
 use crate::file::FileError;
 use crate::picture::PictureError;
@@ -19,6 +20,9 @@ pub enum DeskError {
     /// Masks asked for.
     #[error(transparent)]
     Mask(#[from] MaskError),
+    /// An evaluation.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
     /// A picture read or written.
     #[error(transparent)]
     Picture(#[from] PictureError),

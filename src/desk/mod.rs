@@ -1,10 +1,25 @@
 //! The desktop companion: training, import, export and evaluation.
+//!
+//! Training is a loop of our own over Burn's tensors and optimiser, not Burn's learner: a run
+//! must go on after a stop to the very same losses, and the adversarial training to come wants
+//! two optimisers. Weights leave as safetensors in the authors' names ([`crate::file::Weights`]),
+//! from which the model file and ONNX are written.
+//!
+//! Hazard: Burn's powers and comparisons differ between backends at 0; `model.rs` keeps zeros
+//! away from them.
+
+#![forbid(unsafe_code)]
+
 pub mod data;
 mod error;
+pub mod evaluate;
+pub mod fillers;
 mod import;
 pub mod masks;
 pub mod model;
 mod onnx;
+pub mod sheet;
+pub mod telea;
 mod train;
 
 pub use error::DeskError;

@@ -89,18 +89,15 @@ impl Lbam {
     ) -> Self {
         let numbers = std::cell::Cell::new(0_u64);
         let number = || ParamId::from(numbers.replace(numbers.get() + 1));
-        let parameter = |name: &str, shape: [usize; 4]| {
-            Param::initialized(number(), kernel(name, shape).require_grad())
-        };
+        let trained = device.is_autodiff();
+        let parameter =
+            |name: &str, shape: [usize; 4]| parameter_of(number(), kernel(name, shape), trained);
         let conv = |c: &Conv| parameter(&c.weight, [c.output, c.input, KERNEL, KERNEL]);
         let mask_layer = |c: &Conv| MaskLayer {
             weight: conv(c),
             scalars: attention(c)
                 .scalars()
-                .map(|value| {
-                    let value: Tensor<1> = Tensor::from_floats([value], device);
-                    Param::initialized(number(), value.require_grad())
-                })
+                .map(|value| parameter_of(number(), Tensor::from_floats([value], device), trained))
                 .into(),
         };
         Self {
@@ -231,6 +228,11 @@ impl Lbam {
     }
 }
 
+/// A parameter under a fixed number. Only on a training device can gradients be asked for.
+fn parameter_of<const D: usize>(id: ParamId, value: Tensor<D>, trained: bool) -> Param<Tensor<D>> {
+    Param::initialized(id, if trained { value.require_grad() } else { value })
+}
+
 enum Named<'a> {
     Kernel(&'a Param<Tensor<4>>),
     Scalar(&'a Param<Tensor<1>>),
@@ -269,3 +271,7 @@ fn double(input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
         ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1),
     )
 }
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod tests;

@@ -14,14 +14,14 @@ use image::{DynamicImage, ImageDecoder, ImageReader};
 use super::DataError;
 
 /// A decoded picture: RGB bytes, rows from top to bottom, short side at most the cached one.
-pub(super) struct Picture {
+pub(in crate::desk) struct Picture {
     pub width: usize,
     pub height: usize,
     pub pixels: Vec<u8>,
 }
 
 /// `region` (left, top, width, height) of a picture at `size` (width, height), Lanczos.
-pub(super) fn resized(
+pub(in crate::desk) fn resized(
     picture: &Picture,
     (left, top, width, height): (usize, usize, usize, usize),
     size: (usize, usize),
@@ -43,7 +43,7 @@ pub(super) fn resized(
 }
 
 /// Reads a picture upright (EXIF orientation) and scales it to a short side of at most `side`.
-pub(super) fn decode(path: &Path, side: usize) -> Result<Picture, image::ImageError> {
+pub(in crate::desk) fn decode(path: &Path, side: usize) -> Result<Picture, image::ImageError> {
     let reader = ImageReader::open(path)?.with_guessed_format()?;
     let mut decoder = reader.into_decoder()?;
     let orientation = decoder.orientation()?;
@@ -63,7 +63,7 @@ pub(super) fn decode(path: &Path, side: usize) -> Result<Picture, image::ImageEr
 }
 
 /// The subfolder of `folder` that `path` lies in, or "." for the folder itself.
-pub(super) fn source_name(folder: &Path, path: &Path) -> String {
+pub(in crate::desk) fn source_name(folder: &Path, path: &Path) -> String {
     let inside = path.strip_prefix(folder).unwrap_or(path);
     let mut parts = inside.iter();
     match (parts.next(), parts.next()) {
@@ -74,7 +74,7 @@ pub(super) fn source_name(folder: &Path, path: &Path) -> String {
 
 /// All files below `folder` named like pictures, in the order of their paths. Links to folders
 /// are not followed: they could lead round in a circle.
-pub(super) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
+pub(in crate::desk) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
     let failed = |source| DataError::Folder { path: folder.to_owned(), source };
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -99,6 +99,18 @@ fn is_picture_name(path: &Path) -> bool {
 
 /// Whether a file is a picture, by its header: a second for hundreds of files, where their
 /// pixels would take a minute.
-pub(super) fn has_pixels(path: &Path) -> Result<(), image::ImageError> {
+pub(in crate::desk) fn has_pixels(path: &Path) -> Result<(), image::ImageError> {
     ImageReader::open(path)?.with_guessed_format()?.into_dimensions().map(drop)
+}
+
+/// The central square of a picture file at `side x side`, packed RGB. A picture of that size
+/// comes back as it is.
+pub(in crate::desk) fn central_square(
+    path: &Path,
+    side: usize,
+) -> Result<Vec<u8>, image::ImageError> {
+    let picture = decode(path, usize::MAX)?;
+    let short = picture.width.min(picture.height);
+    let region = ((picture.width - short) / 2, (picture.height - short) / 2, short, short);
+    Ok(resized(&picture, region, (side, side), &mut Resizer::new()))
 }

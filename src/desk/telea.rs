@@ -10,10 +10,15 @@
 //!   [`SMALL_DIRECTION`] below [`ACROSS`];
 //! - the picture's gradient enters through its sum over both axes divided by its length, which
 //!   moves a pixel by 1.41 levels at most: nearly a plain weighted mean;
-//! - beside the border the pixel one further in stands for the border's own.
+//! - at the first row and column, gradients are read one pixel further in;
+//! - the result is rounded up twice, half a level too bright.
 //!
-//! Hazard: the last habit can read pixels that are hole still. They are black here, whatever the
-//! picture held there, so that a filler that is measured never sees what it should find.
+//! Equal to OpenCV 4.10 to 5.0 within one level; before 4.10 OpenCV left holes in the
+//! first row and column unfilled.
+//!
+//! Hazard: the third habit can read pixels that are hole still. They are black here, whatever the
+//! picture held there, so that a filler that is measured never sees what it should find. So is a
+//! picture of which nothing is known.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -175,9 +180,10 @@ impl March {
                 for near_y in y.saturating_sub(radius).max(1)..=(y + radius).min(self.high - 2) {
                     let row = near_y * self.wide;
                     let from = row + x.saturating_sub(radius).max(1);
-                    for at in from..=row + (x + radius).min(self.wide - 2) {
-                        if self.states[at] == State::Known {
-                            states[at] = State::Inside;
+                    let near = from..=row + (x + radius).min(self.wide - 2);
+                    for (new, &state) in states[near.clone()].iter_mut().zip(&self.states[near]) {
+                        if state == State::Known {
+                            *new = State::Inside;
                         }
                     }
                 }
@@ -302,27 +308,28 @@ impl March {
             let [across, down] = pull[channel];
             let length = (across * across + down * down).sqrt() + TINY;
             let value = colour[channel] / weights + (across + down) / length;
+            // OpenCV adds a half and then rounds to nearest.
             self.pixels[out + channel] = (value + 0.5).round_ties_even() as u8;
         }
     }
 
-    /// Where the pixel (`x`, `y`) of the frame's coordinates is looked at: beside the border one
-    /// further in, so that a step of one to either side stays in the picture.
+    /// Where gradients are read for the pixel (`x`, `y`) of the frame's coordinates.
     fn sample(&self, x: usize, y: usize) -> Sample {
-        let width = self.wide - 2;
-        let one = |at: usize, last: usize| {
-            let low = at - 1 + usize::from(at == 1);
-            let high = (at - 1).wrapping_sub(usize::from(at == last));
-            (low.min(last - 1), if last == 1 { 0 } else { high })
+        // One axis of `length` pixels, the first of which is 1 with the frame.
+        let shifted = |at: usize, length: usize| {
+            let low = (at - 1 + usize::from(at == 1)).min(length - 1);
+            let high = (at - 1).saturating_sub(usize::from(at == length));
+            (low, high)
         };
-        let (x_low, x_high) = one(x, width);
-        let (y_low, y_high) = one(y, self.high - 2);
+        let (x_low, x_high) = shifted(x, self.wide - 2);
+        let (y_low, y_high) = shifted(y, self.high - 2);
         Sample { x_low, x_high, y_low, y_high }
     }
 
     /// A channel's value and gradient (x, y) at a pixel that is not inside.
     fn look(&self, near: usize, sample: &Sample, channel: usize) -> (f32, [f32; 2]) {
         let width = self.wide - 2;
+        let own = (near / self.wide - 1) * width + near % self.wide - 1;
         let known = |at: usize| self.states[at] != State::Inside;
         let value = |x: usize, y: usize| f32::from(self.pixels[3 * (y * width + x) + channel]);
         let &Sample { x_low, x_high, y_low, y_high } = sample;
@@ -343,12 +350,14 @@ impl March {
             (true, false) => value(x_low, y_high) - above(),
             (false, false) => 0.0,
         };
-        (centre, [across, down])
+        let own = f32::from(self.pixels[3 * own + channel]);
+        (own, [across, down])
     }
 }
 
-/// Picture coordinates at which a pixel and its neighbours are read: `low` for what lies before
-/// it and for itself, `high` for what lies after it.
+/// Picture coordinates of a pixel as its gradients are read: `low` is one further in at the first
+/// row or column, and what lies before is `low - 1`; `high` is one further in at the last, and
+/// what lies after is `high + 1`.
 struct Sample {
     x_low: usize,
     x_high: usize,

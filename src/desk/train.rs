@@ -441,3 +441,7 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DeskError
         .map_err(|error| run(format!("{error}; is this the folder of an earlier run?")))?;
     serde_json::from_slice(&bytes).map_err(|error| run(format!("damaged: {error}")))
 }
+
+#[cfg(test)]
+#[path = "train_tests.rs"]
+mod tests;

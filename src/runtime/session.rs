@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, Ix4, Zip};
 use tract_core::internal::*;
 use tract_linalg::mmm::Query;
 
@@ -28,6 +29,9 @@ pub enum RuntimeError {
     /// A frame was given before a mask.
     #[error("no mask was set")]
     NoMask,
+    /// A buffer could not be viewed as a picture: a fault in this program.
+    #[error(transparent)]
+    Shape(#[from] ndarray::ShapeError),
     /// tract refused a graph or a run: a fault in this program.
     #[error("the network could not run: {0:#}")]
     Tract(TractError),
@@ -127,28 +131,32 @@ impl Session {
         check("the picture", picture.len(), 3 * plane)?;
         check("the output", output.len(), 3 * plane)?;
         let Some(maps) = &self.maps else { return Err(RuntimeError::NoMask) };
-        let mut input = Tensor::zero::<f32>(&[1, 4, self.height, self.width])?;
-        let mut plain = input.try_as_plain_ram_mut()?;
-        let (colours, mask) = plain.as_slice_mut::<f32>()?.split_at_mut(3 * plane);
-        for (place, (pixel, &known)) in
-            picture.as_chunks::<3>().0.iter().zip(&self.known).enumerate()
+        let (height, width) = (self.height, self.width);
+        let mut input = Tensor::zero::<f32>(&[1, 4, height, width])?;
         {
-            if known > 0.0 {
-                for channel in 0..3 {
-                    colours[channel * plane + place] = f32::from(pixel[channel]) / 255.0;
-                }
+            let planes = input.to_plain_array_view_mut::<f32>()?.into_dimensionality::<Ix4>()?;
+            let mut input = planes.index_axis_move(Axis(0), 0);
+            let known = ArrayView2::from_shape((height, width), &self.known)?;
+            let pixels = ArrayView3::from_shape((height, width, 3), picture)?;
+            for (channel, levels) in pixels.axis_iter(Axis(2)).enumerate() {
+                Zip::from(input.index_axis_mut(Axis(0), channel))
+                    .and(levels)
+                    .and(known)
+                    .for_each(|value, &level, &known| *value = known * f32::from(level) / 255.0);
             }
+            input.index_axis_mut(Axis(0), 3).assign(&known);
         }
-        mask.copy_from_slice(&self.known);
         let mut inputs = tvec!(input.into_tvalue());
         inputs.extend(maps.iter().cloned());
         let outputs = self.frame_stage.run(inputs)?;
-        let filled = outputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
-        for (place, pixel) in output.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-            for (channel, level) in pixel.iter_mut().enumerate() {
-                // In 0..=1 by the last layer's tanh; `as` saturates.
-                *level = (filled[channel * plane + place] * 255.0).round() as u8;
-            }
+        let filled = outputs[0].to_plain_array_view::<f32>()?.into_dimensionality::<Ix4>()?;
+        let filled = filled.index_axis_move(Axis(0), 0);
+        let mut pixels = ArrayViewMut3::from_shape((height, width, 3), output)?;
+        for (channel, values) in filled.axis_iter(Axis(0)).enumerate() {
+            // In 0..=1 by the last layer's tanh; `as` saturates.
+            Zip::from(pixels.index_axis_mut(Axis(2), channel))
+                .and(values)
+                .for_each(|level, &value| *level = (value * 255.0).round() as u8);
         }
         Ok(())
     }

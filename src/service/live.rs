@@ -92,7 +92,7 @@ impl LiveOptions {
     }
 }
 
-/// Runs until the source ends, `frames` were shown, or `stop` is set. Files are completed in
+/// Runs until the source ends, `frames` were shown or withheld, or `stop` is set. Files are completed in
 /// each of these cases, and also when something fails on the way.
 pub fn run(
     options: &LiveOptions,
@@ -159,7 +159,7 @@ struct Run {
 
 impl Run {
     fn work(&mut self, stop: &Stop) -> Result<(), ServiceError> {
-        while !stop.is_set() && self.frames != Some(self.clock.counts.shown) {
+        while !stop.is_set() && self.frames.is_none_or(|frames| self.taken() < frames) {
             match self.capture.next() {
                 News::Opened(name, stream) => self.opened(name, &stream),
                 News::Waiting(why) => {
@@ -178,6 +178,11 @@ impl Run {
             self.report();
         }
         Ok(())
+    }
+
+    /// Frames dealt with: shown, or kept back because there is no mask.
+    fn taken(&self) -> u64 {
+        self.clock.counts.shown + self.clock.counts.withheld
     }
 
     fn opened(&mut self, name: String, stream: &StreamInfo) {

@@ -1,0 +1,378 @@
+//! How good fillers are: PSNR, SSIM and mean l1 by share of hole, as the literature reports them.
+//!
+//! Every filler gets the same pictures with the same holes. It is handed the picture with black
+//! holes, so that it cannot see what it should find, and only its hole pixels count: the
+//! composite is made here. A score is the mean over pictures of each picture's score.
+//!
+//! ```text
+//! let mut model = |picture: &RgbPicture, mask: &Mask| Ok(session.fill(picture, mask)?);
+//! let mut telea = |picture: &RgbPicture, mask: &Mask| Ok(telea(picture, mask, 3)?);
+//! let report = evaluate(
+//!     &read_samples(folder, 256)?,
+//!     &Masks::Seed(1),
+//!     &mut [("model", &mut model), ("telea", &mut telea)],
+//!     8,
+//!     &mut |done, all| eprintln!("{done} of {all}"),
+//! )?;
+//! println!("{}", report.to_json());
+//! ```
+//!
+//! Hazard: figures compare only over the same pictures, masks and size. The report states them.
+
+use std::{
+    error::Error,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+
+use super::{
+    data::{DataError, photos},
+    masks::{self, Style},
+    sheet,
+};
+use crate::picture::{KNOWN, Mask, MaskError, PictureError, RgbPicture, metrics};
+
+#[path = "report.rs"]
+mod report;
+
+/// The buckets' names and bounds: above the first and up to the second.
+pub const BUCKETS: [(&str, f32, f32); 4] =
+    [("0.1-0.2", 0.1, 0.2), ("0.2-0.3", 0.2, 0.3), ("0.3-0.4", 0.3, 0.4), ("0.4-0.5", 0.4, 0.5)];
+
+/// Equal pictures have an infinite PSNR, which would swallow a mean and is no JSON number. One
+/// value of a 256x256 picture off by one level gives 101 dB.
+const PSNR_CEILING: f64 = 101.0;
+
+/// Why an evaluation stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// The pictures' folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A picture, mask or report that is not read or written.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A mask that does not fit.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// The masks' folder has none.
+    #[error("{}: no readable mask picture (png, bmp, ...; white = fill)", path.display())]
+    NoMasks {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A filler gave up: the model, or what it was given.
+    #[error("\"{filler}\" failed on {picture}: {source}")]
+    Filler {
+        /// The filler's name.
+        filler: String,
+        /// The picture's name.
+        picture: String,
+        /// Its reason.
+        source: FillError,
+    },
+    /// A filler gave a picture of another size: a bug in it.
+    #[error("\"{filler}\" made {found:?} of {picture}, which is {wanted:?}; that is its bug")]
+    Size {
+        /// The filler's name.
+        filler: String,
+        /// The picture's name.
+        picture: String,
+        /// Width and height it gave.
+        found: (usize, usize),
+        /// Width and height of the picture.
+        wanted: (usize, usize),
+    },
+    /// A report that cannot be written: the disk or its permissions.
+    #[error("{}: cannot be written ({source})", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What a filler says when it fails.
+pub type FillError = Box<dyn Error + Send + Sync>;
+
+/// Fills the holes of a picture; known pixels of its answer are not looked at.
+pub type Filler<'a> = dyn FnMut(&RgbPicture, &Mask) -> Result<RgbPicture, FillError> + 'a;
+
+/// A picture to evaluate on.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Its path below the folder it was found in.
+    pub name: String,
+    /// Its pixels.
+    pub picture: RgbPicture,
+}
+
+/// Where holes come from.
+#[derive(Clone, Debug)]
+pub enum Masks {
+    /// Picture `i` gets mask `i`, starting over when there are fewer masks. A mask of another
+    /// size is scaled. Masks outside all buckets count in the overall row alone.
+    Given(Vec<Mask>),
+    /// Every picture gets one brush mask in each bucket, from this seed and its position.
+    Seed(u64),
+}
+
+/// One filler's means over some pictures.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scores {
+    /// PSNR of the composite against the original, whole picture, dB.
+    pub psnr: f64,
+    /// PSNR over the hole's pixels alone, dB.
+    pub psnr_hole: f64,
+    /// Structural similarity of the composite, whole picture, at most 1.
+    pub ssim: f64,
+    /// Mean absolute difference of the composite, whole picture, `0.0..=1.0`.
+    pub l1: f64,
+    /// Composites averaged.
+    pub count: usize,
+}
+
+/// One filler's results.
+#[derive(Clone, Debug)]
+pub struct FillerReport {
+    /// The filler's name.
+    pub name: String,
+    /// For each of [`BUCKETS`]; `None` where no mask fell into it.
+    pub buckets: [Option<Scores>; 4],
+    /// Over all masks; `None` where there was none.
+    pub overall: Option<Scores>,
+}
+
+/// The results of all fillers, in their order.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Pictures evaluated.
+    pub pictures: usize,
+    /// Where holes came from, in words.
+    pub masks: String,
+    /// The results.
+    pub fillers: Vec<FillerReport>,
+    /// Some rows for a contact sheet: input, each filler's composite, original.
+    pub examples: Vec<Vec<RgbPicture>>,
+}
+
+/// All pictures below `folder` in the order of their paths, each cut to its central square and
+/// scaled to `side x side` (which leaves pictures of that size as they are).
+pub fn read_samples(folder: &Path, side: usize) -> Result<Vec<Sample>, EvaluateError> {
+    let mut paths = Vec::new();
+    photos::list(folder, &mut paths)?;
+    let mut samples = Vec::new();
+    let mut unreadable = 0;
+    for path in paths {
+        match photos::central_square(&path, side) {
+            Ok(data) => {
+                let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+                samples.push(Sample { name, picture: RgbPicture::new(side, side, data)? });
+            }
+            Err(error) => {
+                unreadable += 1;
+                log::warn!("{} is skipped: {error}", path.display());
+            }
+        }
+    }
+    if samples.is_empty() {
+        return Err(DataError::NoPictures { path: folder.to_owned(), unreadable }.into());
+    }
+    Ok(samples)
+}
+
+/// All masks below `folder` (white = fill) in the order of their paths.
+pub fn read_masks(folder: &Path) -> Result<Masks, EvaluateError> {
+    let mut paths = Vec::new();
+    photos::list(folder, &mut paths)?;
+    // A mask that is left out would shift all others to other pictures: none may fail.
+    let masks = paths.iter().map(|path| Mask::read(path)).collect::<Result<Vec<_>, _>>()?;
+    if masks.is_empty() {
+        return Err(EvaluateError::NoMasks { path: folder.to_owned() });
+    }
+    Ok(Masks::Given(masks))
+}
+
+impl Masks {
+    /// The masks for picture number `index`.
+    fn for_picture(&self, index: usize, picture: &RgbPicture) -> Result<Vec<Mask>, MaskError> {
+        let (width, height) = (picture.width, picture.height);
+        match self {
+            Self::Given(masks) if masks.is_empty() => Ok(Vec::new()),
+            Self::Given(masks) => Ok(vec![scaled(&masks[index % masks.len()], width, height)?]),
+            Self::Seed(seed) => (0_u64..)
+                .zip(BUCKETS)
+                .map(|(bucket, (_, above, to))| {
+                    let mut rng = masks::generator(*seed, index as u64, bucket);
+                    let ratio: RangeInclusive<f32> = above.next_up()..=to;
+                    let grey = masks::draw(&mut rng, width, height, ratio, Style::Brush);
+                    Mask::from_grey(width, height, &grey)
+                })
+                .collect(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Given(masks) => format!("{} given masks", masks.len()),
+            Self::Seed(seed) => format!("brush masks of seed {seed}, one in each bucket"),
+        }
+    }
+}
+
+/// Nearest neighbour: a mask stays black and white.
+fn scaled(mask: &Mask, width: usize, height: usize) -> Result<Mask, MaskError> {
+    let (from_width, from_height) = (mask.width(), mask.height());
+    if (from_width, from_height) == (width, height) {
+        return Ok(mask.clone());
+    }
+    let nearest = |to: usize, length: usize, from: usize| (2 * to + 1) * from / (2 * length);
+    let mut grey = Vec::with_capacity(width * height);
+    for y in 0..height {
+        let row = mask.row(nearest(y, height, from_height));
+        grey.extend((0..width).map(|x| row[nearest(x, width, from_width)]));
+    }
+    Mask::from_grey(width, height, &grey)
+}
+
+/// Runs every filler on every sample with every mask. `examples` rows are kept for a contact
+/// sheet, spread over samples and buckets; `progress` is told the composites done and in all
+/// after each mask.
+pub fn evaluate(
+    samples: &[Sample],
+    masks: &Masks,
+    fillers: &mut [(&str, &mut Filler)],
+    examples: usize,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Report, EvaluateError> {
+    let per_sample = if matches!(masks, Masks::Seed(_)) { BUCKETS.len() } else { 1 };
+    let runs = samples.len() * per_sample;
+    let mut sums = vec![[Sum::default(); BUCKETS.len() + 1]; fillers.len()];
+    let mut kept = Vec::new();
+    let mut run = 0;
+    for (index, sample) in samples.iter().enumerate() {
+        for mask in masks.for_picture(index, &sample.picture)? {
+            let blank = sheet::painted(&sample.picture, &mask, [0; 3])?;
+            let composites = fill(sample, &blank, &mask, fillers)?;
+            let scores = composites
+                .par_iter()
+                .map(|composite| score(&sample.picture, composite, &mask))
+                .collect::<Result<Vec<_>, PictureError>>()?;
+            let ratio = mask.hole_ratio() as f32;
+            let bucket = BUCKETS.iter().position(|&(_, above, to)| above < ratio && ratio <= to);
+            for (sums, scores) in sums.iter_mut().zip(scores.iter().flatten()) {
+                bucket.into_iter().chain([BUCKETS.len()]).for_each(|at| sums[at].add(scores));
+            }
+            // Every `runs / examples`-th; with four masks a sample, that walks through buckets
+            // as well if it is odd.
+            let every = (runs / examples.max(1)).max(1) | 1;
+            if run % every == 0 && kept.len() < examples {
+                let mut row = vec![sheet::painted(&sample.picture, &mask, sheet::HOLE_COLOUR)?];
+                row.extend(composites);
+                row.push(sample.picture.clone());
+                kept.push(row);
+            }
+            run += 1;
+            progress(run * fillers.len(), runs * fillers.len());
+        }
+    }
+    let fillers = fillers.iter().zip(&sums).map(|((name, _), sums)| FillerReport {
+        name: (*name).to_owned(),
+        buckets: [0, 1, 2, 3].map(|bucket| sums[bucket].mean()),
+        overall: sums[BUCKETS.len()].mean(),
+    });
+    Ok(Report {
+        pictures: samples.len(),
+        masks: masks.describe(),
+        fillers: fillers.collect(),
+        examples: kept,
+    })
+}
+
+/// Each filler's composite: its hole pixels, all others from the original.
+fn fill(
+    sample: &Sample,
+    blank: &RgbPicture,
+    mask: &Mask,
+    fillers: &mut [(&str, &mut Filler)],
+) -> Result<Vec<RgbPicture>, EvaluateError> {
+    let mut composites = Vec::with_capacity(fillers.len());
+    for (name, filler) in fillers {
+        let mut filled = filler(blank, mask).map_err(|source| EvaluateError::Filler {
+            filler: (*name).to_owned(),
+            picture: sample.name.clone(),
+            source,
+        })?;
+        let (found, wanted) = ((filled.width, filled.height), (blank.width, blank.height));
+        if found != wanted || filled.data.len() != blank.data.len() {
+            let (filler, picture) = ((*name).to_owned(), sample.name.clone());
+            return Err(EvaluateError::Size { filler, picture, found, wanted });
+        }
+        let originals = sample.picture.data.chunks_exact(3);
+        for ((pixel, original), &hole) in
+            filled.data.chunks_exact_mut(3).zip(originals).zip(mask.data())
+        {
+            if hole == KNOWN {
+                pixel.copy_from_slice(original);
+            }
+        }
+        composites.push(filled);
+    }
+    Ok(composites)
+}
+
+/// One composite's scores; `None` for a mask without a hole, which asks for nothing.
+fn score(
+    original: &RgbPicture,
+    composite: &RgbPicture,
+    mask: &Mask,
+) -> Result<Option<Scores>, PictureError> {
+    let (a, b) = (&original.data, &composite.data);
+    let (width, height) = (original.width, original.height);
+    let Some(psnr_hole) = metrics::psnr_in_hole(a, b, mask)? else { return Ok(None) };
+    Ok(Some(Scores {
+        psnr: metrics::psnr(a, b, width, height)?.min(PSNR_CEILING),
+        psnr_hole: psnr_hole.min(PSNR_CEILING),
+        ssim: metrics::ssim(a, b, width, height)?,
+        l1: metrics::mean_l1(a, b, width, height)?,
+        count: 1,
+    }))
+}
+
+/// Scores added up.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    psnr: f64,
+    psnr_hole: f64,
+    ssim: f64,
+    l1: f64,
+    count: usize,
+}
+
+impl Sum {
+    fn add(&mut self, scores: &Scores) {
+        self.psnr += scores.psnr;
+        self.psnr_hole += scores.psnr_hole;
+        self.ssim += scores.ssim;
+        self.l1 += scores.l1;
+        self.count += scores.count;
+    }
+
+    fn mean(&self) -> Option<Scores> {
+        let count = self.count as f64;
+        (self.count > 0).then(|| Scores {
+            psnr: self.psnr / count,
+            psnr_hole: self.psnr_hole / count,
+            ssim: self.ssim / count,
+            l1: self.l1 / count,
+            count: self.count,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "evaluate_tests.rs"]
+mod tests;

@@ -1,0 +1,185 @@
+//! Tests of the evaluation.
+
+use super::*;
+use crate::desk::telea::{mean_colour, telea};
+
+fn samples(count: u8) -> Vec<Sample> {
+    let sample = |index: u8| {
+        let pixel = |at: usize| ((at % 32) * 5 + (at / 32) * (1 + usize::from(index) % 3)) as u8;
+        let data = (0..32 * 32).flat_map(|at| [pixel(at), pixel(at / 2), index]).collect();
+        Sample { name: format!("{index}"), picture: RgbPicture::new(32, 32, data).unwrap() }
+    };
+    (0..count).map(sample).collect()
+}
+
+fn run(samples: &[Sample], masks: &Masks, fillers: &mut [(&str, &mut Filler)]) -> Report {
+    evaluate(samples, masks, fillers, 3, &mut |_, _| ()).unwrap()
+}
+
+/// Against figures worked out by hand: half of the picture is off by 10 levels.
+#[test]
+fn scores_are_the_definitions() {
+    let grey: Vec<u8> = (0..32 * 32).map(|at| if at < 512 { 255 } else { 0 }).collect();
+    let masks = Masks::Given(vec![Mask::from_grey(32, 32, &grey).unwrap()]);
+    let data = vec![100; 3 * 32 * 32];
+    let picture = RgbPicture::new(32, 32, data).unwrap();
+    let samples = [Sample { name: "grey".into(), picture }];
+    // What it says of known pixels must not matter.
+    let mut off = |picture: &RgbPicture, _: &Mask| {
+        Ok(RgbPicture { data: vec![110; picture.data.len()], ..*picture })
+    };
+    let report = run(&samples, &masks, &mut [("off", &mut off)]);
+    let filler = &report.fillers[0];
+    assert!(filler.buckets[..3].iter().all(Option::is_none));
+    assert_eq!(filler.buckets[3], filler.overall, "half is of the bucket up to 0.5");
+    let scores = filler.overall.unwrap();
+    let in_hole = 20.0 * (255.0_f64 / 10.0).log10();
+    // Rounding of f64 alone.
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    assert!(near(scores.psnr_hole, in_hole), "{scores:?}");
+    assert!(near(scores.psnr, in_hole + 10.0 * 2.0_f64.log10()), "{scores:?}");
+    assert!(near(scores.l1, 5.0 / 255.0), "{scores:?}");
+    assert!(scores.ssim < 1.0 && scores.count == 1, "{scores:?}");
+}
+
+#[test]
+fn each_picture_meets_each_bucket_and_the_perfect_filler_wins() {
+    let samples = samples(5);
+    let originals = samples.clone();
+    let mut turn = 0;
+    let mut perfect = |_: &RgbPicture, _: &Mask| {
+        turn += 1;
+        Ok(originals[(turn - 1) / 4].picture.clone())
+    };
+    let mut telea = |picture: &RgbPicture, mask: &Mask| Ok(telea(picture, mask, 3)?);
+    let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
+    let mut told = Vec::new();
+    let report = evaluate(
+        &samples,
+        &Masks::Seed(3),
+        &mut [("perfect", &mut perfect), ("telea", &mut telea), ("mean", &mut mean)],
+        3,
+        &mut |done, all| told.push((done, all)),
+    )
+    .unwrap();
+    assert_eq!((told.len(), told.last().copied()), (20, Some((60, 60))));
+    for filler in &report.fillers {
+        assert!(filler.buckets.iter().all(|bucket| bucket.unwrap().count == 5), "{filler:?}");
+        assert_eq!(filler.overall.unwrap().count, 20);
+    }
+    let psnr = |index: usize| report.fillers[index].overall.unwrap().psnr_hole;
+    assert_eq!(psnr(0), PSNR_CEILING);
+    assert!(psnr(0) > psnr(1) && psnr(1) > psnr(2), "{:?}", report.fillers);
+    assert_eq!(report.examples.len(), 3);
+    assert!(report.examples.iter().all(|row| row.len() == 5));
+}
+
+#[test]
+fn fillers_do_not_see_the_hole() {
+    let mut cheat = |picture: &RgbPicture, mask: &Mask| {
+        let hidden = picture.data.chunks_exact(3).zip(mask.data()).filter(|(_, hole)| **hole != 0);
+        assert!(hidden.clone().count() > 0);
+        assert!(hidden.into_iter().all(|(pixel, _)| pixel == [0, 0, 0]));
+        Ok(picture.clone())
+    };
+    run(&samples(2), &Masks::Seed(1), &mut [("cheat", &mut cheat)]);
+}
+
+#[test]
+fn seeds_decide() {
+    let samples = samples(2);
+    let result = |seed| {
+        let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
+        run(&samples, &Masks::Seed(seed), &mut [("mean", &mut mean)]).to_json()["results"].clone()
+    };
+    assert_eq!(result(1), result(1));
+    assert_ne!(result(1), result(2));
+}
+
+#[test]
+fn given_masks_are_cycled_and_scaled() {
+    let large: Vec<u8> = (0..64 * 64).map(|at| if at / 64 < 16 { 255 } else { 0 }).collect();
+    let masks = Masks::Given(vec![
+        Mask::from_grey(64, 64, &large).unwrap(),
+        Mask::empty(32, 32).unwrap(),
+        Mask::from_grey(1, 1, &[255]).unwrap(),
+    ]);
+    let mut ratios = Vec::new();
+    let mut filler = |picture: &RgbPicture, mask: &Mask| {
+        assert_eq!((mask.width(), mask.height()), (32, 32));
+        ratios.push(mask.hole_ratio());
+        Ok(picture.clone())
+    };
+    let report = run(&samples(4), &masks, &mut [("black", &mut filler)]);
+    assert_eq!(ratios, [0.25, 0.0, 1.0, 0.25]);
+    // The empty mask asks for nothing, and the full one is in no bucket.
+    assert_eq!(report.fillers[0].overall.unwrap().count, 3);
+    assert_eq!(report.fillers[0].buckets[1].unwrap().count, 2);
+    assert!(report.fillers[0].buckets[3].is_none());
+}
+
+#[test]
+fn failures_name_filler_and_picture() {
+    let samples = samples(1);
+    let fails = |filler: &mut Filler| {
+        let mut fillers = [("the model", filler)];
+        evaluate(&samples, &Masks::Seed(1), &mut fillers, 0, &mut |_, _| ())
+            .unwrap_err()
+            .to_string()
+    };
+    let error = fails(&mut |_, _| Err("out of paint".into()));
+    assert_eq!(error, "\"the model\" failed on 0: out of paint");
+    let error = fails(&mut |_, _| Ok(RgbPicture::new(2, 1, vec![0; 6]).unwrap()));
+    assert!(error.contains("(2, 1)") && error.contains("(32, 32)"), "{error}");
+}
+
+#[test]
+fn reports_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
+    let mut black = |picture: &RgbPicture, _: &Mask| Ok(picture.clone());
+    let fillers: &mut [(&str, &mut Filler)] = &mut [("mean", &mut mean), ("a<b|c", &mut black)];
+    let report = run(&samples(2), &Masks::Seed(1), fillers);
+    report.write(&folder.path().join("new")).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join("new").join(name)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&read("report.json")).unwrap();
+    for filler in ["mean", "a<b|c"] {
+        for bucket in ["0.1-0.2", "0.2-0.3", "0.3-0.4", "0.4-0.5", "overall"] {
+            let scores = &json["results"][filler][bucket];
+            assert_eq!(scores["count"], if bucket == "overall" { 8 } else { 2 });
+            for name in ["psnr", "psnr_hole", "ssim", "l1"] {
+                assert!(scores[name].is_f64(), "{filler} {bucket} {name}: {scores}");
+            }
+        }
+    }
+    let markdown = read("report.md");
+    assert_eq!(markdown.lines().filter(|line| line.starts_with("| ")).count(), 11);
+    assert!(markdown.contains("a<b\\|c") && markdown.contains("**"), "{markdown}");
+    let html = read("report.html");
+    assert!(html.contains("a&lt;b|c") && html.contains("data:image/png;base64,iVBORw0KGgo"));
+    assert!(!html.contains("http"), "the page stands alone");
+    assert!(folder.path().join("new/sheet.png").exists());
+}
+
+#[test]
+fn folders_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = read_samples(folder.path(), 32).unwrap_err().to_string();
+    assert!(empty.contains("no readable picture"), "{empty}");
+    assert!(read_masks(folder.path()).unwrap_err().to_string().contains("white = fill"));
+    let exact = &samples(1)[0].picture;
+    crate::picture::write_png(&folder.path().join("a.png"), exact).unwrap();
+    let wide = image::RgbImage::from_fn(90, 40, |x, _| image::Rgb([(x * 2) as u8; 3]));
+    wide.save(folder.path().join("b.png")).unwrap();
+    let read = read_samples(folder.path(), 32).unwrap();
+    assert_eq!(read[0].name, "a.png");
+    assert!(read[0].picture == *exact, "a picture of the right size is not touched");
+    // Columns 25 to 65 of 90 remain: brightness 50 to 130.
+    let row = &read[1].picture.data[..3 * 32];
+    assert!((48..=54).contains(&row[0]) && (125..=130).contains(&row[3 * 31]), "{row:?}");
+    let Masks::Given(masks) = read_masks(folder.path()).unwrap() else { panic!("given masks") };
+    assert_eq!(masks.len(), 2);
+    std::fs::write(folder.path().join("c.png"), "no").unwrap();
+    assert_eq!(read_samples(folder.path(), 32).unwrap().len(), 2);
+    assert!(read_masks(folder.path()).unwrap_err().to_string().contains("c.png"));
+}

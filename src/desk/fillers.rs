@@ -1,0 +1,93 @@
+//! What `eval` compares: models of every kind of file, and the baselines, as fillers.
+
+use std::path::Path;
+
+use tract_onnx::prelude::*;
+
+use super::DeskError;
+use super::evaluate::{FillError, Filler};
+use super::telea::{mean_colour, telea};
+use crate::file::{Model, Precision, Weights, write_model};
+use crate::net::Network;
+use crate::picture::{KNOWN, Mask, RgbPicture};
+use crate::runtime::Session;
+
+/// OpenCV's usual radius for Telea's method, pixels.
+const TELEA_RADIUS: usize = 3;
+
+/// Names of the baselines.
+pub const BASELINES: [&str; 2] = ["telea", "mean"];
+
+/// The baseline of this name (one of [`BASELINES`]).
+pub fn baseline(name: &str) -> Option<Box<Filler<'static>>> {
+    match name {
+        "telea" => Some(Box::new(|picture, mask| Ok(telea(picture, mask, TELEA_RADIUS)?))),
+        "mean" => Some(Box::new(|picture, mask| Ok(mean_colour(picture, mask)?))),
+        _ => None,
+    }
+}
+
+/// A model as a filler of `size` x `size` pictures, by its file's extension: `.lbam` and
+/// `.safetensors` through the edge runtime, `.onnx` through tract's importer.
+///
+/// # Errors
+/// [`DeskError`] where the file cannot be read or run.
+pub fn model(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
+    Network::check_size(size, size).map_err(crate::file::FileError::from)?;
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("onnx") => onnx(path, size),
+        Some("safetensors") => {
+            let weights = Weights::read(path)?;
+            let failed = |source| DeskError::Io { path: std::env::temp_dir(), source };
+            let folder = tempfile::tempdir().map_err(failed)?;
+            let file = folder.path().join("model.lbam");
+            write_model(&weights, Precision::F32, &file)?;
+            session(&file, size)
+        }
+        _ => session(path, size),
+    }
+}
+
+fn session(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
+    let model = Model::open(path)?;
+    let failed = |error: crate::runtime::RuntimeError| run_error(path, &error);
+    let mut session = Session::new(&model, size, size).map_err(failed)?;
+    Ok(Box::new(move |picture: &RgbPicture, mask: &Mask| {
+        session.set_mask(mask.data())?;
+        let mut output = vec![0; picture.data.len()];
+        session.run(&picture.data, &mut output)?;
+        Ok(RgbPicture::new(picture.width, picture.height, output)?)
+    }))
+}
+
+fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
+    let model = tract_onnx::onnx()
+        .model_for_path(path)
+        .and_then(|model| model.with_input_fact(0, f32::fact([1, 3, size, size]).into()))
+        .and_then(|model| model.with_input_fact(1, f32::fact([1, 1, size, size]).into()))
+        .and_then(|model| model.into_optimized()?.into_runnable())
+        .map_err(|error| run_error(path, &format!("{error:#}")))?;
+    Ok(Box::new(move |picture: &RgbPicture, mask: &Mask| {
+        let plane = size * size;
+        let planes: Vec<f32> = (0..3 * plane)
+            .map(|index| f32::from(picture.data[index % plane * 3 + index / plane]) / 255.0)
+            .collect();
+        let known: Vec<f32> =
+            mask.data().iter().map(|&hole| f32::from(u8::from(hole == KNOWN))).collect();
+        let inputs = tvec!(
+            Tensor::from_shape(&[1, 3, size, size], &planes)?.into(),
+            Tensor::from_shape(&[1, 1, size, size], &known)?.into()
+        );
+        let outputs = model.run(inputs).map_err(|error| FillError::from(format!("{error:#}")))?;
+        let filled = outputs[0].try_as_plain_ram()?;
+        let filled = filled.as_slice::<f32>()?;
+        let data = (0..3 * plane)
+            .map(|index| (filled[index % 3 * plane + index / 3] * 255.0).round() as u8)
+            .collect();
+        Ok(RgbPicture::new(size, size, data)?)
+    }))
+}
+
+fn run_error(path: &Path, reason: &dyn std::fmt::Display) -> DeskError {
+    DeskError::Run { path: path.to_owned(), reason: reason.to_string() }
+}

@@ -1,0 +1,164 @@
+//! The training network against the authors' numbers, and the health of its gradients.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use safetensors::SafeTensors;
+
+use super::Lbam;
+use crate::desk::{DeskError, import};
+use crate::net::{CLAMPS, Network, Preset};
+
+/// Sums of up to 2048 products in another order than PyTorch's differ by this in 32 bits.
+const TOLERANCE: f32 = 1e-4;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+fn floats(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.to_data().try_to_vec::<f32>().expect("floats")
+}
+
+#[test]
+fn every_activation_agrees_with_the_authors() {
+    let device = Device::flex();
+    let bytes = std::fs::read(data("parity/activations.safetensors")).expect("reference");
+    let reference = SafeTensors::deserialize(&bytes).expect("reference");
+    let expected = |name: &str| -> Tensor<4> {
+        let view = reference.tensor(name).expect("there");
+        let values = view.data().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b));
+        let data = TensorData::new(values.collect::<Vec<f32>>(), view.shape().to_vec());
+        Tensor::from_data(data, &device)
+    };
+    let weights = import(&data("parity/official_width_8.pth")).expect("the checkpoint");
+    let model = Lbam::from_weights(&weights, &device);
+    let maps = model.maps(expected("mask").slice([0..1, 0..1]));
+    let activations = model.activations(expected("input"), &maps);
+    let mut compared = 0;
+    let groups = [
+        ("ec{}.attention", &maps.forward),
+        ("reverseConv{}.attention", &maps.reverse),
+        ("reverseConv{}.features", &maps.updated),
+        ("ec{}.features", &activations.encoder),
+        ("dc{}.features", &activations.decoder[..6].to_vec()),
+        // The reference's dc7.features are before the tanh.
+        ("output", &activations.decoder[6..].to_vec()),
+    ];
+    for (pattern, tensors) in groups {
+        for (index, tensor) in tensors.iter().enumerate() {
+            let name = pattern.replace("{}", &(index + 1).to_string());
+            let difference = (tensor.clone() - expected(&name)).abs().max().into_scalar::<f32>();
+            assert!(difference < TOLERANCE, "{name} differs by {difference}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 7 + 6 + 6 + 7 + 7);
+}
+
+#[test]
+fn weights_come_back_from_the_network() {
+    let device = Device::flex();
+    let weights = import(&data("parity/official_width_8.pth")).expect("the checkpoint");
+    let again = Lbam::from_weights(&weights, &device).weights(weights.provenance.clone());
+    assert_eq!(again.expect("finite"), weights);
+}
+
+/// Collects whether every gradient is there and finite.
+struct Gradients<'a> {
+    gradients: &'a burn::optim::GradientsParams,
+    seen: usize,
+}
+
+impl ModuleVisitor for Gradients<'_> {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        let gradient = self.gradients.get::<D>(parameter.id).expect("every parameter has one");
+        let values = gradient.to_data().try_to_vec::<f32>().expect("floats");
+        assert!(values.iter().all(|value| value.is_finite()), "a gradient is not finite");
+        self.seen += 1;
+    }
+}
+
+#[test]
+fn no_gradient_is_nan_or_infinite() {
+    let device = Device::flex().autodiff();
+    device.seed(1);
+    let network = Network::from(Preset::Nano);
+    let model = Lbam::initialise(network, &device);
+    let pictures: Tensor<4> =
+        Tensor::random([2, 3, 128, 128], Distribution::Uniform(0.0, 1.0), &device);
+    let noise: Tensor<4> =
+        Tensor::random([1, 1, 128, 128], Distribution::Uniform(0.0, 1.0), &device);
+    // All known and all hole put whole maps at 0, where the mask update's slope is infinite.
+    for masks in [noise.clone().greater_elem(0.5).float(), noise.ones_like(), noise.zeros_like()] {
+        let loss = (model.forward(pictures.clone(), masks) - pictures.clone()).abs().mean();
+        let gradients = burn::optim::GradientsParams::from_grads(loss.backward(), &model);
+        let mut visitor = Gradients { gradients: &gradients, seen: 0 };
+        model.visit(&mut visitor);
+        assert_eq!(visitor.seen, network.parameters().len());
+    }
+}
+
+#[test]
+fn clamping_brings_every_scalar_into_its_range() {
+    let device = Device::flex().autodiff();
+    let mut model = Lbam::initialise(Network::from(Preset::Nano), &device);
+    for layer in model.forward.iter_mut().chain(&mut model.reverse) {
+        for scalar in &mut layer.scalars {
+            *scalar = scalar.clone().map(|value| (value.inner() + 50.0).autodiff().require_grad());
+        }
+    }
+    let model = model.clamped();
+    for layer in model.forward.iter().chain(&model.reverse) {
+        for (scalar, clamp) in layer.scalars.iter().zip(CLAMPS) {
+            assert_eq!(scalar.val().into_scalar::<f32>(), clamp.max);
+        }
+    }
+}
+
+#[test]
+fn a_shared_mask_equals_the_same_mask_for_each_picture() {
+    let device = Device::flex();
+    device.seed(2);
+    let model = Lbam::initialise(Network::from(Preset::Nano), &device);
+    let uniform = Distribution::Uniform(0.0, 1.0);
+    let pictures: Tensor<4> = Tensor::random([2, 3, 128, 128], uniform, &device);
+    let mask: Tensor<4> = Tensor::random([1, 1, 128, 128], uniform, &device);
+    let mask = mask.greater_elem(0.5).float();
+    let shared = floats(model.forward(pictures.clone(), mask.clone()));
+    let own = floats(model.forward(pictures, Tensor::cat(vec![mask.clone(), mask], 0)));
+    let worst = shared.iter().zip(own).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < TOLERANCE, "{worst}");
+}
+
+#[test]
+fn scalars_outside_their_clamp_are_clamped_on_import() {
+    let weights = import(&data("parity/official_width_8.pth")).expect("the checkpoint");
+    assert_eq!(weights.network(), Network::from(Preset::Nano));
+    for conv in [weights.network().forward(), weights.network().reverse()].concat() {
+        for clamp in CLAMPS {
+            let name = format!("{}.{}", conv.attention.clone().unwrap_or_default(), clamp.name);
+            let value = weights.values(&name)[0];
+            assert!((clamp.min..=clamp.max).contains(&value), "{name} is {value}");
+        }
+    }
+}
+
+#[test]
+fn legacy_and_hostile_checkpoints_are_refused() {
+    for (name, said) in
+        [("legacy_tar", "legacy"), ("legacy_stream", "legacy"), ("evil", "evil.pth")]
+    {
+        let path = data(&format!("import/{name}.pth"));
+        match import(&path) {
+            Err(DeskError::Checkpoint { .. }) => {}
+            other => panic!("{name}: {other:?}"),
+        }
+        let message = import(&path).expect_err("refused").to_string();
+        assert!(message.contains(said) && message.contains(".pth"), "{message}");
+    }
+    assert!(!Path::new("/tmp/lbam-was-pwned-").exists(), "the pickle's code ran");
+    assert!(import(&data("parity/picture.png")).is_err());
+    assert!(matches!(import(&data("absent.pth")), Err(DeskError::Io { .. })));
+}

@@ -1,0 +1,111 @@
+//! Short real runs of the narrowest network.
+
+use std::path::Path;
+
+use super::*;
+use crate::picture::{RgbPicture, write_png};
+
+/// A folder of pictures with gradients and edges: something that can be learnt.
+fn pictures(folder: &Path) {
+    fs::create_dir_all(folder).expect("a folder");
+    for picture in 0..4_usize {
+        let pixel = |index: usize| {
+            let (x, y) = (index % 160, index / 160);
+            let stripe = if (x / 20 + picture).is_multiple_of(2) { 60 } else { 0 };
+            [(x + stripe) as u8, (y + 10 * picture) as u8, 80 + stripe as u8]
+        };
+        let data = (0..160 * 160).flat_map(pixel).collect();
+        let picture_file = RgbPicture::new(160, 160, data).expect("a picture");
+        write_png(&folder.join(format!("{picture}.png")), &picture_file).expect("written");
+    }
+}
+
+fn config(images: &Path, steps: u64) -> RunConfig {
+    RunConfig {
+        images: images.to_owned(),
+        base_channels: 4,
+        size: 128,
+        batch: 2,
+        steps,
+        seed: 7,
+        learning_rate: 2e-3,
+        hole_weight: 6.0,
+        valid_weight: 1.0,
+        own_masks: false,
+        backend: "cpu".into(),
+        sample_every: 3,
+        checkpoint_every: 3,
+    }
+}
+
+/// The losses in a run's log, as written.
+fn losses(run: &Path) -> Vec<String> {
+    let log = fs::read_to_string(run.join("log.csv")).expect("a log");
+    let column = |line: &str| line.split(',').nth(2).expect("a loss").to_owned();
+    log.lines().skip(1).map(column).collect()
+}
+
+#[test]
+fn a_resumed_run_goes_on_to_the_same_losses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let (whole, halves) = (folder.path().join("whole"), folder.path().join("halves"));
+    let config = config(&images, 6);
+    train(&config, &whole, Start::Fresh).expect("trained");
+    // The same run, cut off after its checkpoint at step 3.
+    let stopped = Trainer::new(&config, &halves, Start::Fresh, {
+        let device = device("cpu").expect("there").autodiff();
+        device.seed(config.seed);
+        device
+    });
+    let mut stopped = stopped.expect("a trainer");
+    let data = BatchConfig {
+        size: 128,
+        batch: 2,
+        seed: 7,
+        mask_style: Style::Mixed,
+        ..Default::default()
+    };
+    let mut batches = Batches::new(&images, data).expect("pictures");
+    for step in 0..3 {
+        let batch = batches.next().expect("endless");
+        stopped.step(&batch, config.learning_rate_at(step), false).expect("a step");
+        stopped.progress.step += 1;
+    }
+    stopped.save_checkpoint().expect("saved");
+    let resumed = train(&config, &halves, Start::Resume).expect("resumed");
+    assert_eq!(losses(&whole)[3..], losses(&halves)[..]);
+    let first = Weights::read(&whole.join("weights.safetensors")).expect("weights");
+    assert_eq!(first.values("dc7.weight"), resumed.values("dc7.weight"));
+    assert!(whole.join("samples/0000003.png").exists());
+}
+
+#[test]
+fn training_learns() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let run = folder.path().join("run");
+    train(&config(&images, 150), &run, Start::Fresh).expect("trained");
+    let losses: Vec<f32> =
+        losses(&run).iter().map(|loss| loss.parse().expect("a number")).collect();
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+    let (begun, ended) = (mean(&losses[..30]), mean(&losses[120..]));
+    assert!(ended < 0.9 * begun, "from {begun} to {ended}");
+}
+
+#[test]
+fn what_cannot_be_trained_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let config = config(folder.path(), 1);
+    assert!(train(&config, &run, Start::Fresh).is_err(), "there are no pictures");
+    let backend = RunConfig { backend: "abacus".into(), ..config.clone() };
+    let error = train(&backend, &run, Start::Fresh).expect_err("no such backend").to_string();
+    assert!(error.contains("abacus") && error.contains("cpu"), "{error}");
+    let error = train(&config, &folder.path().join("absent"), Start::Resume);
+    assert!(error.expect_err("no run there").to_string().contains("progress.json"));
+    let error = RunConfig::read(&folder.path().join("absent")).expect_err("no run there");
+    assert!(error.to_string().contains("config.json"));
+}

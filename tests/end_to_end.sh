@@ -1,0 +1,285 @@
+#!/usr/bin/env bash
+# What a user does, with the programs as they are built: import, export, fill a picture, fill a
+# stream, pipe through ffmpeg, look at the page, and the mistakes one makes.
+#
+#   tests/end_to_end.sh
+#
+# LBAM_EDGE and LBAM_DESK name the programs; else those of the target folder are taken.
+# LBAM_PORT is the port of the page; else any free one. Needs ffmpeg, curl and Python 3.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+edge=${LBAM_EDGE:-$target/release/lbam-edge}
+desk=${LBAM_DESK:-$target/release/lbam-desk}
+data=$root/tests/data/parity
+# Settings of the caller must not change what is tested.
+unset LBAM_MODEL LBAM_HTTP LBAM_THREADS LBAM_CAMERA LBAM_FAIL_CLOSED LBAM_LOG RUST_LOG
+
+work=$(mktemp -d)
+server=
+cleanup() {
+    if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi
+    rm -rf "$work"
+}
+trap cleanup EXIT
+cd "$work"
+
+passed=0
+
+ok() {
+    passed=$((passed + 1))
+    echo "ok $*"
+}
+
+# fail NAME EXPECTED FOUND
+fail() {
+    echo "FAILED $1"
+    echo "  expected: $2"
+    echo "  found:    $3"
+    echo "$passed passed, 1 failed"
+    exit 1
+}
+
+# is NAME EXPECTED FOUND
+is() {
+    if [ "$2" = "$3" ]; then ok "$1"; else fail "$1" "$2" "$3"; fi
+}
+
+# works NAME COMMAND...: it ends with 0
+works() {
+    local name=$1 code=0
+    shift
+    "$@" >out.txt 2>err.txt || code=$?
+    if [ "$code" != 0 ]; then fail "$name" "exit code 0" "$code: $(tail -5 err.txt)"; fi
+    ok "$name"
+}
+
+# refuses NAME CODE TEXT COMMAND...: it ends with CODE, with one line on standard error that
+# holds TEXT, and nothing on standard output
+refuses() {
+    local name=$1 wanted=$2 text=$3 code=0
+    shift 3
+    "$@" >out.txt 2>err.txt </dev/null || code=$?
+    if [ "$code" != "$wanted" ]; then
+        fail "$name" "exit code $wanted" "$code: $(tail -5 err.txt)"
+    fi
+    if [ "$(wc -l <err.txt)" != 1 ]; then fail "$name" "one line on stderr" "$(cat err.txt)"; fi
+    if ! grep -qF -- "$text" err.txt; then fail "$name" "a line with $text" "$(cat err.txt)"; fi
+    if [ -s out.txt ]; then fail "$name" "nothing on stdout" "$(head -c 200 out.txt)"; fi
+    ok "$name"
+}
+
+# raw IN OUT: a picture as its RGB bytes
+raw() {
+    ffmpeg -nostdin -v error -y -i "$1" -f rawvideo -pix_fmt rgb24 "$2"
+}
+
+# difference A B: the largest difference of two files of one length
+difference() {
+    is_length=$(stat -c %s "$1")
+    if [ "$is_length" != "$(stat -c %s "$2")" ]; then
+        echo "lengths $is_length and $(stat -c %s "$2")"
+        return
+    fi
+    # cmp prints bytes in octal and ends with 1 where files differ.
+    { cmp -l "$1" "$2" || true; } | awk '
+        function octal(text,   i, value) {
+            for (i = 1; i <= length(text); i++) value = 8 * value + substr(text, i, 1)
+            return value
+        }
+        { d = octal($2) - octal($3); if (d < 0) d = -d; if (d > most) most = d }
+        END { print most + 0 }'
+}
+
+frames_in() {
+    ffprobe -v error -count_frames -show_entries stream=nb_read_frames -of csv=p=0 "$1"
+}
+
+for program in "$edge" "$desk"; do
+    if [ ! -x "$program" ]; then fail "programs" "$program" "nothing there; build it first"; fi
+done
+for tool in ffmpeg ffprobe curl python3; do
+    if ! command -v "$tool" >/dev/null; then fail "tools" "$tool" "it is not installed"; fi
+done
+
+cat >compare.py <<'PYTHON'
+"""compare.py WIDTH HEIGHT X Y W H A B: two yuv420p clips, inside and outside of a rectangle.
+
+Prints how many bytes outside differ, and how many frames differ inside. A chroma sample counts
+as inside when one of its four pixels is.
+"""
+import sys
+
+width, height, x, y, w, h = map(int, sys.argv[1:7])
+a, b = (open(path, "rb").read() for path in sys.argv[7:9])
+planes = [(0, width, height, x, y, x + w, y + h)]
+chroma = ((width + 1) // 2, (height + 1) // 2)
+box = (x // 2, y // 2, (x + w + 1) // 2, (y + h + 1) // 2)
+planes += [(width * height, *chroma, *box), (width * height + chroma[0] * chroma[1], *chroma, *box)]
+frame = width * height + 2 * chroma[0] * chroma[1]
+if len(a) != len(b) or not a or len(a) % frame:
+    sys.exit(f"{len(a)} and {len(b)} bytes, frames of {frame}")
+outside = changed = 0
+for start in range(0, len(a), frame):
+    inside = False
+    for offset, pw, ph, left, top, right, bottom in planes:
+        for row in range(ph):
+            at = start + offset + row * pw
+            one, two = a[at:at + pw], b[at:at + pw]
+            if one == two:
+                continue
+            if not top <= row < bottom:
+                left_here = right_here = 0
+            else:
+                left_here, right_here = left, right
+            inside = inside or one[left_here:right_here] != two[left_here:right_here]
+            outside += sum(p != q for p, q in zip(one[:left_here], two[:left_here]))
+            outside += sum(p != q for p, q in zip(one[right_here:], two[right_here:]))
+    changed += inside
+print(f"{outside} bytes outside, {changed} frames inside")
+PYTHON
+
+# -- From the authors' checkpoint to a filled picture ------------------------------------------
+
+works "import reads an official checkpoint" \
+    "$desk" import "$data/official_width_8.pth" --output a.safetensors
+works "export writes a .lbam file in f32" \
+    "$desk" export a.safetensors --format lbam --precision f32 --output a.lbam
+works "export writes a .lbam file in f16" \
+    "$desk" export a.safetensors --format lbam --precision f16 --output half.lbam
+works "export writes ONNX" "$desk" export a.safetensors --format onnx --output a.onnx
+works "image fills a picture" "$edge" image --model a.lbam --input "$data/picture.png" \
+    --mask "$data/mask.png" --output o.png
+raw o.png o.raw
+raw "$data/composite.png" composite.raw
+most=$(difference o.raw composite.raw)
+case $most in
+    0 | 1) ok "image agrees with the authors' code (largest difference: $most level)" ;;
+    *) fail "image agrees with the authors' code" "at most 1 level" "$most" ;;
+esac
+works "info checks a file" "$edge" info a.lbam
+works "info prints JSON" "$edge" info half.lbam --json
+is "info tells base channels and precision" "8 f16" \
+    "$(python3 -c 'import json; d = json.load(open("out.txt")); print(d["base_channels"], d["precision"])')"
+works "bench prints JSON" "$edge" bench --model half.lbam --size 128x256 --frames 2 --json
+is "bench tells size, kernel and both stages" "128x256 True True True" \
+    "$(python3 -c 'import json; d = json.load(open("out.txt")); print(d["size"], bool(d["kernel"]), d["mask_stage_ms"]["median"] > 0, d["frame_stage_ms"]["p99"] > 0)')"
+
+# Two pictures that differ under the mask alone must come out the same.
+ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=s=128x128:d=0.04 -frames:v 1 one.png
+ffmpeg -nostdin -v error -y -i one.png -vf "drawbox=40:40:30:30:white:fill" two.png
+for picture in one two; do
+    works "image takes a rectangle as mask ($picture)" "$edge" image --model half.lbam \
+        --input $picture.png --mask rect:40,40,30,30 --output $picture-filled.png
+    raw $picture-filled.png $picture.raw
+done
+is "a filled picture does not depend on what was hidden" 0 "$(difference one.raw two.raw)"
+
+# -- Streams ------------------------------------------------------------------------------------
+
+live=(--camera test: --frames 100 --no-realtime --model half.lbam)
+works "a run without mask passes frames on" "$edge" "${live[@]}" --output plain.y4m
+works "a run with a mask fills frames" \
+    "$edge" "${live[@]}" --mask rect:30%,30%,20%,20% --output out.y4m --json
+is "the run filled every frame" "100 100 0" \
+    "$(python3 -c 'import json; d = json.load(open("out.txt")); print(d["shown"], d["filled"], d["flat"])')"
+is "the clip has 100 frames" 100 "$(frames_in out.y4m)"
+for clip in plain out; do
+    ffmpeg -nostdin -v error -y -i $clip.y4m -f rawvideo -pix_fmt yuv420p $clip.yuv
+done
+is "known pixels are the input's, holes are not" "0 bytes outside, 100 frames inside" \
+    "$(python3 compare.py 640 480 192 144 128 96 plain.yuv out.yuv 2>&1)"
+
+works "a run writes a folder of pictures" "$edge" --camera test:130x70 --frames 3 --no-realtime \
+    --model half.lbam --mask rect:10%,10%,20%,20% --output folder
+is "the folder has numbered pictures" "000001.png 000002.png 000003.png" "$(echo folder/* | sed 's|folder/||g')"
+works "a folder of pictures goes in" "$edge" --camera folder --no-realtime --model half.lbam \
+    --mask rect:10%,10%,20%,20% --output again.y4m
+is "the folder's clip has 3 frames" 3 "$(frames_in again.y4m)"
+
+pipe_in_and_out() {
+    ffmpeg -nostdin -v error -f lavfi -i testsrc2=s=320x240:r=25:d=1 -pix_fmt yuv420p \
+        -f yuv4mpegpipe - |
+        "$edge" --camera - --mask rect:40,40,60,60 --no-realtime --model half.lbam --output - |
+        ffmpeg -nostdin -v error -y -i - -c:v ffv1 piped.mkv
+}
+works "ffmpeg pipes a clip in and plays what comes out" pipe_in_and_out
+is "the piped clip has 25 frames" 25 "$(frames_in piped.mkv)"
+
+works "nothing passes without a mask under --fail-closed" "$edge" --camera test: --frames 5 \
+    --no-realtime --model half.lbam --fail-closed --output closed --json
+is "no picture was written" 0 "$(find closed -type f | wc -l)"
+
+# -- Mistakes -----------------------------------------------------------------------------------
+
+head -c 100000 a.lbam >truncated.lbam
+head -c 100000 /dev/urandom >random.lbam
+: >empty.lbam
+for kind in truncated random empty; do
+    refuses "a $kind model file is refused by info" 78 $kind.lbam "$edge" info $kind.lbam
+    refuses "a $kind model file is refused by image" 78 $kind.lbam "$edge" image \
+        --model $kind.lbam --input "$data/picture.png" --mask "$data/mask.png" --output no.png
+    refuses "a $kind model file is refused by a run" 78 $kind.lbam "$edge" \
+        --camera test: --frames 1 --model $kind.lbam --output no.y4m
+done
+refuses "an absent model file is refused" 78 absent.lbam "$edge" info absent.lbam
+
+ffmpeg -nostdin -v error -y -f lavfi -i color=white:s=64x64 -frames:v 1 small.png
+refuses "a mask of another size is refused by image" 1 "64x64" "$edge" image --model half.lbam \
+    --input "$data/picture.png" --mask small.png --output no.png
+head -c 3000 /dev/urandom >noise.png
+refuses "a picture that is not one is refused" 1 noise.png "$edge" image --model half.lbam \
+    --input noise.png --mask "$data/mask.png" --output no.png
+refuses "a mask that is not a picture is refused" 1 noise.png "$edge" image --model half.lbam \
+    --input "$data/picture.png" --mask noise.png --output no.png
+refuses "an absent picture is refused" 1 absent.png "$edge" image --model half.lbam \
+    --input absent.png --mask "$data/mask.png" --output no.png
+refuses "an absent camera ends with 75 under --no-wait" 75 /dev/video99 "$edge" \
+    --camera /dev/video99 --no-wait --model half.lbam --output no.y4m
+refuses "a checkpoint that is none is refused" 1 noise.png "$desk" import noise.png --output no.safetensors
+is "no refusal left a file behind" "" "$(find . -name 'no.*' | head)"
+
+# A run logs more than one line before it meets the mask, so the code and the last line count.
+code=0
+"$edge" --camera test: --mask small.png --frames 1 --no-realtime --model half.lbam \
+    --output no.y4m >out.txt 2>err.txt || code=$?
+is "a mask of another size ends a run with 1" 1 "$code"
+is "its last line names both sizes" yes \
+    "$(tail -1 err.txt | grep -q '64x64.*640x480\|640x480.*64x64' && echo yes || tail -1 err.txt)"
+is "it leaves no clip behind" no "$([ -e no.y4m ] && echo yes || echo no)"
+
+# -- The page -----------------------------------------------------------------------------------
+
+port=${LBAM_PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
+url=http://127.0.0.1:$port
+"$edge" --camera test: --mask rect:30%,30%,20%,20% --model half.lbam --output http: \
+    --http "127.0.0.1:$port" >page.txt 2>page.err &
+server=$!
+for _ in $(seq 300); do
+    if curl -sf "$url/snapshot.jpg" -o snapshot.jpg; then break; fi
+    if ! kill -0 "$server" 2>/dev/null; then break; fi
+    sleep 0.1
+done
+if [ ! -s snapshot.jpg ]; then fail "the page shows a picture" "a snapshot" "$(cat page.err)"; fi
+is "the snapshot is a JPEG of the camera's size" "mjpeg,640,480" \
+    "$(ffprobe -v error -show_entries stream=codec_name,width,height -of csv=p=0 snapshot.jpg)"
+is "the page is a page" yes \
+    "$(curl -sf "$url/" | grep -qi '<html' && echo yes || echo no)"
+is "a strange host name is refused" 403 \
+    "$(curl -s -o refused.txt -w '%{http_code}' -H 'Host: evil.example' "$url/")"
+curl -sf "$url/status.json" -o status.json || true
+is "the status is JSON" object \
+    "$(python3 -c 'import json; print("object" if isinstance(json.load(open("status.json")), dict) else "none")' 2>&1)"
+# The stream never ends by itself, so curl ends when its reader has had enough.
+{ curl -sN --max-time 20 "$url/stream.mjpg" 2>/dev/null || true; } | head -c 20000 >stream.bin || true
+is "the stream is made of parts" "--frame" "$(head -1 stream.bin | tr -d '\r')"
+is "its parts are JPEG" yes \
+    "$(python3 -c 'import sys; d = open("stream.bin", "rb").read(); print("yes" if b"\r\n\r\n\xff\xd8\xff" in d else "no")')"
+kill -TERM "$server"
+code=0
+wait "$server" || code=$?
+server=
+is "the service ends with 0 when told to stop" 0 "$code"
+
+echo "$passed passed, 0 failed"
