@@ -207,7 +207,8 @@ pipe_in_and_out() {
 works "ffmpeg pipes a clip in and plays what comes out" pipe_in_and_out
 is "the piped clip has 25 frames" 25 "$(frames_in piped.mkv)"
 
-works "nothing passes without a mask under --fail-closed" "$edge" --camera test: --frames 5 \
+# From a clip, which ends, so that this test cannot run for ever.
+works "nothing passes without a mask under --fail-closed" "$edge" --camera again.y4m \
     --no-realtime --model half.lbam --fail-closed --output closed --json
 is "no picture was written" 0 "$(find closed -type f | wc -l)"
 
@@ -217,10 +218,10 @@ head -c 100000 a.lbam >truncated.lbam
 head -c 100000 /dev/urandom >random.lbam
 : >empty.lbam
 for kind in truncated random empty; do
-    refuses "a $kind model file is refused by info" 78 $kind.lbam "$edge" info $kind.lbam
-    refuses "a $kind model file is refused by image" 78 $kind.lbam "$edge" image \
+    refuses "the $kind model file is refused by info" 78 $kind.lbam "$edge" info $kind.lbam
+    refuses "the $kind model file is refused by image" 78 $kind.lbam "$edge" image \
         --model $kind.lbam --input "$data/picture.png" --mask "$data/mask.png" --output no.png
-    refuses "a $kind model file is refused by a run" 78 $kind.lbam "$edge" \
+    refuses "the $kind model file is refused by a run" 78 $kind.lbam "$edge" \
         --camera test: --frames 1 --model $kind.lbam --output no.y4m
 done
 refuses "an absent model file is refused" 78 absent.lbam "$edge" info absent.lbam
@@ -235,19 +236,15 @@ refuses "a mask that is not a picture is refused" 1 noise.png "$edge" image --mo
     --input "$data/picture.png" --mask noise.png --output no.png
 refuses "an absent picture is refused" 1 absent.png "$edge" image --model half.lbam \
     --input absent.png --mask "$data/mask.png" --output no.png
-refuses "an absent camera ends with 75 under --no-wait" 75 /dev/video99 "$edge" \
+refuses "an absent camera ends with 75 under --no-wait" 75 /dev/video99 \
+    env LBAM_LOG=error "$edge" \
     --camera /dev/video99 --no-wait --model half.lbam --output no.y4m
 refuses "a checkpoint that is none is refused" 1 noise.png "$desk" import noise.png --output no.safetensors
-is "no refusal left a file behind" "" "$(find . -name 'no.*' | head)"
 
-# A run logs more than one line before it meets the mask, so the code and the last line count.
-code=0
-"$edge" --camera test: --mask small.png --frames 1 --no-realtime --model half.lbam \
-    --output no.y4m >out.txt 2>err.txt || code=$?
-is "a mask of another size ends a run with 1" 1 "$code"
-is "its last line names both sizes" yes \
-    "$(tail -1 err.txt | grep -q '64x64.*640x480\|640x480.*64x64' && echo yes || tail -1 err.txt)"
-is "it leaves no clip behind" no "$([ -e no.y4m ] && echo yes || echo no)"
+# Before a run fails it may log what it opened; only the error is looked at.
+refuses "a mask of another size is refused by a run" 1 64x64 env LBAM_LOG=error "$edge" \
+    --camera test: --mask small.png --frames 1 --no-realtime --model half.lbam --output no.y4m
+is "no refusal left a file behind" "" "$(find . -name 'no.*' | head)"
 
 # -- The page -----------------------------------------------------------------------------------
 

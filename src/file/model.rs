@@ -192,7 +192,7 @@ impl Model {
             let (length, needed) = (map.len() as u64, data_begin as u64);
             return Err(FileError::Truncated { length, needed });
         }
-        if data_begin % ALIGNMENT != 0 {
+        if !data_begin.is_multiple_of(ALIGNMENT) {
             return Err(FileError::Alignment { what: "the data section".into(), at: data_begin });
         }
         let (_, parsed) = SafeTensors::read_metadata(&map)?;
@@ -324,7 +324,7 @@ fn check_tensor(
     if end - begin != expected.count() * width {
         return Err(FileError::tensor(&expected.name, "has a size that belies its shape"));
     }
-    if (data_begin + begin) % ALIGNMENT != 0 {
+    if !(data_begin + begin).is_multiple_of(ALIGNMENT) {
         let what = format!("tensor {}", expected.name);
         return Err(FileError::Alignment { what, at: data_begin + begin });
     }

@@ -23,7 +23,8 @@ pub fn deconv_needs(outputs: Span, input_size: usize) -> Span {
     }
     let start = outputs.start.div_ceil(2).saturating_sub(1);
     let last = outputs.end.div_ceil(2);
-    start.min(input_size)..last.saturating_add(usize::from(outputs.end % 2 == 0)).min(input_size)
+    start.min(input_size)
+        ..last.saturating_add(usize::from(outputs.end.is_multiple_of(2))).min(input_size)
 }
 
 #[cfg(test)]

@@ -1,0 +1,146 @@
+# shellcheck shell=bash
+# What the programs are built and tested with: system packages and Rust. To be sourced:
+#
+#   . scripts/setup.sh          # to build
+#   . scripts/setup.sh tests    # to test as well (ffmpeg, rustfmt, clippy)
+#
+# What is there already is left alone, so a machine that has everything needs no administrator.
+set -euo pipefail
+
+# A clone that comes later builds from what an earlier one compiled.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/lbam/target}
+
+setup_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+setup_purpose=${1:-build}
+
+setup_say() { echo "setup: $*" >&2; }
+
+setup_stop() {
+    setup_say "$*"
+    exit 1
+}
+
+# Succeeds if version $1 is $2 or later.
+setup_at_least() {
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+setup_as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        setup_stop "needs an administrator for: $* (and there is no sudo)"
+    fi
+}
+
+setup_apt_ready=
+setup_apt() {
+    command -v apt-get >/dev/null ||
+        setup_stop "this system has no apt-get; please install by hand what corresponds to: $*"
+    if [ -z "$setup_apt_ready" ]; then
+        setup_as_root apt-get update -qq >&2
+        setup_apt_ready=yes
+    fi
+    setup_say "installing $*"
+    setup_as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+# Succeeds if apt can install the package.
+setup_offers() {
+    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
+}
+
+setup_has_libclang() {
+    local place
+    for place in "${LIBCLANG_PATH:-}" /usr/lib/*/libclang*.so* /usr/lib/llvm-*/lib/libclang*.so* \
+        /usr/lib*/libclang*.so* /usr/local/lib/libclang*.so*; do
+        if [ -n "$place" ] && [ -e "$place" ]; then return 0; fi
+    done
+    return 1
+}
+
+# bindgen reads the kernel's camera header with libclang, whose package carries a version.
+setup_libclang() {
+    if setup_has_libclang; then return; fi
+    if command -v apt-get >/dev/null && [ -z "$setup_apt_ready" ]; then
+        setup_as_root apt-get update -qq >&2
+        setup_apt_ready=yes
+    fi
+    local package
+    for package in libclang1 libclang1-14 $(apt-cache pkgnames libclang1- 2>/dev/null |
+        grep -E '^libclang1-[0-9]+$' | sort -Vr); do
+        if setup_offers "$package"; then
+            setup_apt "$package"
+            setup_has_libclang && return
+        fi
+    done
+    setup_stop "found no package with libclang; install one, or set LIBCLANG_PATH to its folder"
+}
+
+setup_packages() {
+    local missing=()
+    command -v cc >/dev/null && command -v make >/dev/null || missing+=(build-essential)
+    command -v pkg-config >/dev/null || missing+=(pkg-config)
+    command -v curl >/dev/null || missing+=(curl)
+    [ -e /usr/include/linux/videodev2.h ] || missing+=(linux-libc-dev)
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+    if [ "$setup_purpose" = tests ]; then
+        command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing+=(ffmpeg)
+        command -v python3 >/dev/null || missing+=(python3)
+        command -v shellcheck >/dev/null || missing+=(shellcheck)
+    fi
+    if [ "${#missing[@]}" -gt 0 ]; then setup_apt "${missing[@]}"; fi
+    setup_libclang
+}
+
+setup_cargo_version() {
+    # rustup's cargo without a toolchain fails; that counts as none.
+    cargo --version 2>/dev/null | cut -d ' ' -f 2 || true
+}
+
+setup_rust() {
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$setup_root/Cargo.toml")
+    [ -n "$wanted" ] || setup_stop "Cargo.toml states no rust-version"
+    if ! command -v cargo >/dev/null && [ -d "$HOME/.cargo/bin" ]; then
+        PATH=$HOME/.cargo/bin:$PATH
+    fi
+    found=$(setup_cargo_version)
+    if [ -z "$found" ] || ! setup_at_least "$found" "$wanted"; then
+        setup_say "Rust ${found:-none} is here, $wanted or later is needed"
+        if ! command -v rustup >/dev/null && setup_offers rustup; then
+            setup_apt rustup
+        fi
+        if command -v rustup >/dev/null; then
+            # An override of the folder or the environment would still pick the old one.
+            rustup toolchain install stable --profile minimal >&2
+            export RUSTUP_TOOLCHAIN=stable
+        else
+            setup_say "installing Rust for this user with rustup's own installer"
+            curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
+                sh -s -- -y --profile minimal --no-modify-path >&2
+        fi
+        # In front: an older cargo of the distribution may come first otherwise.
+        if [ -d "$HOME/.cargo/bin" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
+        hash -r
+        found=$(setup_cargo_version)
+        if [ -z "$found" ] || ! setup_at_least "$found" "$wanted"; then
+            setup_stop "cargo is ${found:-absent} after installing, $wanted or later is needed"
+        fi
+    fi
+    export PATH
+    if [ "$setup_purpose" = tests ]; then
+        if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+            command -v rustup >/dev/null ||
+                setup_stop "rustfmt and clippy are missing; install them beside cargo"
+            rustup component add rustfmt clippy >&2
+        fi
+    fi
+    setup_say "Rust $found; build folder $CARGO_TARGET_DIR"
+}
+
+setup_packages
+setup_rust

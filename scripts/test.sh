@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# All checks: format, lints, tests, documentation, scripts, models, and the programs from end to
+# end. Continuous integration runs this and nothing else.
+set -Eeuo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+SECONDS=0
+name=setup
+trap 'echo "FAILED after $SECONDS s, in: $name" >&2' ERR
+
+# step NAME COMMAND...
+step() {
+    name=$1
+    shift
+    echo "== $SECONDS s: $name"
+    "$@"
+}
+
+check_models() {
+    local model count=0
+    for model in models/*.lbam models/*/*.lbam; do
+        [ -e "$model" ] || continue
+        "$CARGO_TARGET_DIR/release/lbam-edge" info "$model"
+        count=$((count + 1))
+    done
+    echo "$count model files checked"
+}
+
+check_scripts() {
+    local scripts=()
+    mapfile -t scripts < <(git ls-files '*.sh' '.ci/*')
+    shellcheck -x "${scripts[@]}"
+}
+
+echo "== 0 s: setup"
+. scripts/setup.sh tests
+
+step "format" cargo fmt --all --check
+if command -v shellcheck >/dev/null; then step "scripts" check_scripts; fi
+step "lints, edge and desk" \
+    cargo clippy --locked --release --all-targets --features desk -- -D warnings
+step "lints, edge alone" cargo clippy --locked --release --all-targets -- -D warnings
+step "tests, edge alone" cargo test --locked --release
+step "tests, edge and desk" cargo test --locked --release --features desk
+step "documentation" \
+    env RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps --release --features desk
+step "programs" cargo build --locked --release --bins --features desk
+step "models" check_models
+step "end to end" tests/end_to_end.sh
+echo "all steps passed in $SECONDS s"
