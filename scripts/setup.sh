@@ -1,8 +1,10 @@
-# shellcheck shell=bash
-# What the programs are built and tested with: system packages and Rust. To be sourced:
+#!/usr/bin/env bash
+# Installs what the programs are built and tested with: system packages and Rust.
 #
-#   . scripts/setup.sh          # to build
-#   . scripts/setup.sh tests    # to test as well (ffmpeg, rustfmt, clippy)
+#   scripts/setup.sh          # to build
+#   scripts/setup.sh tests    # to test as well (ffmpeg, rustfmt, clippy)
+#
+# Other scripts source it, and get cargo on their path and the build folder with it.
 #
 # What is there already is left alone, so a machine that has everything needs no administrator.
 set -euo pipefail
@@ -55,8 +57,9 @@ setup_offers() {
 
 setup_has_libclang() {
     local place
-    for place in "${LIBCLANG_PATH:-}" /usr/lib/*/libclang*.so* /usr/lib/llvm-*/lib/libclang*.so* \
-        /usr/lib*/libclang*.so* /usr/local/lib/libclang*.so*; do
+    for place in "${LIBCLANG_PATH:-}" /usr/lib/*/libclang{,-[0-9]*}.so* \
+        /usr/lib/llvm-*/lib/libclang{,-[0-9]*}.so* /usr/lib{,64}/libclang{,-[0-9]*}.so* \
+        /usr/local/lib/libclang{,-[0-9]*}.so*; do
         if [ -n "$place" ] && [ -e "$place" ]; then return 0; fi
     done
     return 1
@@ -111,7 +114,8 @@ setup_rust() {
     found=$(setup_cargo_version)
     if [ -z "$found" ] || ! setup_at_least "$found" "$wanted"; then
         setup_say "Rust ${found:-none} is here, $wanted or later is needed"
-        if ! command -v rustup >/dev/null && setup_offers rustup; then
+        # The distribution's rustup would remove its cargo; that is not ours to do.
+        if ! command -v rustup >/dev/null && [ -z "$found" ] && setup_offers rustup; then
             setup_apt rustup
         fi
         if command -v rustup >/dev/null; then
@@ -121,7 +125,7 @@ setup_rust() {
         else
             setup_say "installing Rust for this user with rustup's own installer"
             curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
-                sh -s -- -y --profile minimal --no-modify-path >&2
+                sh -s -- -y --profile minimal >&2
         fi
         # In front: an older cargo of the distribution may come first otherwise.
         if [ -d "$HOME/.cargo/bin" ]; then PATH=$HOME/.cargo/bin:$PATH; fi

@@ -28,7 +28,7 @@ check_models() {
 
 check_scripts() {
     local scripts=()
-    mapfile -t scripts < <(git ls-files '*.sh' '.ci/*')
+    mapfile -t scripts < <(find .ci scripts tests models -type f \( -name '*.sh' -o -path '.ci/*' \))
     shellcheck -x "${scripts[@]}"
 }
 
