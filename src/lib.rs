@@ -5,7 +5,7 @@
 //! Data flows down this list of rooms and never back up:
 //!
 //! * [`net`]: the network as data; one layer table that everything else reads.
-//! * [`file`]: training weights, and the `.lbam` model file that devices map.
+//! * [`mod@file`]: training weights, and the `.lbam` model file that devices map.
 //! * [`kernels`]: the arithmetic.
 //! * [`runtime`]: tract, the graphs, and [`runtime::Session`], the one type others use.
 //! * [`picture`]: frames, masks, colour, regions around holes, pasting, quality metrics.

@@ -207,7 +207,8 @@ pipe_in_and_out() {
 works "ffmpeg pipes a clip in and plays what comes out" pipe_in_and_out
 is "the piped clip has 25 frames" 25 "$(frames_in piped.mkv)"
 
-# From a clip, which ends, so that this test cannot run for ever.
+works "frames kept back count for --frames" timeout 60 "$edge" --camera test: --frames 5 \
+    --no-realtime --model half.lbam --fail-closed --output closed --json
 works "nothing passes without a mask under --fail-closed" "$edge" --camera again.y4m \
     --no-realtime --model half.lbam --fail-closed --output closed --json
 is "no picture was written" 0 "$(find closed -type f | wc -l)"

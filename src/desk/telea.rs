@@ -7,7 +7,7 @@
 //! behaves, habits beyond the paper included, because published figures are OpenCV's:
 //!
 //! - the weights' direction factor takes the distance's gradient unnormalised, and a floor of
-//!   [`SMALL_DIRECTION`] below [`ACROSS`];
+//!   `SMALL_DIRECTION` below `ACROSS`;
 //! - the picture's gradient enters through its sum over both axes divided by its length, which
 //!   moves a pixel by 1.41 levels at most: nearly a plain weighted mean;
 //! - at the first row and column, gradients are read one pixel further in;

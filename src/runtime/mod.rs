@@ -10,7 +10,7 @@
 //! ```no_run
 //! use lbam::{file::Model, runtime::Session};
 //!
-//! let model = Model::open("models/small/small-f16.lbam".as_ref())?;
+//! let model = Model::open("models/small-f16.lbam".as_ref())?;
 //! let mut session = Session::new(&model, 256, 256)?;
 //! session.set_mask(&vec![0; 256 * 256])?;
 //! let mut filled = vec![0; 256 * 256 * 3];

@@ -54,7 +54,7 @@ pub struct LiveOptions {
     pub masks: Vec<MaskSpec>,
     pub outputs: Vec<SinkSpec>,
     pub http: SocketAddr,
-    /// Ends after so many frames shown.
+    /// Ends after so many frames, shown or withheld.
     pub frames: Option<u64>,
     /// Newest frame or every frame; without a choice, by source and outputs.
     pub realtime: Option<bool>,
