@@ -6,14 +6,11 @@ use tract_onnx::prelude::*;
 
 use super::DeskError;
 use super::evaluate::{FillError, Filler};
-use super::telea::{mean_colour, telea};
+use super::telea::{USUAL_RADIUS, mean_colour, telea};
 use crate::file::{Model, Precision, Weights, write_model};
 use crate::net::Network;
 use crate::picture::{KNOWN, Mask, RgbPicture};
 use crate::runtime::Session;
-
-/// OpenCV's usual radius for Telea's method, pixels.
-const TELEA_RADIUS: usize = 3;
 
 /// Names of the baselines.
 pub const BASELINES: [&str; 2] = ["telea", "mean"];
@@ -21,7 +18,7 @@ pub const BASELINES: [&str; 2] = ["telea", "mean"];
 /// The baseline of this name (one of [`BASELINES`]).
 pub fn baseline(name: &str) -> Option<Box<Filler<'static>>> {
     match name {
-        "telea" => Some(Box::new(|picture, mask| Ok(telea(picture, mask, TELEA_RADIUS)?))),
+        "telea" => Some(Box::new(|picture, mask| Ok(telea(picture, mask, USUAL_RADIUS)?))),
         "mean" => Some(Box::new(|picture, mask| Ok(mean_colour(picture, mask)?))),
         _ => None,
     }
