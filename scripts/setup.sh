@@ -52,7 +52,8 @@ setup_apt() {
 
 # Succeeds if apt can install the package.
 setup_offers() {
-    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'
+    # No pipe into grep -q: it stops reading at the first match, and apt-cache may die of that.
+    [[ $(apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[!\(]* ]]
 }
 
 setup_has_libclang() {
@@ -105,12 +106,13 @@ setup_cargo_version() {
 }
 
 setup_rust() {
-    local wanted found
+    local wanted found installer by_hand
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$setup_root/Cargo.toml")
     [ -n "$wanted" ] || setup_stop "Cargo.toml states no rust-version"
     if ! command -v cargo >/dev/null && [ -d "$HOME/.cargo/bin" ]; then
         PATH=$HOME/.cargo/bin:$PATH
     fi
+    by_hand="install Rust $wanted or later by hand (https://rustup.rs), then run this again"
     found=$(setup_cargo_version)
     if [ -z "$found" ] || ! setup_at_least "$found" "$wanted"; then
         setup_say "Rust ${found:-none} is here, $wanted or later is needed"
@@ -120,19 +122,23 @@ setup_rust() {
         fi
         if command -v rustup >/dev/null; then
             # An override of the folder or the environment would still pick the old one.
-            rustup toolchain install stable --profile minimal >&2
+            rustup toolchain install stable --profile minimal >&2 ||
+                setup_stop "rustup could not install stable Rust; $by_hand"
             export RUSTUP_TOOLCHAIN=stable
         else
             setup_say "installing Rust for this user with rustup's own installer"
-            curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
-                sh -s -- -y --profile minimal >&2
+            # Fetched whole before anything of it runs.
+            installer=$(curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs) ||
+                setup_stop "cannot fetch rustup's installer from https://sh.rustup.rs; $by_hand"
+            sh -s -- -y --profile minimal <<<"$installer" >&2 ||
+                setup_stop "rustup's installer failed; $by_hand"
         fi
         # In front: an older cargo of the distribution may come first otherwise.
         if [ -d "$HOME/.cargo/bin" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
         hash -r
         found=$(setup_cargo_version)
         if [ -z "$found" ] || ! setup_at_least "$found" "$wanted"; then
-            setup_stop "cargo is ${found:-absent} after installing, $wanted or later is needed"
+            setup_stop "cargo is ${found:-absent} after installing; $by_hand"
         fi
     fi
     export PATH
@@ -140,7 +146,8 @@ setup_rust() {
         if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
             command -v rustup >/dev/null ||
                 setup_stop "rustfmt and clippy are missing; install them beside cargo"
-            rustup component add rustfmt clippy >&2
+            rustup component add rustfmt clippy >&2 ||
+                setup_stop "rustup could not add rustfmt and clippy; install them beside cargo"
         fi
     fi
     setup_say "Rust $found; build folder $CARGO_TARGET_DIR"
