@@ -109,12 +109,15 @@ setup_rust() {
     local wanted found installer by_hand
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$setup_root/Cargo.toml")
     [ -n "$wanted" ] || setup_stop "Cargo.toml states no rust-version"
-    if ! command -v cargo >/dev/null && [ -d "$HOME/.cargo/bin" ]; then
-        PATH=$HOME/.cargo/bin:$PATH
-    fi
     by_hand="install Rust $wanted or later by hand (https://rustup.rs), then run this again"
     found=$(setup_cargo_version)
-    if [ -z "$found" ] || ! setup_at_least "$found" "$wanted"; then
+    if ! setup_at_least "${found:-0}" "$wanted" && [ -d "$HOME/.cargo/bin" ]; then
+        # rustup's cargo may be off the path in this shell, or behind an older one.
+        PATH=$HOME/.cargo/bin:$PATH
+        hash -r
+        found=$(setup_cargo_version)
+    fi
+    if ! setup_at_least "${found:-0}" "$wanted"; then
         setup_say "Rust ${found:-none} is here, $wanted or later is needed"
         # The distribution's rustup would remove its cargo; that is not ours to do.
         if ! command -v rustup >/dev/null && [ -z "$found" ] && setup_offers rustup; then
@@ -137,7 +140,7 @@ setup_rust() {
         if [ -d "$HOME/.cargo/bin" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
         hash -r
         found=$(setup_cargo_version)
-        if [ -z "$found" ] || ! setup_at_least "$found" "$wanted"; then
+        if ! setup_at_least "${found:-0}" "$wanted"; then
             setup_stop "cargo is ${found:-absent} after installing; $by_hand"
         fi
     fi
