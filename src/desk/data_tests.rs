@@ -128,6 +128,25 @@ fn sources_are_weighted() {
     assert_eq!(batches.cached_bytes(), 3 * (100 * 80 + 64 * 90 + 20 * 24 + 200 * 40));
 }
 
+/// Neither a run below the pictures' folder nor one in that very folder.
+#[test]
+fn samples_of_a_run_are_not_trained_on() {
+    let folder = folder();
+    for run in [folder.path().join("many/run"), folder.path().to_owned()] {
+        fs::create_dir_all(run.join("samples")).unwrap();
+        gradient(96, 64, 250).save(run.join("samples/0000000.png")).unwrap();
+        let found = |expected| {
+            let batches = Batches::new(folder.path(), config()).unwrap();
+            assert_eq!(batches.picture_count(), expected, "{}", run.display());
+        };
+        // A folder of this name without a run around it holds pictures like any other.
+        found(6);
+        fs::write(run.join("config.json"), "{}").unwrap();
+        fs::write(run.join("log.csv"), "step\n").unwrap();
+        found(5);
+    }
+}
+
 #[test]
 fn large_pictures_are_kept_small() {
     let folder = tempfile::tempdir().unwrap();

@@ -73,7 +73,8 @@ pub(in crate::desk) fn source_name(folder: &Path, path: &Path) -> String {
 }
 
 /// All files below `folder` named like pictures, in the order of their paths. Links to folders
-/// are not followed: they could lead round in a circle.
+/// are not followed: they could lead round in a circle. Sample strips of training runs are left
+/// out: a run whose folder lies among the pictures would learn from its own output.
 pub(in crate::desk) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
     let failed = |source| DataError::Folder { path: folder.to_owned(), source };
     let mut entries = Vec::new();
@@ -83,13 +84,21 @@ pub(in crate::desk) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()
     }
     entries.sort();
     for (path, is_folder) in entries {
-        if is_folder {
+        if is_folder && path.ends_with("samples") && is_run(folder) {
+            log::warn!("{} is skipped: it holds a training run's samples", path.display());
+        } else if is_folder {
             list(&path, into)?;
         } else if is_picture_name(&path) {
             into.push(path);
         }
     }
     Ok(())
+}
+
+/// Whether a training run writes into `folder`. One that has just begun has no log yet, but no
+/// samples either.
+fn is_run(folder: &Path) -> bool {
+    ["config.json", "log.csv"].iter().all(|name| folder.join(name).is_file())
 }
 
 fn is_picture_name(path: &Path) -> bool {

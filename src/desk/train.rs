@@ -21,9 +21,10 @@ use super::DeskError;
 use super::data::{Batch, BatchConfig, Batches};
 use super::masks::Style;
 use super::model::Lbam;
+use super::sheet::{GAP, contact_sheet, from_planes};
 use crate::file::{Weights, write_atomically};
 use crate::net::Network;
-use crate::picture::{RgbPicture, write_png};
+use crate::picture::{PictureError, write_png};
 
 /// Adam's decay rates in the authors' code.
 const BETAS: (f32, f32) = (0.5, 0.9);
@@ -301,27 +302,23 @@ impl<'a> Trainer<'a> {
     /// A strip: a row a picture, each input, output (composite), original.
     fn save_sample(&self, batch: &Batch, output: &[f32]) -> Result<(), DeskError> {
         let (size, plane) = (self.config.size, self.config.size * self.config.size);
-        let rows = self.config.batch.min(SAMPLE_ROWS);
-        let own_masks = batch.masks.len() > plane;
-        let mut data = vec![0_u8; rows * plane * 9];
-        for (index, pixel) in data.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-            let (row, column) = (index / (3 * size), index % (3 * size));
-            let (picture, x, y) = (row / size, column % size, row % size);
-            let place = y * size + x;
-            let known = batch.masks[if own_masks { picture * plane } else { 0 } + place] > 0.5;
-            for (channel, value) in pixel.iter_mut().enumerate() {
-                let at = (picture * 3 + channel) * plane + place;
-                let level = match column / size {
-                    0 if !known => HOLE_GREY,
-                    1 if !known => output[at],
-                    _ => batch.pictures[at],
-                };
-                *value = (level * 255.0).round() as u8;
-            }
-        }
-        let strip = RgbPicture::new(3 * size, rows * size, data)?;
+        let pictures = batch.pictures.chunks_exact(3 * plane).zip(output.chunks_exact(3 * plane));
+        // A mask that the batch shares is every picture's.
+        let masks = batch.masks.chunks_exact(plane).cycle();
+        let rows = pictures.zip(masks).take(SAMPLE_ROWS).map(|((picture, output), known)| {
+            let with_hole = |fill: &dyn Fn(usize) -> f32| {
+                let values = picture
+                    .iter()
+                    .enumerate()
+                    .map(|(at, &value)| if known[at % plane] > 0.5 { value } else { fill(at) });
+                from_planes(&values.collect::<Vec<_>>(), size, size)
+            };
+            let input = with_hole(&|_| HOLE_GREY)?;
+            Ok(vec![input, with_hole(&|at| output[at])?, from_planes(picture, size, size)?])
+        });
+        let rows = rows.collect::<Result<Vec<_>, PictureError>>()?;
         let name = format!("samples/{:07}.png", self.progress.step);
-        Ok(write_png(&self.folder.join(name), &strip)?)
+        Ok(write_png(&self.folder.join(name), &contact_sheet(&rows, GAP)?)?)
     }
 
     fn weights(&self) -> Result<Weights, DeskError> {

@@ -78,7 +78,10 @@ fn a_resumed_run_goes_on_to_the_same_losses() {
     assert_eq!(losses(&whole)[3..], losses(&halves)[..]);
     let first = Weights::read(&whole.join("weights.safetensors")).expect("weights");
     assert_eq!(first.values("dc7.weight"), resumed.values("dc7.weight"));
-    assert!(whole.join("samples/0000003.png").exists());
+    // Two rows of input, output and original with gaps between and around.
+    let strip = image::open(whole.join("samples/0000003.png")).expect("a sample strip");
+    let gap = GAP as u32;
+    assert_eq!((strip.width(), strip.height()), (3 * 128 + 4 * gap, 2 * 128 + 3 * gap));
 }
 
 #[test]
