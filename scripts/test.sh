@@ -36,10 +36,13 @@ echo "== 0 s: setup"
 . scripts/setup.sh tests
 
 step "format" cargo fmt --all --check
+step "format, fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
 if command -v shellcheck >/dev/null; then step "scripts" check_scripts; fi
 step "lints, edge and desk" \
     cargo clippy --locked --release --all-targets --features desk -- -D warnings
 step "lints, edge alone" cargo clippy --locked --release --all-targets -- -D warnings
+step "lints, fuzz targets" \
+    cargo clippy --locked --release --manifest-path fuzz/Cargo.toml -- -D warnings
 step "tests, edge alone" cargo test --locked --release
 step "tests, edge and desk" cargo test --locked --release --features desk
 step "documentation" \
