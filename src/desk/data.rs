@@ -38,7 +38,7 @@ use super::masks::{self, Style};
 use photos::{Picture, decode, has_pixels, list, resized, source_name};
 
 #[path = "photos.rs"]
-pub(super) mod photos;
+pub(in crate::desk) mod photos;
 
 /// What can go wrong with training data.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! What `eval` compares: models of every kind of file, and the baselines, as fillers.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 
@@ -46,7 +47,7 @@ pub fn model(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError
 }
 
 fn session(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
-    let model = Model::open(path)?;
+    let model = Arc::new(Model::open(path)?);
     let failed = |error: crate::runtime::RuntimeError| run_error(path, &error);
     let mut session = Session::new(&model, size, size).map_err(failed)?;
     Ok(Box::new(move |picture: &RgbPicture, mask: &Mask| {

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod calibrate;
 pub mod data;
 mod error;
 pub mod evaluate;
@@ -18,10 +19,13 @@ mod import;
 pub mod masks;
 pub mod model;
 mod onnx;
+
+mod quantise;
 pub mod sheet;
 pub mod telea;
 mod train;
 
+pub use calibrate::{Calibrated, calibrate};
 pub use error::DeskError;
 pub use import::import;
 pub use onnx::write_onnx;

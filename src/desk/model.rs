@@ -43,6 +43,8 @@ pub struct Maps {
     pub forward: Vec<Tensor<4>>,
     /// `R_1 .. R_6`, likewise.
     pub reverse: Vec<Tensor<4>>,
+    /// `u_1 .. u_7`, the updated forward masks.
+    pub known: Vec<Tensor<4>>,
     /// `v_1 .. v_6`, the updated reverse masks.
     pub updated: Vec<Tensor<4>>,
 }
@@ -130,8 +132,8 @@ impl Lbam {
             (maps, updates)
         };
         let (reverse, updated) = branch(&self.reverse, masks.ones_like() - masks.clone());
-        let (forward, _) = branch(&self.forward, masks);
-        Maps { forward, reverse, updated }
+        let (forward, known) = branch(&self.forward, masks);
+        Maps { forward, reverse, known, updated }
     }
 
     /// The network's picture `[N, 3, H, W]` in `[0, 1]`, for pictures `[N, 3, H, W]` and masks

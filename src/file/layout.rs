@@ -6,8 +6,12 @@
 //! * Transposed convolutions as four 2x2 convolutions, one for each output phase,
 //!   `[4, out, in, 2, 2]`; phase `2 * py + px` makes output rows `2i + py` and columns `2j + px`.
 //! * The four scalars of an attention as one tensor `[4]`, always in 32 bits.
+//!
+//! Int8 files hold the same layers as the integer kernels read them; see [`super::int8`].
 
-use super::Weights;
+use safetensors::tensor::Dtype;
+
+use super::{Precision, Weights, int8};
 use crate::net::{Conv, Deconv, KERNEL, Network};
 
 /// Kernel taps that an even (0) or odd (1) output reads, for the earlier and the later of the
@@ -21,14 +25,14 @@ pub struct Stored {
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Whether it stays in 32 bits whatever the file's precision.
-    pub scalars: bool,
+    /// Its type.
+    pub dtype: Dtype,
 }
 
 impl Stored {
-    /// Numbers in the tensor.
-    pub fn count(&self) -> usize {
-        self.shape.iter().product()
+    /// Bytes of the tensor.
+    pub fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
     }
 }
 
@@ -38,14 +42,19 @@ fn mask_input(conv: &Conv) -> usize {
 
 /// Every tensor of a network's model file, in the order of the data section: the order in which
 /// the runtime reads them.
-pub fn stored(network: Network) -> Vec<Stored> {
-    let kernel = |name: String, shape: Vec<usize>| Stored { name, shape, scalars: false };
+pub fn stored(network: Network, precision: Precision) -> Vec<Stored> {
+    let dtype = match precision {
+        Precision::F32 => Dtype::F32,
+        Precision::F16 => Dtype::F16,
+        Precision::Int8 => return int8::stored(network),
+    };
+    let kernel = |name: String, shape: Vec<usize>| Stored { name, shape, dtype };
     let mut all = Vec::new();
     for conv in [network.forward(), network.reverse()].concat() {
         let shape = vec![conv.output, mask_input(&conv), KERNEL, KERNEL];
         all.push(kernel(conv.weight, shape));
         let name = conv.attention.unwrap_or_default();
-        all.push(Stored { name, shape: vec![4], scalars: true });
+        all.push(Stored { name, shape: vec![4], dtype: Dtype::F32 });
     }
     for conv in network.encoder() {
         all.push(kernel(conv.weight, vec![conv.output, conv.input, KERNEL, KERNEL]));
@@ -57,7 +66,7 @@ pub fn stored(network: Network) -> Vec<Stored> {
     all
 }
 
-/// The values of every tensor of [`stored`], in its order.
+/// The values of every tensor of [`stored`] in a float file, in its order.
 pub fn arrange(weights: &Weights) -> Vec<Vec<f32>> {
     let network = weights.network();
     let mut all = Vec::new();
@@ -83,7 +92,7 @@ pub fn sum_inputs(values: &[f32], conv: &Conv) -> Vec<f32> {
 }
 
 /// `[in, out, 4, 4]` of a transposed convolution as `[4, out, in, 2, 2]`.
-fn phases(values: &[f32], deconv: &Deconv) -> Vec<f32> {
+pub fn phases(values: &[f32], deconv: &Deconv) -> Vec<f32> {
     let (inputs, outputs) = (deconv.skip + deconv.deep, deconv.output);
     let mut arranged = Vec::with_capacity(values.len());
     for phase in 0..4 {

@@ -10,6 +10,7 @@
 
 mod atomic;
 mod error;
+pub(crate) mod int8;
 mod layout;
 mod model;
 #[cfg(test)]
@@ -18,7 +19,8 @@ mod weights;
 
 pub use atomic::write_atomically;
 pub use error::FileError;
+pub use int8::{GeneralForm, Int8Layer, Int8Part, Int8Place, Int8Tensors};
 #[cfg(feature = "desk")]
 pub(crate) use layout::sum_inputs;
-pub use model::{ALIGNMENT, Model, Precision, VERSION, Values, write_model};
+pub use model::{ALIGNMENT, Model, Precision, VERSION, Values, write_int8_model, write_model};
 pub use weights::Weights;

@@ -13,6 +13,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde_json::{Map, Value, json};
 
+use super::int8::{self, Int8Tensors};
 use super::layout::{Stored, arrange, stored};
 use super::{FileError, Weights, write_atomically};
 use crate::net::{Attention, Network};
@@ -26,6 +27,8 @@ pub const VERSION: &str = "1";
 const PADDING: &str = "padding.";
 /// Largest header accepted. Real ones are below 16 KiB.
 const MAX_HEADER: u64 = 1 << 20;
+/// Metadata key of the calibration's receipt.
+const RECEIPT: &str = "receipt";
 /// Prefix of provenance in the metadata.
 const PROVENANCE: &str = "provenance.";
 
@@ -36,6 +39,8 @@ pub enum Precision {
     F32,
     /// 16-bit floats; arithmetic is in 32 bits.
     F16,
+    /// 8-bit integers, in the order in which the integer kernels read them.
+    Int8,
 }
 
 impl Precision {
@@ -44,58 +49,84 @@ impl Precision {
         match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Int8 => "int8",
         }
     }
 
-    fn dtype(self) -> Dtype {
-        match self {
-            Self::F32 => Dtype::F32,
-            Self::F16 => Dtype::F16,
-        }
-    }
-
-    fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
+    fn named(name: &str) -> Option<Self> {
+        [Self::F32, Self::F16, Self::Int8].into_iter().find(|precision| precision.name() == name)
     }
 }
 
-/// Writes `weights` as a model file.
+/// Writes `weights` as a model file of 16- or 32-bit floats.
 ///
 /// # Errors
 /// [`FileError::Tensor`] where a weight does not fit 16 bits, [`FileError::Write`] where the file
 /// cannot be written.
+///
+/// # Panics
+/// For [`Precision::Int8`], which takes calibration: [`write_int8_model`].
 pub fn write_model(weights: &Weights, precision: Precision, path: &Path) -> Result<(), FileError> {
-    write_atomically(path, &encode(weights, precision)?)
+    let network = weights.network();
+    let narrow = |name: &str, values: &[f32]| -> Result<Vec<u8>, FileError> {
+        let narrow: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();
+        if narrow.iter().any(|value| !value.is_finite()) {
+            let reason = "does not fit 16 bits; export with --precision f32";
+            return Err(FileError::tensor(name, reason));
+        }
+        Ok(narrow.iter().flat_map(|value| value.to_le_bytes()).collect())
+    };
+    let mut tensors = Vec::new();
+    for (stored, values) in stored(network, precision).into_iter().zip(arrange(weights)) {
+        let bytes = match stored.dtype {
+            Dtype::F16 => narrow(&stored.name, &values)?,
+            Dtype::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            other => panic!("floats are not written as {other:?}"),
+        };
+        tensors.push((stored, bytes));
+    }
+    write_atomically(path, &encode(network, precision, tensors, &weights.provenance, None))
 }
 
-fn encode(weights: &Weights, precision: Precision) -> Result<Vec<u8>, FileError> {
-    let network = weights.network();
+/// Writes calibrated integers as a model file. `receipt` is JSON that says how they were made.
+///
+/// # Errors
+/// [`FileError::Write`] where the file cannot be written.
+pub fn write_int8_model(
+    network: Network,
+    int8: &Int8Tensors,
+    provenance: &BTreeMap<String, String>,
+    receipt: &str,
+    path: &Path,
+) -> Result<(), FileError> {
+    let tensors = stored(network, Precision::Int8).into_iter().map(|stored| {
+        let bytes = int8.bytes(&stored.name).to_vec();
+        (stored, bytes)
+    });
+    let bytes = encode(network, Precision::Int8, tensors, provenance, Some(receipt));
+    write_atomically(path, &bytes)
+}
+
+fn encode(
+    network: Network,
+    precision: Precision,
+    tensors: impl IntoIterator<Item = (Stored, Vec<u8>)>,
+    provenance: &BTreeMap<String, String>,
+    receipt: Option<&str>,
+) -> Vec<u8> {
     let mut header = Map::new();
     // Filled in last, placed first.
     header.insert("__metadata__".into(), Value::Null);
     let mut data: Vec<u8> = Vec::new();
-    for (stored, values) in stored(network).into_iter().zip(arrange(weights)) {
+    for (stored, bytes) in tensors {
+        assert_eq!(bytes.len(), stored.bytes(), "{} has its size", stored.name);
         let begin = data.len();
-        let dtype = if precision == Precision::F16 && !stored.scalars {
-            let narrow: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();
-            if narrow.iter().any(|value| !value.is_finite()) {
-                let reason = "does not fit 16 bits; export with --precision f32";
-                return Err(FileError::tensor(stored.name, reason));
-            }
-            data.extend(narrow.iter().flat_map(|value| value.to_le_bytes()));
-            "F16"
-        } else {
-            data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            "F32"
-        };
+        data.extend(bytes);
+        let (end, aligned) = (data.len(), data.len().next_multiple_of(ALIGNMENT));
         let entry = json!({
-            "dtype": dtype, "shape": stored.shape, "data_offsets": [begin, data.len()],
+            "dtype": stored.dtype, "shape": stored.shape, "data_offsets": [begin, end],
         });
         header.insert(stored.name, entry);
-        let (end, aligned) = (data.len(), data.len().next_multiple_of(ALIGNMENT));
         if aligned > end {
             data.resize(aligned, 0);
             let entry = json!({
@@ -110,7 +141,10 @@ fn encode(weights: &Weights, precision: Precision) -> Result<Vec<u8>, FileError>
     metadata.insert("base_channels".into(), network.base().to_string().into());
     metadata.insert("precision".into(), precision.name().into());
     metadata.insert("checksum".into(), checksum(&data).into());
-    for (key, value) in &weights.provenance {
+    if let Some(receipt) = receipt {
+        metadata.insert(RECEIPT.into(), receipt.into());
+    }
+    for (key, value) in provenance {
         metadata.insert(format!("{PROVENANCE}{key}"), value.clone().into());
     }
     header["__metadata__"] = Value::Object(metadata);
@@ -120,7 +154,7 @@ fn encode(weights: &Weights, precision: Precision) -> Result<Vec<u8>, FileError>
     let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
     bytes.extend(json);
     bytes.extend(data);
-    Ok(bytes)
+    bytes
 }
 
 fn checksum(data: &[u8]) -> String {
@@ -134,14 +168,23 @@ pub enum Values<'a> {
     F32(&'a [f32]),
     /// 16-bit floats.
     F16(&'a [f16]),
+    /// Signed bytes.
+    I8(&'a [i8]),
+    /// Unsigned bytes.
+    U8(&'a [u8]),
+    /// 32-bit integers.
+    I32(&'a [i32]),
 }
 
 impl Values<'_> {
-    /// Copies into 32-bit floats.
+    /// Copies into 32-bit floats; integers as they are.
     pub fn widen(&self) -> Vec<f32> {
         match self {
             Self::F32(values) => values.to_vec(),
             Self::F16(values) => values.to_f32_vec(),
+            Self::I8(values) => values.iter().copied().map(f32::from).collect(),
+            Self::U8(values) => values.iter().copied().map(f32::from).collect(),
+            Self::I32(values) => values.iter().map(|&value| value as f32).collect(),
         }
     }
 }
@@ -156,8 +199,9 @@ pub struct Model {
     map: Mmap,
     network: Network,
     precision: Precision,
-    tensors: HashMap<String, Range<usize>>,
+    tensors: HashMap<String, (Range<usize>, Dtype)>,
     checksum: String,
+    receipt: Option<String>,
     provenance: BTreeMap<String, String>,
 }
 
@@ -216,19 +260,18 @@ impl Model {
             .parse()
             .map_err(|_| wrong("base_channels", format!("is \"{base}\", not a number")))?;
         let network = Network::new(base)?;
-        let precision = match value("precision")? {
-            "f32" => Precision::F32,
-            "f16" => Precision::F16,
-            other => return Err(wrong("precision", format!("is \"{other}\", not f32 or f16"))),
-        };
+        let precision = value("precision")?;
+        let precision = Precision::named(precision).ok_or_else(|| {
+            wrong("precision", format!("is \"{precision}\", not f32, f16 or int8"))
+        })?;
         let mut entries = parsed.tensors();
         let mut tensors = HashMap::new();
-        for expected in stored(network) {
+        for expected in stored(network, precision) {
             let info = entries
                 .remove(&expected.name)
                 .ok_or_else(|| FileError::tensor(&expected.name, "is missing"))?;
-            let place = check_tensor(&expected, info, precision, data_begin)?;
-            tensors.insert(expected.name, place);
+            let place = check_tensor(&expected, info, data_begin)?;
+            tensors.insert(expected.name, (place, expected.dtype));
         }
         if let Some(name) = entries.keys().find(|name| !name.starts_with(PADDING)) {
             return Err(FileError::tensor(name, "is not part of this network"));
@@ -243,8 +286,14 @@ impl Model {
             .filter_map(|(key, value)| Some((key.strip_prefix(PROVENANCE)?, value)))
             .map(|(key, value)| (key.to_owned(), value.clone()))
             .collect();
+        let receipt = metadata.get(RECEIPT).cloned();
         let path = path.to_owned();
-        Ok(Self { path, map, network, precision, tensors, checksum: found, provenance })
+        let checksum = found;
+        let model = Self { path, map, network, precision, tensors, checksum, receipt, provenance };
+        if precision == Precision::Int8 {
+            int8::check_constants(&model)?;
+        }
+        Ok(model)
     }
 
     /// The file.
@@ -272,9 +321,27 @@ impl Model {
         &self.provenance
     }
 
+    /// How the integers were made, as JSON; in int8 files.
+    pub fn receipt(&self) -> Option<&str> {
+        self.receipt.as_deref()
+    }
+
     /// Size of the file, bytes.
     pub fn bytes(&self) -> usize {
         self.map.len()
+    }
+
+    /// The whole file.
+    pub(super) fn content(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// Where a tensor lies in the file.
+    ///
+    /// # Panics
+    /// If `name` is not a tensor of the network.
+    pub(super) fn place(&self, name: &str) -> Range<usize> {
+        self.tensors[name].0.clone()
     }
 
     /// A tensor of the file's layout (`docs/lbam-file.md`), in the map.
@@ -282,20 +349,24 @@ impl Model {
     /// # Panics
     /// If `name` is not a tensor of the network.
     pub fn values(&self, name: &str) -> Values<'_> {
-        let bytes = &self.map[self.tensors[name].clone()];
+        let (place, dtype) = &self.tensors[name];
+        let bytes = &self.map[place.clone()];
         // Alignment and size were checked when the file was opened.
-        match self.precision {
-            Precision::F32 => Values::F32(bytemuck::cast_slice(bytes)),
-            Precision::F16 => Values::F16(bytemuck::cast_slice(bytes)),
+        match dtype {
+            Dtype::F16 => Values::F16(bytemuck::cast_slice(bytes)),
+            Dtype::I8 => Values::I8(bytemuck::cast_slice(bytes)),
+            Dtype::U8 => Values::U8(bytes),
+            Dtype::I32 => Values::I32(bytemuck::cast_slice(bytes)),
+            _ => Values::F32(bytemuck::cast_slice(bytes)),
         }
     }
 
     /// The attention whose scalars have this prefix, in range.
     ///
     /// # Panics
-    /// If `prefix` is not an attention layer of the network.
+    /// If `prefix` is not an attention layer of the network, or the file is an int8 one.
     pub fn attention(&self, prefix: &str) -> Attention {
-        let bytes = &self.map[self.tensors[prefix].clone()];
+        let bytes = &self.map[self.tensors[prefix].0.clone()];
         let scalars: &[f32] = bytemuck::cast_slice(bytes);
         Attention::clamped(std::array::from_fn(|index| scalars[index]))
     }
@@ -304,15 +375,11 @@ impl Model {
 fn check_tensor(
     expected: &Stored,
     info: &safetensors::tensor::TensorInfo,
-    precision: Precision,
     data_begin: usize,
 ) -> Result<Range<usize>, FileError> {
-    let (dtype, width) = match expected.scalars {
-        true => (Dtype::F32, 4),
-        false => (precision.dtype(), precision.bytes()),
-    };
-    if info.dtype != dtype {
-        let reason = format!("is {:?} where the file's precision asks for {dtype:?}", info.dtype);
+    if info.dtype != expected.dtype {
+        let (found, wanted) = (info.dtype, expected.dtype);
+        let reason = format!("is {found:?} where the file's precision asks for {wanted:?}");
         return Err(FileError::tensor(&expected.name, reason));
     }
     if info.shape != expected.shape {
@@ -321,7 +388,7 @@ fn check_tensor(
         return Err(FileError::tensor(&expected.name, reason));
     }
     let (begin, end) = info.data_offsets;
-    if end - begin != expected.count() * width {
+    if end - begin != expected.bytes() {
         return Err(FileError::tensor(&expected.name, "has a size that belies its shape"));
     }
     if !(data_begin + begin).is_multiple_of(ALIGNMENT) {

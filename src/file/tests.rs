@@ -83,8 +83,8 @@ fn both_precisions_come_back() {
             .values(KERNEL)
             .iter()
             .map(|&value| match precision {
-                Precision::F32 => value,
                 Precision::F16 => f16::from_f32(value).to_f32(),
+                _ => value,
             })
             .collect();
         assert_eq!(model.values(KERNEL).widen(), rounded);

@@ -20,6 +20,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod generic;
+pub mod int8;
 mod x86;
 
 pub use generic::{attend_and_update, join_phases, join_phases_to_picture, modulate};

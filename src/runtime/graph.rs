@@ -197,6 +197,6 @@ impl<'a> Builder<'a> {
 fn tensor(values: Values, shape: &[usize]) -> TractResult<Tensor> {
     match values {
         Values::F32(values) => Tensor::from_shape(shape, values),
-        Values::F16(_) => Tensor::from_shape(shape, &values.widen()),
+        other => Tensor::from_shape(shape, &other.widen()),
     }
 }

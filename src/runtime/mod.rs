@@ -10,7 +10,7 @@
 //! ```no_run
 //! use lbam::{file::Model, runtime::Session};
 //!
-//! let model = Model::open("models/small-f16.lbam".as_ref())?;
+//! let model = Model::open("models/small-f16.lbam".as_ref())?.into();
 //! let mut session = Session::new(&model, 256, 256)?;
 //! session.set_mask(&vec![0; 256 * 256])?;
 //! let mut filled = vec![0; 256 * 256 * 3];
@@ -24,11 +24,14 @@
 
 #![forbid(unsafe_code)]
 
+mod float;
 mod graph;
+mod int8;
 mod ops;
 mod session;
 
 #[cfg(test)]
 mod tests;
 
+pub use int8::RIM;
 pub use session::{RuntimeError, Session, kernel_name, set_threads};

@@ -1,14 +1,18 @@
 //! One network at one size, ready to fill.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut3, Axis, Ix4, Zip};
 use tract_core::internal::*;
 use tract_linalg::mmm::Query;
 
-use super::graph::{frame_stage, mask_stage};
-use crate::file::Model;
+use super::float::FloatSession;
+use super::int8::Int8Session;
+use crate::file::{Model, Precision};
+use crate::kernels::int8::{Kernel, Plane};
 use crate::net::{NetError, Network};
+
+/// Environment variable that forces an integer kernel by its name.
+const KERNEL_VARIABLE: &str = "LBAM_KERNEL";
 
 /// Why the runtime could not run.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,14 @@ pub enum RuntimeError {
     /// A frame was given before a mask.
     #[error("no mask was set")]
     NoMask,
+    /// `LBAM_KERNEL` asks for a kernel that is not here: the user's fault.
+    #[error("{KERNEL_VARIABLE} is \"{name}\", which is no kernel of this processor: {known}")]
+    Kernel {
+        /// What it says.
+        name: String,
+        /// What it could say.
+        known: String,
+    },
     /// A buffer could not be viewed as a picture: a fault in this program.
     #[error(transparent)]
     Shape(#[from] ndarray::ShapeError),
@@ -43,21 +55,45 @@ impl From<TractError> for RuntimeError {
     }
 }
 
-/// Sets how many threads the matrix kernels of every session use.
+/// How many threads a session's arithmetic uses, and the pool they live in.
+static WORKERS: RwLock<Option<Arc<rayon::ThreadPool>>> = RwLock::new(None);
+
+/// Sets how many threads the arithmetic of every session uses from now on; 1 at the start.
 pub fn set_threads(threads: usize) {
-    let executor = match threads {
-        0 | 1 => multithread::Executor::SingleThread,
-        threads => multithread::Executor::multithread(threads),
+    let (executor, pool) = match threads {
+        0 | 1 => (multithread::Executor::SingleThread, None),
+        threads => {
+            // Without a pool the caller's thread does the work alone: slower, and as right.
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok();
+            (multithread::Executor::multithread(threads), pool.map(Arc::new))
+        }
     };
     multithread::set_default_executor(executor);
+    *WORKERS.write().unwrap_or_else(PoisonError::into_inner) = pool;
 }
 
-/// Name of the matrix kernel that tract picked for this processor.
-pub fn kernel_name() -> String {
+/// The integer kernel in use: the fastest, or the one that the environment's `LBAM_KERNEL` names.
+fn int8_kernel() -> Result<Kernel, RuntimeError> {
+    match std::env::var(KERNEL_VARIABLE) {
+        Ok(name) => Kernel::named(&name).ok_or_else(|| RuntimeError::Kernel {
+            name,
+            known: Kernel::all().iter().map(|k| k.name()).collect::<Vec<_>>().join(", "),
+        }),
+        Err(_) => Ok(Kernel::best()),
+    }
+}
+
+/// Name of the kernel that does this processor's multiplications at a precision.
+///
+/// # Errors
+/// [`RuntimeError::Kernel`] if `LBAM_KERNEL` names none.
+pub fn kernel_name(precision: Precision) -> Result<String, RuntimeError> {
+    if precision == Precision::Int8 {
+        return Ok(int8_kernel()?.name().to_owned());
+    }
     let query = Query::plain(f32::datum_type(), Some(128), Some(128), Some(128));
-    tract_linalg::MmmDispatch::native()
-        .pick(&query)
-        .map_or_else(|| "none".to_owned(), |(kernel, _, _)| kernel.name().to_owned())
+    let picked = tract_linalg::MmmDispatch::native().pick(&query);
+    Ok(picked.map_or_else(|| "none".to_owned(), |(kernel, _, _)| kernel.name().to_owned()))
 }
 
 /// A network at one picture size. The mask stage runs in [`Session::set_mask`], its maps are kept,
@@ -66,13 +102,14 @@ pub fn kernel_name() -> String {
 pub struct Session {
     width: usize,
     height: usize,
-    mask_stage: Arc<TypedRunnableModel>,
-    frame_stage: Arc<TypedRunnableModel>,
-    /// `A_1 .. A_7`, `R_1 .. R_6`; none before the first mask.
-    maps: Option<TVec<TValue>>,
-    /// 1 = known, 0 = hole.
-    known: Vec<f32>,
-    owned_weight_bytes: usize,
+    stages: Stages,
+    masked: bool,
+}
+
+#[derive(Debug)]
+enum Stages {
+    Float(FloatSession),
+    Int8(Box<Int8Session>),
 }
 
 impl Session {
@@ -80,13 +117,16 @@ impl Session {
     ///
     /// # Errors
     /// [`RuntimeError::Size`] unless both are multiples of 128.
-    pub fn new(model: &Model, width: usize, height: usize) -> Result<Self, RuntimeError> {
+    pub fn new(model: &Arc<Model>, width: usize, height: usize) -> Result<Self, RuntimeError> {
         Network::check_size(width, height)?;
-        let mask_stage = mask_stage(model, width, height, false)?.graph.into_runnable()?;
-        let frame_stage = frame_stage(model, width, height, false)?.graph.into_runnable()?;
-        let owned_weight_bytes = 4 * model.network().parameter_count();
-        let known = Vec::new();
-        Ok(Self { width, height, mask_stage, frame_stage, maps: None, known, owned_weight_bytes })
+        let stages = match model.precision() {
+            Precision::Int8 => {
+                let kernel = int8_kernel()?;
+                Stages::Int8(Box::new(Int8Session::new(model, width, height, kernel)))
+            }
+            _ => Stages::Float(FloatSession::new(model, width, height)?),
+        };
+        Ok(Self { width, height, stages, masked: false })
     }
 
     /// Width in pixels.
@@ -99,9 +139,31 @@ impl Session {
         self.height
     }
 
-    /// Bytes of float weights that tract holds privately beside the map.
+    /// Bytes of weights held privately beside the map: none in integers.
     pub fn owned_weight_bytes(&self) -> usize {
-        self.owned_weight_bytes
+        match &self.stages {
+            Stages::Float(stages) => stages.owned_weight_bytes,
+            Stages::Int8(..) => 0,
+        }
+    }
+
+    /// Whether the integer decoder computes all of the picture, and not only what holes need; off
+    /// at the start. Takes effect with the next mask. In floats everything is computed anyway.
+    pub fn decode_everything(&mut self, everything: bool) {
+        if let Stages::Int8(stages) = &mut self.stages {
+            stages.everything = everything;
+        }
+        self.masked = false;
+    }
+
+    /// The features of the last frame in integers, for inspection: `e_1 .. e_7`, then
+    /// `d_1 .. d_6`; nothing in floats.
+    pub fn features(&self) -> impl Iterator<Item = &Plane> {
+        let stages = match &self.stages {
+            Stages::Float(_) => None,
+            Stages::Int8(stages) => Some(stages),
+        };
+        stages.into_iter().flat_map(|stages| stages.features())
     }
 
     /// Runs the mask stage and keeps its maps. `holes` is `height * width` bytes, 0 = known,
@@ -110,18 +172,21 @@ impl Session {
     /// # Errors
     /// [`RuntimeError::Buffer`] for a mask of another size.
     pub fn set_mask(&mut self, holes: &[u8]) -> Result<(), RuntimeError> {
-        self.maps = None;
+        self.masked = false;
         check("the mask", holes.len(), self.width * self.height)?;
-        self.known.clear();
-        self.known.extend(holes.iter().map(|&hole| f32::from(hole == 0)));
-        let mask = Tensor::from_shape(&[1, 1, self.height, self.width], &self.known)?;
-        self.maps = Some(self.mask_stage.run(tvec!(mask.into_tvalue()))?);
+        match &mut self.stages {
+            Stages::Float(stages) => stages.set_mask(holes)?,
+            Stages::Int8(stages) => {
+                on_workers(|threads| stages.set_mask(holes, threads));
+            }
+        }
+        self.masked = true;
         Ok(())
     }
 
     /// Runs the frame stage. `picture` and `output` are `height * width * 3` bytes of RGB; what
-    /// `picture` holds under the mask is not looked at. `output` is the network's own picture, in
-    /// known places too.
+    /// `picture` holds under the mask is not looked at. The network's own picture is written to
+    /// `output` in the holes and within [`RIM`] pixels of them; what is elsewhere is no picture.
     ///
     /// # Errors
     /// [`RuntimeError::NoMask`] before the first mask, [`RuntimeError::Buffer`] for a picture of
@@ -130,35 +195,26 @@ impl Session {
         let plane = self.width * self.height;
         check("the picture", picture.len(), 3 * plane)?;
         check("the output", output.len(), 3 * plane)?;
-        let Some(maps) = &self.maps else { return Err(RuntimeError::NoMask) };
-        let (height, width) = (self.height, self.width);
-        let mut input = Tensor::zero::<f32>(&[1, 4, height, width])?;
-        {
-            let planes = input.to_plain_array_view_mut::<f32>()?.into_dimensionality::<Ix4>()?;
-            let mut input = planes.index_axis_move(Axis(0), 0);
-            let known = ArrayView2::from_shape((height, width), &self.known)?;
-            let pixels = ArrayView3::from_shape((height, width, 3), picture)?;
-            for (channel, levels) in pixels.axis_iter(Axis(2)).enumerate() {
-                Zip::from(input.index_axis_mut(Axis(0), channel))
-                    .and(levels)
-                    .and(known)
-                    .for_each(|value, &level, &known| *value = known * f32::from(level) / 255.0);
+        if !self.masked {
+            return Err(RuntimeError::NoMask);
+        }
+        match &mut self.stages {
+            Stages::Float(stages) => stages.run(picture, output),
+            Stages::Int8(stages) => {
+                on_workers(|threads| stages.run(picture, output, threads));
+                Ok(())
             }
-            input.index_axis_mut(Axis(0), 3).assign(&known);
         }
-        let mut inputs = tvec!(input.into_tvalue());
-        inputs.extend(maps.iter().cloned());
-        let outputs = self.frame_stage.run(inputs)?;
-        let filled = outputs[0].to_plain_array_view::<f32>()?.into_dimensionality::<Ix4>()?;
-        let filled = filled.index_axis_move(Axis(0), 0);
-        let mut pixels = ArrayViewMut3::from_shape((height, width, 3), output)?;
-        for (channel, values) in filled.axis_iter(Axis(0)).enumerate() {
-            // In 0..=1 by the last layer's tanh; `as` saturates.
-            Zip::from(pixels.index_axis_mut(Axis(2), channel))
-                .and(values)
-                .for_each(|level, &value| *level = (value * 255.0).round() as u8);
-        }
-        Ok(())
+    }
+}
+
+/// Runs integer work in the pool that [`set_threads`] made, or here if there is none; `work` is
+/// told how many threads it may use.
+fn on_workers(work: impl FnOnce(usize) + Send) {
+    let workers = WORKERS.read().unwrap_or_else(PoisonError::into_inner).clone();
+    match workers {
+        Some(pool) => pool.install(|| work(pool.current_num_threads())),
+        None => work(1),
     }
 }
 

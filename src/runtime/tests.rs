@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pytorch_reader::PytorchReader;
 use safetensors::SafeTensors;
@@ -114,7 +115,7 @@ fn the_output_agrees_in_f16() {
 
 #[test]
 fn hidden_pixels_do_not_reach_the_network() {
-    let model = reference_model(Precision::F16);
+    let model = Arc::new(reference_model(Precision::F16));
     let mut session = Session::new(&model, 256, 128).expect("a session");
     let holes: Vec<u8> = (0..256 * 128).map(|i| if i % 256 < 90 { 255 } else { 0 }).collect();
     session.set_mask(&holes).expect("a mask");
@@ -130,7 +131,7 @@ fn hidden_pixels_do_not_reach_the_network() {
 
 #[test]
 fn wrong_sizes_and_missing_masks_are_refused() {
-    let model = reference_model(Precision::F16);
+    let model = Arc::new(reference_model(Precision::F16));
     assert!(Session::new(&model, 100, 128).is_err());
     let mut session = Session::new(&model, 128, 128).expect("a session");
     let (picture, mut output) = (vec![0; 3 * 128 * 128], vec![0; 3 * 128 * 128]);

@@ -1,6 +1,7 @@
 //! One function for each thing the user may ask for. They print, and end in an exit code.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::filler::{Filler, open_model};
@@ -64,7 +65,7 @@ pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
 pub fn bench(args: &BenchArgs) -> Result<(), ServiceError> {
     let started = Instant::now();
     let threads = use_threads(args.threads);
-    let model = open_model(args.model.as_deref())?;
+    let model = Arc::new(open_model(args.model.as_deref())?);
     let result = report::bench(args, &model, threads, started, started.elapsed())?;
     if args.json { print_json(&result) } else { print(&report::bench_in_words(&result)) }
 }
@@ -73,9 +74,9 @@ pub fn bench(args: &BenchArgs) -> Result<(), ServiceError> {
 pub fn info(args: &InfoArgs) -> Result<(), ServiceError> {
     let model = open_model(Some(&args.model))?;
     if args.json {
-        print_json(&report::describe(&model))
+        print_json(&report::describe(&model)?)
     } else {
-        print(&report::describe_in_words(&model))
+        print(&report::describe_in_words(&model)?)
     }
 }
 

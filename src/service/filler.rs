@@ -1,6 +1,7 @@
 //! The network as the loop's filler: regions of a frame through sessions of the runtime.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Fill, FillError, FillReport, ServiceError};
@@ -19,7 +20,7 @@ const MODEL_PLACES: [&str; 2] = ["models/small-f16.lbam", "/usr/share/lbam/small
 /// taken as it is. Of any other frame each hole is run with its surroundings in a region scaled
 /// to the network, with a soft seam.
 pub struct Filler {
-    model: Model,
+    model: Arc<Model>,
     /// Largest frame that is run whole, pixels.
     whole_pixels: usize,
     regions: Vec<(Region, Session)>,
@@ -41,6 +42,7 @@ impl Filler {
 
     fn new(model: Model, whole_pixels: usize) -> Self {
         let (input, output) = (Vec::new(), Vec::new());
+        let model = Arc::new(model);
         Self { model, whole_pixels, regions: Vec::new(), paster: Paster::new(), input, output }
     }
 

@@ -1,5 +1,6 @@
 //! What `info` and `bench` measure and say.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,9 +14,9 @@ use crate::runtime::{Session, kernel_name};
 const NOISE: u32 = 2_654_435_761;
 
 /// What a model file holds.
-pub(super) fn describe(model: &Model) -> Value {
+pub(super) fn describe(model: &Model) -> Result<Value, ServiceError> {
     let network = model.network();
-    json!({
+    Ok(json!({
         "file": model.path().display().to_string(),
         "bytes": model.bytes(),
         "checksum": model.checksum(),
@@ -25,13 +26,14 @@ pub(super) fn describe(model: &Model) -> Value {
         "parameters": network.parameter_count(),
         "macs_frame_256": network.macs_frame(256, 256),
         "macs_mask_256": network.macs_mask(256, 256),
-        "kernel": kernel_name(),
+        "kernel": kernel_name(model.precision()).map_err(FillError::from)?,
         "provenance": model.provenance(),
-    })
+        "receipt": model.receipt().and_then(|receipt| serde_json::from_str::<Value>(receipt).ok()),
+    }))
 }
 
 /// The same for people.
-pub(super) fn describe_in_words(model: &Model) -> String {
+pub(super) fn describe_in_words(model: &Model) -> Result<String, ServiceError> {
     let network = model.network();
     let preset = network.preset().map_or("of its own width", crate::net::Preset::name);
     let giga = |macs: u64| macs as f64 / 1e9;
@@ -48,10 +50,33 @@ pub(super) fn describe_in_words(model: &Model) -> String {
         model.checksum(),
         giga(network.macs_frame(256, 256)),
         giga(network.macs_mask(256, 256)),
-        kernel_name(),
+        kernel_name(model.precision()).map_err(FillError::from)?,
     );
     for (key, value) in model.provenance() {
         text.push_str(&format!("  {key:<10} {value}\n"));
+    }
+    if let Some(receipt) = model.receipt() {
+        text.push_str(&receipt_in_words(receipt));
+    }
+    Ok(text)
+}
+
+/// What calibration says it did, as far as people want it at a glance; `--json` has all of it.
+fn receipt_in_words(receipt: &str) -> String {
+    let receipt: Value = serde_json::from_str(receipt).unwrap_or_default();
+    let mut text = String::new();
+    let pictures = receipt["pictures"].as_array().map_or(0, Vec::len);
+    let loss = &receipt["held_back"];
+    if let (Some(decibels), Some(count)) = (loss["psnr_to_float"].as_f64(), loss["count"].as_u64())
+    {
+        text.push_str(&format!(
+            "  calibrated on {pictures} pictures; {decibels:.2} dB to the float network on {count} others\n"
+        ));
+    }
+    for layer in receipt["layers"].as_array().into_iter().flatten() {
+        if let (Some(name), Some(decibels)) = (layer["name"].as_str(), layer["snr"].as_f64()) {
+            text.push_str(&format!("    {name:<36} {decibels:6.1} dB signal to noise\n"));
+        }
     }
     text
 }
@@ -59,7 +84,7 @@ pub(super) fn describe_in_words(model: &Model) -> String {
 /// Times a model on this machine.
 pub(super) fn bench(
     args: &BenchArgs,
-    model: &Model,
+    model: &Arc<Model>,
     threads: usize,
     started: Instant,
     load: Duration,
@@ -96,7 +121,7 @@ pub(super) fn bench(
         "precision": model.precision().name(),
         "size": format!("{width}x{height}"),
         "threads": threads,
-        "kernel": kernel_name(),
+        "kernel": kernel_name(model.precision()).map_err(FillError::from)?,
         "hole_ratio": mask.hole_ratio(),
         "mask_stage_ms": quantiles(&mut mask_times),
         "frame_stage_ms": quantiles(&mut frame_times),

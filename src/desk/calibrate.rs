@@ -1,0 +1,498 @@
+//! Post-training quantisation: ranges from pictures, choices by measured error, and a receipt.
+//!
+//! The float network runs over the calibration pictures with brush masks and every feature
+//! tensor's range is taken, channel by channel. Then, tensor by tensor, several ways to choose
+//! its grid are tried on the integer network itself, and the one with the least error in the
+//! holes is kept. One picture in four takes no part: on those the receipt states what integers
+//! cost.
+//!
+//! Hazard: figures on the held-back pictures hold for pictures and masks like them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use serde_json::{Value, json};
+
+use super::DeskError;
+use super::data::photos;
+use super::masks::{self, Style};
+use super::model::Lbam;
+use super::quantise::{Grid, Grids, quantise};
+use crate::file::{Int8Tensors, Model, Weights, write_int8_model};
+use crate::net::{ENCODER_LAYERS, MASK_UPDATE_POWER};
+use crate::picture::{KNOWN, Mask, RgbPicture, metrics};
+use crate::runtime::Session;
+
+/// Side of calibration pictures, pixels.
+const SIDE: usize = 256;
+/// One picture in so many is held back.
+const HELD_BACK: usize = 4;
+/// Values of each channel kept for percentiles and mean squares.
+const SAMPLES: usize = 8192;
+/// Pictures that a choice is tried on.
+const TRIALS: usize = 8;
+/// Shares of hole that masks have.
+const HOLES: (f32, f32) = (0.1, 0.5);
+/// The greatest sum of a mask layer seen is exceeded by masks not seen; a little more fits.
+const MASK_MARGIN: f32 = 1.02;
+/// Clips tried by mean squares: shares of the range of what was seen.
+const SHARES: [f32; 12] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3];
+/// Equalisation tried, see [`Grid::new`].
+const SPREADS: [f32; 3] = [0.0, 0.5, 1.0];
+
+/// How a channel's range is taken from what was seen of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clip {
+    MinMax,
+    /// Without the outermost values: so many of ten thousand at each end.
+    Percentile(usize),
+    /// What makes the mean square of rounding and clipping least.
+    MeanSquare,
+}
+
+impl Clip {
+    const ALL: [Self; 4] =
+        [Self::MinMax, Self::Percentile(1), Self::Percentile(10), Self::MeanSquare];
+
+    fn name(self) -> String {
+        match self {
+            Self::MinMax => "min-max".into(),
+            Self::Percentile(share) => format!("percentile {}", 100.0 - share as f32 / 100.0),
+            Self::MeanSquare => "mean square".into(),
+        }
+    }
+}
+
+/// What was seen of one channel.
+#[derive(Debug, Clone, Default)]
+struct Channel {
+    low: f32,
+    high: f32,
+    /// Sorted once all is seen.
+    sample: Vec<f32>,
+}
+
+impl Channel {
+    fn range(&self, clip: Clip) -> (f32, f32) {
+        let whole = (self.low, self.high);
+        match clip {
+            Clip::MinMax => whole,
+            Clip::Percentile(share) => {
+                let cut = self.sample.len() * share / 10_000;
+                match self.sample.get(cut..self.sample.len().saturating_sub(cut)) {
+                    Some([low, .., high]) => (low.min(0.0), high.max(0.0)),
+                    _ => whole,
+                }
+            }
+            Clip::MeanSquare => SHARES
+                .iter()
+                .map(|share| (self.low * share, self.high * share))
+                .min_by(|&a, &b| self.loss(a).total_cmp(&self.loss(b)))
+                .unwrap_or(whole),
+        }
+    }
+
+    /// Mean square of rounding and clipping the sample to 256 steps of a range.
+    fn loss(&self, (low, high): (f32, f32)) -> f32 {
+        let scale = ((high - low) / 255.0).max(f32::MIN_POSITIVE);
+        let error = |&value: &f32| {
+            let rounded = (value.clamp(low, high) / scale).round() * scale;
+            (value - rounded).powi(2)
+        };
+        self.sample.iter().map(error).sum::<f32>()
+    }
+}
+
+/// One tensor's choice.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Choice {
+    clip: Clip,
+    spread: f32,
+}
+
+/// A picture, its mask, and what the float network makes of them.
+struct Trial {
+    picture: RgbPicture,
+    mask: Mask,
+    filled: RgbPicture,
+}
+
+struct Used {
+    name: String,
+    hash: String,
+    trial: Trial,
+    held_back: bool,
+}
+
+/// A calibrated network.
+pub struct Calibrated {
+    tensors: Int8Tensors,
+    /// What was used, chosen and measured.
+    pub receipt: Value,
+    weights: Weights,
+}
+
+impl Calibrated {
+    /// Writes the model file, with the receipt in its metadata.
+    ///
+    /// # Errors
+    /// [`DeskError::File`] where it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), DeskError> {
+        let (network, provenance) = (self.weights.network(), &self.weights.provenance);
+        let receipt = self.receipt.to_string();
+        Ok(write_int8_model(network, &self.tensors, provenance, &receipt, path)?)
+    }
+}
+
+/// Calibrates `weights` on the pictures below `images`; `progress` is told the steps done and in
+/// all.
+///
+/// # Errors
+/// [`DeskError`] where fewer than two pictures can be read, or a temporary file not written.
+pub fn calibrate(
+    weights: &Weights,
+    images: &Path,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Calibrated, DeskError> {
+    let mut paths = Vec::new();
+    photos::list(images, &mut paths)?;
+    let choices = Clip::ALL.len() * SPREADS.len();
+    let tensors = 2 * ENCODER_LAYERS - 1;
+    let steps = paths.len() + tensors * choices + 1;
+    let mut done = 0;
+    let mut step = || {
+        done += 1;
+        progress(done.min(steps), steps);
+    };
+    let model = Lbam::from_weights(weights, &Device::flex());
+    let mut seen = Seen::default();
+    let mut used: Vec<Used> = Vec::new();
+    for path in &paths {
+        let index = used.len();
+        match read(path, images, index) {
+            Ok((name, hash, picture, mask)) => {
+                let held_back = index % HELD_BACK == HELD_BACK - 1;
+                let filled = seen.look(&model, &picture, &mask, !held_back)?;
+                let trial = Trial { picture, mask, filled };
+                used.push(Used { name, hash, trial, held_back });
+            }
+            Err(error) => log::warn!("{} is skipped: {error}", path.display()),
+        }
+        step();
+    }
+    if !used.iter().any(|used| used.held_back) {
+        return Err(DeskError::Run {
+            path: images.to_owned(),
+            reason: format!(
+                "{} readable pictures, and at least {HELD_BACK} are needed to calibrate",
+                used.len()
+            ),
+        });
+    }
+    seen.sort();
+
+    let bench = Bench::new(weights)?;
+    let trials: Vec<&Trial> =
+        used.iter().filter(|used| !used.held_back).map(|used| &used.trial).take(TRIALS).collect();
+    let mut chosen = vec![Choice { clip: Clip::MinMax, spread: 0.5 }; tensors];
+    for tensor in 0..tensors {
+        let mut best = (f64::INFINITY, chosen[tensor]);
+        for clip in Clip::ALL {
+            for spread in SPREADS {
+                chosen[tensor] = Choice { clip, spread };
+                let error = bench.error(&quantise(weights, &seen.grids(&chosen)), &trials)?;
+                if error < best.0 {
+                    best = (error, chosen[tensor]);
+                }
+                step();
+            }
+        }
+        chosen[tensor] = best.1;
+    }
+    let grids = seen.grids(&chosen);
+    let int8 = quantise(weights, &grids);
+    let layers = bench.layers(&int8, &grids, &model, &trials)?;
+    let held_back: Vec<&Trial> =
+        used.iter().filter(|used| used.held_back).map(|used| &used.trial).collect();
+    let cost = bench.cost(&int8, &held_back)?;
+    let layers: Vec<Value> = layers
+        .into_iter()
+        .zip(&chosen)
+        .zip(&seen.features)
+        .map(|(((name, snr), choice), channels)| {
+            let low = channels.iter().map(|c| c.range(choice.clip).0).fold(0.0, f32::min);
+            let high = channels.iter().map(|c| c.range(choice.clip).1).fold(0.0, f32::max);
+            json!({
+                "name": name, "snr": snr, "range": choice.clip.name(), "spread": choice.spread,
+                "low": low, "high": high,
+            })
+        })
+        .collect();
+    let listed = |held_back: bool| -> Vec<Value> {
+        let listed = used.iter().filter(|used| used.held_back == held_back);
+        listed.map(|used| json!({"name": used.name, "blake3": used.hash})).collect()
+    };
+    let receipt = json!({
+        "size": SIDE,
+        "masks": format!("brush, {} to {} of the picture, seed 0", HOLES.0, HOLES.1),
+        "pictures": listed(false),
+        "held_back_pictures": listed(true),
+        "held_back": cost,
+        "layers": layers,
+    });
+    step();
+    Ok(Calibrated { tensors: int8, receipt, weights: weights.clone() })
+}
+
+type Read = (String, String, RgbPicture, Mask);
+
+fn read(path: &Path, images: &Path, index: usize) -> Result<Read, DeskError> {
+    let io = |source| DeskError::Io { path: path.to_owned(), source };
+    let hash = blake3::hash(&std::fs::read(path).map_err(io)?).to_hex().to_string();
+    let pixels = photos::central_square(path, SIDE)
+        .map_err(|error| DeskError::Run { path: path.to_owned(), reason: error.to_string() })?;
+    let mut rng = masks::generator(0, index as u64, 0);
+    let grey = masks::draw(&mut rng, SIDE, SIDE, HOLES.0..=HOLES.1, Style::Brush);
+    let mask = Mask::from_grey(SIDE, SIDE, &grey).map_err(super::evaluate::EvaluateError::from)?;
+    let name = path.strip_prefix(images).unwrap_or(path).display().to_string();
+    Ok((name, hash, RgbPicture::new(SIDE, SIDE, pixels)?, mask))
+}
+
+/// What the float network's tensors held.
+#[derive(Default)]
+struct Seen {
+    /// Of `e_1 .. e_7`, then `d_1 .. d_6`: every channel.
+    features: Vec<Vec<Channel>>,
+    mask_tops: Vec<f32>,
+}
+
+impl Seen {
+    /// Runs the float network; takes its ranges if `note`.
+    fn look(
+        &mut self,
+        model: &Lbam,
+        picture: &RgbPicture,
+        mask: &Mask,
+        note: bool,
+    ) -> Result<RgbPicture, DeskError> {
+        let (input, known) = tensors(picture, mask);
+        let maps = model.maps(known);
+        let (features, filled) = features(model, input, &maps);
+        if note {
+            let masks = maps.known.iter().chain(&maps.updated);
+            let tops: Vec<f32> = masks
+                .map(|mask| {
+                    let top = mask.clone().max().into_scalar::<f32>();
+                    MASK_MARGIN * top.max(f32::MIN_POSITIVE).powf(1.0 / MASK_UPDATE_POWER)
+                })
+                .collect();
+            self.mask_tops.resize(tops.len(), 0.0);
+            for (most, top) in self.mask_tops.iter_mut().zip(tops) {
+                *most = most.max(top);
+            }
+            self.features.resize_with(features.len(), Vec::new);
+            for (channels, tensor) in self.features.iter_mut().zip(features) {
+                let [_, count, height, width] = tensor.dims();
+                channels.resize_with(count, Channel::default);
+                let values = values(tensor);
+                for (channel, plane) in channels.iter_mut().zip(values.chunks(height * width)) {
+                    channel.low = plane.iter().copied().fold(channel.low, f32::min);
+                    channel.high = plane.iter().copied().fold(channel.high, f32::max);
+                    // A step prime to rows' lengths, so that all columns are seen.
+                    let step = (plane.len() / 199).max(1) | 1;
+                    if channel.sample.len() < SAMPLES {
+                        channel.sample.extend(plane.iter().step_by(step));
+                    }
+                }
+            }
+        }
+        Ok(filled)
+    }
+
+    fn sort(&mut self) {
+        for channel in self.features.iter_mut().flatten() {
+            channel.sample.sort_by(f32::total_cmp);
+        }
+    }
+
+    fn grids(&self, choices: &[Choice]) -> Grids {
+        let grid = |(channels, choice): (&Vec<Channel>, &Choice)| {
+            let ranges: Vec<_> = channels.iter().map(|c| c.range(choice.clip)).collect();
+            Grid::new(&ranges, choice.spread)
+        };
+        Grids {
+            features: self.features.iter().zip(choices).map(grid).collect(),
+            mask_tops: self.mask_tops.clone(),
+        }
+    }
+}
+
+fn values(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.into_data().try_to_vec().expect("features are 32-bit floats")
+}
+
+/// The network's input and the mask as tensors, 1 = known.
+fn tensors(picture: &RgbPicture, mask: &Mask) -> (Tensor<4>, Tensor<4>) {
+    let (device, plane) = (Device::flex(), SIDE * SIDE);
+    let known: Vec<f32> =
+        mask.data().iter().map(|&hole| f32::from(u8::from(hole == KNOWN))).collect();
+    let mut input: Vec<f32> = (0..3 * plane)
+        .map(|i| known[i % plane] * f32::from(picture.data[i % plane * 3 + i / plane]) / 255.0)
+        .collect();
+    input.extend(&known);
+    let input = Tensor::from_data(TensorData::new(input, [1, 4, SIDE, SIDE]), &device);
+    let known = Tensor::from_data(TensorData::new(known, [1, 1, SIDE, SIDE]), &device);
+    (input, known)
+}
+
+/// `e_1 .. e_7`, `d_1 .. d_6`, and the picture.
+fn features(
+    model: &Lbam,
+    input: Tensor<4>,
+    maps: &super::model::Maps,
+) -> (Vec<Tensor<4>>, RgbPicture) {
+    let mut activations = model.activations(input, maps);
+    let filled = values(activations.decoder.pop().expect("the decoder has layers"));
+    let plane = SIDE * SIDE;
+    let level = |index: usize| (filled[index % 3 * plane + index / 3] * 255.0).round() as u8;
+    let picture = RgbPicture::new(SIDE, SIDE, (0..3 * plane).map(level).collect());
+    let mut features = activations.encoder;
+    // Behind their skips, the deepest first.
+    for (level, joined) in (0..activations.decoder.len()).zip(activations.decoder.iter().rev()) {
+        let skip = features[level].dims()[1];
+        let all = joined.dims()[1];
+        features.push(joined.clone().slice([0..1, skip..all]));
+    }
+    (features, picture.expect("three bytes a pixel"))
+}
+
+/// The integer network on trial.
+struct Bench {
+    weights: Weights,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(weights: &Weights) -> Result<Self, DeskError> {
+        let failed = |source| DeskError::Io { path: std::env::temp_dir(), source };
+        Ok(Self { weights: weights.clone(), folder: tempfile::tempdir().map_err(failed)? })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("trial.lbam")
+    }
+
+    fn session(&self, int8: &Int8Tensors) -> Result<Session, DeskError> {
+        let (path, network) = (self.path(), self.weights.network());
+        write_int8_model(network, int8, &self.weights.provenance, "{}", &path)?;
+        Session::new(&Arc::new(Model::open(&path)?), SIDE, SIDE).map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&self, error: &crate::runtime::RuntimeError) -> DeskError {
+        DeskError::Run { path: self.path(), reason: error.to_string() }
+    }
+
+    /// The integer network's composite.
+    fn fill(&self, session: &mut Session, trial: &Trial) -> Result<RgbPicture, DeskError> {
+        let mut output = vec![0; 3 * SIDE * SIDE];
+        session
+            .set_mask(trial.mask.data())
+            .and_then(|()| session.run(&trial.picture.data, &mut output))
+            .map_err(|error| self.failed(&error))?;
+        Ok(composite(trial, &RgbPicture::new(SIDE, SIDE, output)?))
+    }
+
+    /// Mean square difference from the float network over the holes of all trials.
+    fn error(&self, int8: &Int8Tensors, trials: &[&Trial]) -> Result<f64, DeskError> {
+        let mut session = self.session(int8)?;
+        let (mut sum, mut count) = (0.0, 0_usize);
+        for trial in trials {
+            let filled = self.fill(&mut session, trial)?;
+            let expected = composite(trial, &trial.filled);
+            let difference = |(a, b): (&u8, &u8)| (f64::from(*a) - f64::from(*b)).powi(2);
+            sum += filled.data.iter().zip(&expected.data).map(difference).sum::<f64>();
+            count += 3 * trial.mask.data().iter().filter(|&&hole| hole != KNOWN).count();
+        }
+        Ok(sum / count.max(1) as f64)
+    }
+
+    /// Each feature tensor's name and signal-to-noise ratio, dB.
+    fn layers(
+        &self,
+        int8: &Int8Tensors,
+        grids: &Grids,
+        model: &Lbam,
+        trials: &[&Trial],
+    ) -> Result<Vec<(String, f64)>, DeskError> {
+        let mut session = self.session(int8)?;
+        session.decode_everything(true);
+        let mut powers = vec![(0.0_f64, 0.0_f64); grids.features.len()];
+        for trial in trials {
+            self.fill(&mut session, trial)?;
+            let (input, known) = tensors(&trial.picture, &trial.mask);
+            let (expected, _) = features(model, input, &model.maps(known));
+            for (((signal, noise), grid), (plane, tensor)) in
+                powers.iter_mut().zip(&grids.features).zip(session.features().zip(expected))
+            {
+                let (expected, area) = (values(tensor), plane.height() * plane.width());
+                for (index, pixel) in (0..plane.height())
+                    .flat_map(|y| plane.row(y).chunks_exact(plane.channels()))
+                    .enumerate()
+                {
+                    for channel in 0..grid.scales.len() {
+                        let value = expected[channel * area + index];
+                        *signal += f64::from(value).powi(2);
+                        *noise += f64::from(value - grid.value(channel, pixel[channel])).powi(2);
+                    }
+                }
+            }
+        }
+        let names = (1..=ENCODER_LAYERS)
+            .map(|level| format!("encoder {level}"))
+            .chain((1..ENCODER_LAYERS).map(|level| format!("decoder {level}")));
+        let ratio = |(signal, noise): (f64, f64)| 10.0 * (signal / noise.max(1e-30)).log10();
+        Ok(names.zip(powers.into_iter().map(ratio)).collect())
+    }
+
+    /// What integers cost on pictures that took no part.
+    fn cost(&self, int8: &Int8Tensors, trials: &[&Trial]) -> Result<Value, DeskError> {
+        let mut session = self.session(int8)?;
+        let mut sums = [0.0; 5];
+        for trial in trials {
+            let int8 = self.fill(&mut session, trial)?;
+            let float = composite(trial, &trial.filled);
+            let psnr = |a: &RgbPicture, b: &RgbPicture| metrics::psnr(&a.data, &b.data, SIDE, SIDE);
+            let ssim = |a: &RgbPicture, b: &RgbPicture| metrics::ssim(&a.data, &b.data, SIDE, SIDE);
+            let original = &trial.picture;
+            // Equal pictures have no finite ratio.
+            let figures = [
+                psnr(&float, &int8)?.min(100.0),
+                psnr(original, &float)?,
+                psnr(original, &int8)?,
+                ssim(original, &float)?,
+                ssim(original, &int8)?,
+            ];
+            sums.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure);
+        }
+        let [to_float, psnr_float, psnr_int8, ssim_float, ssim_int8] =
+            sums.map(|sum| sum / trials.len() as f64);
+        Ok(json!({
+            "count": trials.len(), "psnr_to_float": to_float,
+            "psnr_float": psnr_float, "psnr_int8": psnr_int8, "psnr_lost": psnr_float - psnr_int8,
+            "ssim_float": ssim_float, "ssim_int8": ssim_int8, "ssim_lost": ssim_float - ssim_int8,
+        }))
+    }
+}
+
+fn composite(trial: &Trial, filled: &RgbPicture) -> RgbPicture {
+    let mut composite = trial.picture.clone();
+    for ((pixel, filled), &hole) in
+        composite.data.chunks_exact_mut(3).zip(filled.data.chunks_exact(3)).zip(trial.mask.data())
+    {
+        if hole != KNOWN {
+            pixel.copy_from_slice(filled);
+        }
+    }
+    composite
+}

@@ -1,0 +1,331 @@
+//! aarch64: `sdot` where the processor has it, widening multiplies where not.
+//!
+//! Both multiply signed bytes by signed bytes: inputs are read with their top bit flipped, which
+//! takes 128 off each, and [`Isa::INPUT_BIAS`] says so to whoever adds it up.
+
+use core::arch::aarch64::*;
+use core::arch::asm;
+
+use super::drive::{Job, drive};
+use super::{GROUP, Isa, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
+use crate::net::LEAKY_SLOPE;
+
+/// Registers of four sums for [`LANES`] sums.
+const QUARTERS: usize = LANES / 4;
+/// Inputs in a register.
+const REGISTER: usize = 16;
+
+/// `sdot`: four products of four lanes in one instruction (Cortex-A55, A75 and later).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dot(());
+
+impl Dot {
+    pub fn new() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("dotprod").then_some(Self(()))
+    }
+
+    /// [`drive`] compiled for this instruction set.
+    pub fn drive(self, job: &Job) {
+        #[target_feature(enable = "neon,dotprod")]
+        fn enabled(isa: Dot, job: &Job) {
+            drive(isa, job);
+        }
+        // SAFETY: a value of this type exists only where the instructions do.
+        unsafe { enabled(self, job) }
+    }
+}
+
+/// Any aarch64 processor (Cortex-A53, A72).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Neon(());
+
+impl Neon {
+    pub fn new() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
+    }
+
+    /// [`drive`] compiled for this instruction set.
+    pub fn drive(self, job: &Job) {
+        #[target_feature(enable = "neon")]
+        fn enabled(isa: Neon, job: &Job) {
+            drive(isa, job);
+        }
+        // SAFETY: a value of this type exists only where the instructions do.
+        unsafe { enabled(self, job) }
+    }
+}
+
+/// `sum[i] += weights[4 i ..][..4] . inputs[4 LANE ..][..4]`. The standard library's own is not
+/// stable yet.
+///
+/// # Safety
+/// The processor must have `dotprod`.
+#[inline(always)]
+unsafe fn dot_lane<const LANE: usize>(
+    sum: int32x4_t,
+    weights: int8x16_t,
+    inputs: int8x16_t,
+) -> int32x4_t {
+    let mut total = sum;
+    // SAFETY: the caller promises the instruction; it touches registers alone.
+    unsafe {
+        asm!(
+            "sdot {total:v}.4s, {weights:v}.16b, {inputs:v}.4b[{lane}]",
+            total = inout(vreg) total,
+            weights = in(vreg) weights,
+            inputs = in(vreg) inputs,
+            lane = const LANE,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    total
+}
+
+// SAFETY: made by `new` alone, which asks the processor.
+unsafe impl Isa for Dot {
+    const INPUT_BIAS: i32 = 128;
+
+    #[inline(always)]
+    unsafe fn dot<const B: usize>(
+        self,
+        reads: &Reads,
+        weights: [*const i8; B],
+        pixels: &[u32; TILE],
+        sums: &mut Sums,
+    ) {
+        /// Pixels at a time: 16 registers of sums, 4 of weights, 4 of inputs.
+        const PIXELS: usize = 4;
+        for (pixels, sums) in
+            pixels.as_chunks::<PIXELS>().0.iter().zip(sums.as_chunks_mut::<PIXELS>().0)
+        {
+            for (block, &weights) in weights.iter().enumerate() {
+                // SAFETY: the caller promises that all places read are readable; the instructions
+                // are there, as `self` is.
+                unsafe {
+                    let flip = vdupq_n_u8(0x80);
+                    let mut totals = [[vdupq_n_s32(0); QUARTERS]; PIXELS];
+                    let mut weights = weights;
+                    for source in 0..reads.source_count {
+                        let mut places = [reads.sources[source]; PIXELS];
+                        for pixel in 0..PIXELS {
+                            places[pixel] = places[pixel].add(pixels[pixel] as usize);
+                        }
+                        for _ in 0..reads.rows {
+                            let mut at = 0;
+                            while at + REGISTER <= reads.run {
+                                let mut inputs = [vdupq_n_s8(0); PIXELS];
+                                for pixel in 0..PIXELS {
+                                    let bytes = veorq_u8(vld1q_u8(places[pixel].add(at)), flip);
+                                    inputs[pixel] = vreinterpretq_s8_u8(bytes);
+                                }
+                                step::<0>(&mut totals, weights, &inputs);
+                                step::<1>(&mut totals, weights.add(GROUP * LANES), &inputs);
+                                step::<2>(&mut totals, weights.add(2 * GROUP * LANES), &inputs);
+                                step::<3>(&mut totals, weights.add(3 * GROUP * LANES), &inputs);
+                                weights = weights.wrapping_add(REGISTER * LANES);
+                                at += REGISTER;
+                            }
+                            while at < reads.run {
+                                let mut inputs = [vdupq_n_s8(0); PIXELS];
+                                for pixel in 0..PIXELS {
+                                    let four = places[pixel].add(at).cast::<u32>();
+                                    let bytes = vdupq_n_u32(four.read_unaligned());
+                                    let bytes = veorq_u8(vreinterpretq_u8_u32(bytes), flip);
+                                    inputs[pixel] = vreinterpretq_s8_u8(bytes);
+                                }
+                                step::<0>(&mut totals, weights, &inputs);
+                                weights = weights.wrapping_add(GROUP * LANES);
+                                at += GROUP;
+                            }
+                            for place in &mut places {
+                                *place = place.wrapping_add(reads.row_step);
+                            }
+                        }
+                    }
+                    for pixel in 0..PIXELS {
+                        let sums = &mut sums[pixel][block].0;
+                        for quarter in 0..QUARTERS {
+                            vst1q_s32(sums[4 * quarter..].as_mut_ptr(), totals[pixel][quarter]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn modulate(self, sums: &Lanes, scale: &Scale, map: &[u8; LANES], output: &mut [u8; LANES]) {
+        // SAFETY: every aarch64 processor that runs this has NEON, as `self` shows.
+        unsafe { modulate(sums, scale, map, output) }
+    }
+
+    #[inline(always)]
+    fn index(self, sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
+        // SAFETY: every aarch64 processor that runs this has NEON, as `self` shows.
+        unsafe { index(sums, scale, indices) }
+    }
+}
+
+/// One group of inputs of four pixels against sixteen outputs.
+///
+/// # Safety
+/// The processor must have `dotprod`, and 64 bytes of weights must be readable.
+#[inline(always)]
+unsafe fn step<const LANE: usize>(
+    totals: &mut [[int32x4_t; QUARTERS]; 4],
+    weights: *const i8,
+    inputs: &[int8x16_t; 4],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for quarter in 0..QUARTERS {
+            let loaded = vld1q_s8(weights.add(REGISTER * quarter));
+            for pixel in 0..4 {
+                let total = &mut totals[pixel][quarter];
+                *total = dot_lane::<LANE>(*total, loaded, inputs[pixel]);
+            }
+        }
+    }
+}
+
+// SAFETY: made by `new` alone, which asks the processor.
+unsafe impl Isa for Neon {
+    const INPUT_BIAS: i32 = 128;
+
+    #[inline(always)]
+    unsafe fn dot<const B: usize>(
+        self,
+        reads: &Reads,
+        weights: [*const i8; B],
+        pixels: &[u32; TILE],
+        sums: &mut Sums,
+    ) {
+        /// Pixels at a time: 16 registers of sums, two for each four outputs.
+        const PIXELS: usize = 2;
+        for (pixels, sums) in
+            pixels.as_chunks::<PIXELS>().0.iter().zip(sums.as_chunks_mut::<PIXELS>().0)
+        {
+            for (block, &weights) in weights.iter().enumerate() {
+                // SAFETY: the caller promises that all places read are readable; NEON is there,
+                // as `self` is.
+                unsafe {
+                    let flip = vdup_n_u8(0x80);
+                    let mut totals = [[vdupq_n_s32(0); 2 * QUARTERS]; PIXELS];
+                    let mut weights = weights;
+                    for source in 0..reads.source_count {
+                        let mut places = [reads.sources[source]; PIXELS];
+                        for pixel in 0..PIXELS {
+                            places[pixel] = places[pixel].add(pixels[pixel] as usize);
+                        }
+                        for _ in 0..reads.rows {
+                            for at in (0..reads.run).step_by(GROUP) {
+                                let mut inputs = [vdup_n_s8(0); PIXELS];
+                                for pixel in 0..PIXELS {
+                                    let four = places[pixel].add(at).cast::<u32>();
+                                    let bytes = vdup_n_u32(four.read_unaligned());
+                                    let bytes = veor_u8(vreinterpret_u8_u32(bytes), flip);
+                                    inputs[pixel] = vreinterpret_s8_u8(bytes);
+                                }
+                                for quarter in 0..QUARTERS {
+                                    let loaded = vld1q_s8(weights.add(REGISTER * quarter));
+                                    let halves = [vget_low_s8(loaded), vget_high_s8(loaded)];
+                                    for pixel in 0..PIXELS {
+                                        for half in 0..2 {
+                                            let total = &mut totals[pixel][2 * quarter + half];
+                                            let products = vmull_s8(halves[half], inputs[pixel]);
+                                            *total = vpadalq_s16(*total, products);
+                                        }
+                                    }
+                                }
+                                weights = weights.wrapping_add(GROUP * LANES);
+                            }
+                            for place in &mut places {
+                                *place = place.wrapping_add(reads.row_step);
+                            }
+                        }
+                    }
+                    for pixel in 0..PIXELS {
+                        let sums = &mut sums[pixel][block].0;
+                        for quarter in 0..QUARTERS {
+                            let total = vpaddq_s32(
+                                totals[pixel][2 * quarter],
+                                totals[pixel][2 * quarter + 1],
+                            );
+                            vst1q_s32(sums[4 * quarter..].as_mut_ptr(), total);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn modulate(self, sums: &Lanes, scale: &Scale, map: &[u8; LANES], output: &mut [u8; LANES]) {
+        // SAFETY: NEON is there, as `self` is.
+        unsafe { modulate(sums, scale, map, output) }
+    }
+
+    #[inline(always)]
+    fn index(self, sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
+        // SAFETY: NEON is there, as `self` is.
+        unsafe { index(sums, scale, indices) }
+    }
+}
+
+/// `(sum - offset) * multiplier` of four lanes from `lane` on.
+#[inline]
+#[target_feature(enable = "neon")]
+fn scaled(sums: &Lanes, scale: &Scale, lane: usize) -> float32x4_t {
+    // SAFETY: all three are arrays of 16 lanes, and slicing checks that four are left.
+    let (sums, offsets, multipliers) = unsafe {
+        (
+            vld1q_s32(sums.0[lane..lane + 4].as_ptr()),
+            vld1q_s32(scale.offsets[lane..lane + 4].as_ptr()),
+            vld1q_f32(scale.multipliers[lane..lane + 4].as_ptr()),
+        )
+    };
+    vmulq_f32(vcvtq_f32_s32(vsubq_s32(sums, offsets)), multipliers)
+}
+
+/// See [`Isa::modulate`]. Rounding before clamping gives the same: the ends are whole numbers.
+#[inline]
+#[target_feature(enable = "neon")]
+fn modulate(sums: &Lanes, scale: &Scale, map: &[u8; LANES], output: &mut [u8; LANES]) {
+    // SAFETY: `map` has 16 bytes.
+    let map = unsafe { vld1q_u8(map.as_ptr()) };
+    let (low, high) = (vmovl_u8(vget_low_u8(map)), vmovl_high_u8(map));
+    let maps = [
+        vmovl_u16(vget_low_u16(low)),
+        vmovl_high_u16(low),
+        vmovl_u16(vget_low_u16(high)),
+        vmovl_high_u16(high),
+    ];
+    let mut rounded = [vdup_n_u16(0); QUARTERS];
+    for quarter in 0..QUARTERS {
+        let modulated = vmulq_f32(scaled(sums, scale, 4 * quarter), vcvtq_f32_u32(maps[quarter]));
+        let leaky = vmaxq_f32(modulated, vmulq_n_f32(modulated, LEAKY_SLOPE));
+        // SAFETY: 16 zeros, of which four are left.
+        let zeros = unsafe { vld1q_f32(scale.zeros[4 * quarter..4 * quarter + 4].as_ptr()) };
+        rounded[quarter] = vqmovun_s32(vcvtnq_s32_f32(vaddq_f32(leaky, zeros)));
+    }
+    let low = vqmovn_u16(vcombine_u16(rounded[0], rounded[1]));
+    let high = vqmovn_u16(vcombine_u16(rounded[2], rounded[3]));
+    // SAFETY: `output` has 16 bytes.
+    unsafe { vst1q_u8(output.as_mut_ptr(), vcombine_u8(low, high)) }
+}
+
+/// See [`Isa::index`].
+#[inline]
+#[target_feature(enable = "neon")]
+fn index(sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
+    let top = vdupq_n_f32((TABLE - 1) as f32);
+    for lane in (0..LANES).step_by(4) {
+        // SAFETY: 16 zeros and 16 indices, of which four are left.
+        unsafe {
+            let zeros = vld1q_f32(scale.zeros[lane..lane + 4].as_ptr());
+            let value = vaddq_f32(scaled(sums, scale, lane), zeros);
+            let value = vminq_f32(vmaxq_f32(value, vdupq_n_f32(0.0)), top);
+            vst1q_s32(indices[lane..lane + 4].as_mut_ptr(), vcvtnq_s32_f32(value));
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! From a convolution and its planes to calls of one instruction set.
+
+use rayon::prelude::*;
+
+#[cfg(target_arch = "aarch64")]
+use super::arm;
+use super::generic::Portable;
+#[cfg(target_arch = "x86_64")]
+use super::x86;
+use super::{GROUP, Isa, LANES, Lanes, MAX_INPUTS, Pixels, Plane, Reads, Scale, Sums, TABLE, TILE};
+
+/// A layer's weights above this many bytes do not stay in a core's cache beside its inputs: they
+/// are then read once for all pixels, and the inputs once for each block of weights.
+const CACHED_WEIGHTS: usize = 256 << 10;
+/// Tiles done with one block of weights before the next, where weights stay in the cache.
+const CHUNK: usize = 16;
+/// Fewest tiles worth handing to another thread.
+const LEAST_TILES: usize = 4;
+
+/// One convolution: sizes, weights as kernels read them, and the constants of its epilogue.
+#[derive(Debug, Clone, Copy)]
+pub struct Convolution<'a> {
+    /// Planes whose sums are added up: 1, or 2 for skip and deep features.
+    pub sources: usize,
+    /// Kernel rows.
+    pub rows: usize,
+    /// Kernel columns.
+    pub columns: usize,
+    /// Bytes of a pixel in each source.
+    pub channels: usize,
+    /// `[blocks, sources, rows, columns * channels / 4, 16, 4]`.
+    pub weights: &'a [i8],
+    /// `[blocks, 16]`: subtracted from the sums (zero points of the inputs times the weights).
+    pub offsets: &'a [[i32; LANES]],
+    /// `[blocks, 16]`: what [`Kernel::weight_sums`] gives for the weights.
+    pub sums: &'a [[i32; LANES]],
+    /// `[blocks, 16]`: multiplies them then. Finite and below 1e6, so that nothing overflows.
+    pub multipliers: &'a [[f32; LANES]],
+    /// `[blocks, 16]`: added at the end. Finite and below 1e6.
+    pub zeros: &'a [[f32; LANES]],
+}
+
+impl Convolution<'_> {
+    fn run(&self) -> usize {
+        self.columns * self.channels
+    }
+
+    fn block_bytes(&self) -> usize {
+        self.sources * self.rows * self.run() * LANES
+    }
+
+    fn blocks(&self) -> usize {
+        self.offsets.len()
+    }
+}
+
+/// Where sums go.
+#[derive(Clone, Copy)]
+enum Finish<'a> {
+    Modulate { map: *const u8, output: *mut u8 },
+    Attend { tables: [&'a [u8; TABLE]; 2], map: *mut u8, updated: *mut u8 },
+    Picture { table: &'a [u8; TABLE], output: *mut u8, row_bytes: usize },
+}
+
+/// A share of a convolution: some blocks of channels at some tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    reads: Reads,
+    convolution: Convolution<'a>,
+    pixels: &'a Pixels,
+    finish: Finish<'a>,
+    /// From this block up to that.
+    blocks: (usize, usize),
+    /// From this tile up to that.
+    tiles: (usize, usize),
+}
+
+// SAFETY: jobs of one convolution read the same bytes and write different ones: each pixel and
+// block belongs to one job (a repeated last pixel to the same job as the original).
+unsafe impl Sync for Job<'_> {}
+// SAFETY: as above.
+unsafe impl Send for Job<'_> {}
+
+impl Job<'_> {
+    fn part(&self, blocks: (usize, usize), tiles: (usize, usize)) -> Self {
+        Self { blocks, tiles, ..*self }
+    }
+}
+
+/// Runs a job. Inlined into a function that enables the instruction set.
+#[inline(always)]
+pub(super) fn drive<I: Isa>(isa: I, job: &Job) {
+    let fits = job.convolution.weights.len() <= CACHED_WEIGHTS;
+    let chunk = if fits { CHUNK } else { usize::MAX };
+    let (mut begin, end) = job.tiles;
+    while begin < end {
+        let tiles = begin..begin.saturating_add(chunk).min(end);
+        begin = tiles.end;
+        let (mut block, last) = job.blocks;
+        while block + 2 <= last {
+            blocks::<I, 2>(isa, job, tiles.clone(), block);
+            block += 2;
+        }
+        if block < last {
+            blocks::<I, 1>(isa, job, tiles, block);
+        }
+    }
+}
+
+#[inline(always)]
+fn blocks<I: Isa, const B: usize>(isa: I, job: &Job, tiles: std::ops::Range<usize>, first: usize) {
+    let bytes = job.convolution.block_bytes();
+    let mut weights = [job.convolution.weights.as_ptr(); B];
+    for (block, weights) in weights.iter_mut().enumerate() {
+        *weights = weights.wrapping_add((first + block) * bytes);
+    }
+    let mut offsets = [[0; LANES]; B];
+    for (block, offsets) in offsets.iter_mut().enumerate() {
+        let wanted = &job.convolution.offsets[first + block];
+        let sums = &job.convolution.sums[first + block];
+        for lane in 0..LANES {
+            let bias = sums[lane].wrapping_mul(I::INPUT_BIAS);
+            offsets[lane] = wanted[lane].wrapping_sub(bias);
+        }
+    }
+    let mut sums: Sums = [[Lanes([0; LANES]); 2]; TILE];
+    for tile in tiles {
+        let pixels = job.pixels.tile(tile);
+        let mut inputs = [0; TILE];
+        for (input, pixel) in inputs.iter_mut().zip(pixels) {
+            *input = pixel.input;
+        }
+        // SAFETY: `Kernel::start` checked the farthest pixel's reads and the weights' length.
+        unsafe { isa.dot::<B>(&job.reads, weights, &inputs, &mut sums) };
+        for block in 0..B {
+            let channel = first + block;
+            let scale = Scale {
+                offsets: &offsets[block],
+                multipliers: &job.convolution.multipliers[channel],
+                zeros: &job.convolution.zeros[channel],
+            };
+            for (sums, pixel) in sums.iter().zip(pixels) {
+                let place = pixel.output as usize + channel * LANES;
+                // SAFETY: `Kernel::start` checked that the farthest pixel's last block lies in
+                // every plane; other jobs write other pixels or blocks.
+                unsafe { finish(isa, &sums[block], &scale, job.finish, place) };
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `place` and what the epilogue writes from there on must lie in the planes of `finish`, and
+/// nobody else may touch those bytes meanwhile.
+#[inline(always)]
+unsafe fn finish<I: Isa>(isa: I, sums: &Lanes, scale: &Scale, finish: Finish, place: usize) {
+    // SAFETY: the caller's promise, for every place below.
+    unsafe {
+        match finish {
+            Finish::Modulate { map, output } => {
+                isa.modulate(sums, scale, &*map.add(place).cast(), &mut *output.add(place).cast())
+            }
+            Finish::Attend { tables, map, updated } => {
+                let mut indices = [0; LANES];
+                isa.index(sums, scale, &mut indices);
+                let map = &mut *map.add(place).cast::<[u8; LANES]>();
+                let updated = &mut *updated.add(place).cast::<[u8; LANES]>();
+                for lane in 0..LANES {
+                    // `index` keeps them below the tables' size; the mask tells the compiler.
+                    let index = indices[lane] as usize % TABLE;
+                    map[lane] = tables[0][index];
+                    updated[lane] = tables[1][index];
+                }
+            }
+            Finish::Picture { table, output, row_bytes } => {
+                let mut indices = [0; LANES];
+                isa.index(sums, scale, &mut indices);
+                for (row, indices) in indices.as_chunks::<6>().0.iter().enumerate() {
+                    let output = &mut *output.add(place + row * row_bytes).cast::<[u8; 6]>();
+                    for (level, &index) in output.iter_mut().zip(indices) {
+                        *level = table[index as usize % TABLE];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An instruction set that this processor has, and how many threads share a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernel {
+    choice: Choice,
+    threads: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx512(x86::Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Dot(arm::Dot),
+    #[cfg(target_arch = "aarch64")]
+    Neon(arm::Neon),
+}
+
+impl Kernel {
+    /// Every kernel this processor can run, the fastest first, the portable one last.
+    pub fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        all.extend(x86::Avx512::new().map(Choice::Avx512));
+        #[cfg(target_arch = "aarch64")]
+        {
+            all.extend(arm::Dot::new().map(Choice::Dot));
+            all.extend(arm::Neon::new().map(Choice::Neon));
+        }
+        all.push(Choice::Portable);
+        all.into_iter().map(|choice| Self { choice, threads: 1 }).collect()
+    }
+
+    /// The fastest.
+    pub fn best() -> Self {
+        Self::all()[0]
+    }
+
+    /// The definition.
+    pub fn portable() -> Self {
+        Self { choice: Choice::Portable, threads: 1 }
+    }
+
+    /// The same on this many threads of the rayon pool that its methods are called in.
+    pub fn on_threads(self, threads: usize) -> Self {
+        Self { threads: threads.max(1), ..self }
+    }
+
+    /// The kernel of this name, if this processor can run it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().into_iter().find(|kernel| kernel.name() == name)
+    }
+
+    /// `{architecture}-{types}-{instructions}`.
+    pub fn name(self) -> &'static str {
+        match self.choice {
+            Choice::Portable => "generic-u8i8-portable",
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx512(_) => "x86_64-u8i8-avx512vnni",
+            #[cfg(target_arch = "aarch64")]
+            Choice::Dot(_) => "aarch64-u8i8-dotprod",
+            #[cfg(target_arch = "aarch64")]
+            Choice::Neon(_) => "aarch64-u8i8-neon",
+        }
+    }
+
+    /// The sum of every output's weights, where this kernel needs it (it reads inputs as signed
+    /// bytes), else zeros. Costs a pass over the weights: once for a model, not for a frame.
+    pub fn weight_sums(self, weights: &[i8], blocks: usize) -> Vec<[i32; LANES]> {
+        let mut sums = vec![[0; LANES]; blocks];
+        if self.reads_signed() {
+            for (sums, weights) in sums.iter_mut().zip(weights.chunks(weights.len() / blocks)) {
+                for group in weights.as_chunks::<GROUP>().0.as_chunks::<LANES>().0 {
+                    for (sum, weights) in sums.iter_mut().zip(group) {
+                        *sum += weights.iter().map(|&weight| i32::from(weight)).sum::<i32>();
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    fn reads_signed(self) -> bool {
+        match self.choice {
+            Choice::Portable => false,
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx512(_) => false,
+            #[cfg(target_arch = "aarch64")]
+            Choice::Dot(_) | Choice::Neon(_) => true,
+        }
+    }
+
+    /// `leaky(convolution * map)` as bytes, at `pixels`. Inputs begin `shift.0` bytes and outputs
+    /// `shift.1` bytes after the pixel's place. Map and output are alike.
+    ///
+    /// # Panics
+    /// If a plane, the weights or a pixel do not fit each other.
+    pub fn modulate(
+        self,
+        convolution: &Convolution,
+        inputs: &[&Plane],
+        map: &Plane,
+        output: &mut Plane,
+        pixels: &Pixels,
+        shift: (usize, usize),
+    ) {
+        let place = farthest(convolution, pixels, shift.1);
+        assert!(place <= output.bytes().len() && output.bytes().len() == map.bytes().len());
+        let (map, output) = (&map.bytes()[shift.1..], &mut output.bytes_mut()[shift.1..]);
+        let finish = Finish::Modulate { map: map.as_ptr(), output: output.as_mut_ptr() };
+        self.start(convolution, inputs, pixels, shift.0, finish);
+    }
+
+    /// Attention map and updated mask of one mask layer, at all of `pixels`. `tables` are the
+    /// attention's and the update's.
+    ///
+    /// # Panics
+    /// If a plane, the weights or a pixel do not fit each other.
+    pub fn attend(
+        self,
+        convolution: &Convolution,
+        input: &Plane,
+        tables: [&[u8; TABLE]; 2],
+        map: &mut Plane,
+        updated: &mut Plane,
+        pixels: &Pixels,
+    ) {
+        let place = farthest(convolution, pixels, 0);
+        assert!(place <= map.bytes().len() && map.bytes().len() == updated.bytes().len());
+        let (map, updated) = (map.bytes_mut().as_mut_ptr(), updated.bytes_mut().as_mut_ptr());
+        self.start(convolution, &[input], pixels, 0, Finish::Attend { tables, map, updated });
+    }
+
+    /// The last layer: 12 sums of a pixel, (row, column, colour) of the 2x2 pixels it makes, into
+    /// RGB `output` with `row_bytes` to a row.
+    ///
+    /// # Panics
+    /// If a plane, the weights or a pixel do not fit each other.
+    pub fn picture(
+        self,
+        convolution: &Convolution,
+        inputs: &[&Plane],
+        table: &[u8; TABLE],
+        output: &mut [u8],
+        row_bytes: usize,
+        pixels: &Pixels,
+    ) {
+        assert!(convolution.blocks() == 1);
+        assert!(pixels.farthest_output() + row_bytes + 6 <= output.len());
+        let finish = Finish::Picture { table, output: output.as_mut_ptr(), row_bytes };
+        self.start(convolution, inputs, pixels, 0, finish);
+    }
+
+    fn start(
+        self,
+        convolution: &Convolution,
+        inputs: &[&Plane],
+        pixels: &Pixels,
+        shift: usize,
+        finish: Finish,
+    ) {
+        let (first, count) = (inputs[0], inputs.len());
+        let row_step = first.row_bytes();
+        let blocks = convolution.blocks();
+        assert!(count == convolution.sources && (1..=2).contains(&count));
+        assert!(convolution.run().is_multiple_of(GROUP));
+        assert!(convolution.block_bytes() <= MAX_INPUTS * LANES);
+        assert!(convolution.weights.len() == blocks * convolution.block_bytes());
+        assert!(convolution.multipliers.len() == blocks && convolution.zeros.len() == blocks);
+        assert!(convolution.sums.len() == blocks);
+        let end =
+            pixels.farthest_input() + shift + (convolution.rows - 1) * row_step + convolution.run();
+        for input in inputs {
+            assert!(input.channels() == convolution.channels && input.row_bytes() == row_step);
+            assert!(end <= input.bytes().len(), "a pixel reads outside its plane");
+        }
+        let source = |index: usize| inputs[index.min(count - 1)].bytes()[shift..].as_ptr();
+        let reads = Reads {
+            sources: [source(0), source(1)],
+            source_count: count,
+            rows: convolution.rows,
+            row_step,
+            run: convolution.run(),
+        };
+        let (tiles, threads) = (pixels.tiles(), self.threads);
+        let convolution = *convolution;
+        let whole =
+            Job { reads, convolution, pixels, finish, blocks: (0, blocks), tiles: (0, tiles) };
+        if threads == 1 {
+            return self.run(&whole);
+        }
+        (0..threads).into_par_iter().with_max_len(1).for_each(|part| {
+            let share = |whole: usize| (part * whole / threads, (part + 1) * whole / threads);
+            if tiles >= threads * LEAST_TILES {
+                self.run(&whole.part((0, blocks), share(tiles)));
+            } else {
+                // Pairs of blocks stay together.
+                let (begin, end) = share(blocks.div_ceil(2));
+                self.run(&whole.part((2 * begin, (2 * end).min(blocks)), (0, tiles)));
+            }
+        });
+    }
+
+    fn run(self, job: &Job) {
+        match self.choice {
+            Choice::Portable => drive(Portable, job),
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx512(isa) => isa.drive(job),
+            #[cfg(target_arch = "aarch64")]
+            Choice::Dot(isa) => isa.drive(job),
+            #[cfg(target_arch = "aarch64")]
+            Choice::Neon(isa) => isa.drive(job),
+        }
+    }
+}
+
+/// The byte after the last that a convolution writes.
+fn farthest(convolution: &Convolution, pixels: &Pixels, shift: usize) -> usize {
+    pixels.farthest_output() + shift + convolution.blocks() * LANES
+}
