@@ -198,6 +198,10 @@ enum Choice {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx512(x86::Avx512),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(x86::AvxVnni),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(x86::Avx2),
     #[cfg(target_arch = "aarch64")]
     Dot(arm::Dot),
     #[cfg(target_arch = "aarch64")]
@@ -209,7 +213,11 @@ impl Kernel {
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        all.extend(x86::Avx512::new().map(Choice::Avx512));
+        {
+            all.extend(x86::Avx512::new().map(Choice::Avx512));
+            all.extend(x86::AvxVnni::new().map(Choice::AvxVnni));
+            all.extend(x86::Avx2::new().map(Choice::Avx2));
+        }
         #[cfg(target_arch = "aarch64")]
         {
             all.extend(arm::Dot::new().map(Choice::Dot));
@@ -245,6 +253,10 @@ impl Kernel {
             Choice::Portable => "generic-u8i8-portable",
             #[cfg(target_arch = "x86_64")]
             Choice::Avx512(_) => "x86_64-u8i8-avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Choice::AvxVnni(_) => "x86_64-u8i8-avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx2(_) => "x86_64-u8i8-avx2",
             #[cfg(target_arch = "aarch64")]
             Choice::Dot(_) => "aarch64-u8i8-dotprod",
             #[cfg(target_arch = "aarch64")]
@@ -270,11 +282,9 @@ impl Kernel {
 
     fn reads_signed(self) -> bool {
         match self.choice {
-            Choice::Portable => false,
-            #[cfg(target_arch = "x86_64")]
-            Choice::Avx512(_) => false,
             #[cfg(target_arch = "aarch64")]
             Choice::Dot(_) | Choice::Neon(_) => true,
+            _ => false,
         }
     }
 
@@ -394,6 +404,10 @@ impl Kernel {
             Choice::Portable => drive(Portable, job),
             #[cfg(target_arch = "x86_64")]
             Choice::Avx512(isa) => isa.drive(job),
+            #[cfg(target_arch = "x86_64")]
+            Choice::AvxVnni(isa) => isa.drive(job),
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx2(isa) => isa.drive(job),
             #[cfg(target_arch = "aarch64")]
             Choice::Dot(isa) => isa.drive(job),
             #[cfg(target_arch = "aarch64")]

@@ -1,4 +1,4 @@
-//! x86-64: AVX-512 VNNI, and AVX2 for processors without it.
+//! x86-64: AVX-512 VNNI, AVX-VNNI, and AVX2 for processors without either.
 
 use core::arch::x86_64::*;
 
@@ -128,4 +128,248 @@ fn scaled(sums: &Lanes, scale: &Scale) -> __m512 {
         )
     };
     _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, offsets)), multipliers)
+}
+
+/// 256-bit registers with VNNI (Alder Lake, Zen 5 and later).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AvxVnni(());
+
+impl AvxVnni {
+    pub fn new() -> Option<Self> {
+        let there = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni");
+        there.then_some(Self(()))
+    }
+
+    /// [`drive`] compiled for this instruction set.
+    pub fn drive(self, job: &Job) {
+        #[target_feature(enable = "avx2,avxvnni")]
+        fn enabled(isa: AvxVnni, job: &Job) {
+            drive(isa, job);
+        }
+        // SAFETY: a value of this type exists only where the instructions do.
+        unsafe { enabled(self, job) }
+    }
+}
+
+/// 256-bit registers (any x86-64 processor since about 2013).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Avx2(());
+
+impl Avx2 {
+    pub fn new() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Self(()))
+    }
+
+    /// [`drive`] compiled for this instruction set.
+    pub fn drive(self, job: &Job) {
+        #[target_feature(enable = "avx2")]
+        fn enabled(isa: Avx2, job: &Job) {
+            drive(isa, job);
+        }
+        // SAFETY: a value of this type exists only where the instructions do.
+        unsafe { enabled(self, job) }
+    }
+}
+
+// SAFETY: made by `new` alone, which asks the processor.
+unsafe impl Isa for AvxVnni {
+    const INPUT_BIAS: i32 = 0;
+
+    #[inline(always)]
+    unsafe fn dot<const B: usize>(
+        self,
+        reads: &Reads,
+        weights: [*const i8; B],
+        pixels: &[u32; TILE],
+        sums: &mut Sums,
+    ) {
+        /// Pixels at a time: 8 registers of sums, 2 of weights, 1 of inputs, of 16.
+        const PIXELS: usize = 4;
+        for (pixels, sums) in
+            pixels.as_chunks::<PIXELS>().0.iter().zip(sums.as_chunks_mut::<PIXELS>().0)
+        {
+            for (block, &weights) in weights.iter().enumerate() {
+                // SAFETY: the caller promises that all places read are readable; the instructions
+                // are there, as `self` is.
+                unsafe {
+                    let mut totals = [[_mm256_setzero_si256(); 2]; PIXELS];
+                    let mut weights = weights;
+                    for source in 0..reads.source_count {
+                        let mut places =
+                            pixels.map(|pixel| reads.sources[source].add(pixel as usize));
+                        for _ in 0..reads.rows {
+                            for at in (0..reads.run).step_by(GROUP) {
+                                let low = _mm256_loadu_si256(weights.cast());
+                                let high = _mm256_loadu_si256(weights.add(32).cast());
+                                for pixel in 0..PIXELS {
+                                    let four = places[pixel].add(at).cast::<i32>();
+                                    let inputs = _mm256_set1_epi32(four.read_unaligned());
+                                    let [a, b] = &mut totals[pixel];
+                                    *a = _mm256_dpbusd_avx_epi32(*a, inputs, low);
+                                    *b = _mm256_dpbusd_avx_epi32(*b, inputs, high);
+                                }
+                                weights = weights.wrapping_add(GROUP * LANES);
+                            }
+                            for place in &mut places {
+                                *place = place.wrapping_add(reads.row_step);
+                            }
+                        }
+                    }
+                    for pixel in 0..PIXELS {
+                        let sums = (&raw mut sums[pixel][block]).cast::<__m256i>();
+                        _mm256_storeu_si256(sums, totals[pixel][0]);
+                        _mm256_storeu_si256(sums.add(1), totals[pixel][1]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn modulate(self, sums: &Lanes, scale: &Scale, map: &[u8; LANES], output: &mut [u8; LANES]) {
+        // SAFETY: AVX2 is there, as `self` is.
+        unsafe { modulate_256(sums, scale, map, output) }
+    }
+
+    #[inline(always)]
+    fn index(self, sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
+        // SAFETY: AVX2 is there, as `self` is.
+        unsafe { index_256(sums, scale, indices) }
+    }
+}
+
+// SAFETY: made by `new` alone, which asks the processor.
+unsafe impl Isa for Avx2 {
+    const INPUT_BIAS: i32 = 0;
+
+    /// Both sides widened to 16 bits: the 8-bit multiply-add of AVX2 saturates.
+    #[inline(always)]
+    unsafe fn dot<const B: usize>(
+        self,
+        reads: &Reads,
+        weights: [*const i8; B],
+        pixels: &[u32; TILE],
+        sums: &mut Sums,
+    ) {
+        /// Pixels at a time: 8 registers of sums, each of four outputs in pairs.
+        const PIXELS: usize = 2;
+        for (pixels, sums) in
+            pixels.as_chunks::<PIXELS>().0.iter().zip(sums.as_chunks_mut::<PIXELS>().0)
+        {
+            for (block, &weights) in weights.iter().enumerate() {
+                // SAFETY: the caller promises that all places read are readable; AVX2 is there,
+                // as `self` is.
+                unsafe {
+                    let mut totals = [[_mm256_setzero_si256(); 4]; PIXELS];
+                    let mut weights = weights;
+                    for source in 0..reads.source_count {
+                        let mut places =
+                            pixels.map(|pixel| reads.sources[source].add(pixel as usize));
+                        for _ in 0..reads.rows {
+                            for at in (0..reads.run).step_by(GROUP) {
+                                let mut inputs = [_mm256_setzero_si256(); PIXELS];
+                                for pixel in 0..PIXELS {
+                                    let four = places[pixel].add(at).cast::<i32>();
+                                    let four = _mm_set1_epi32(four.read_unaligned());
+                                    inputs[pixel] = _mm256_cvtepu8_epi16(four);
+                                }
+                                for quarter in 0..4 {
+                                    let loaded = _mm_loadu_si128(weights.add(16 * quarter).cast());
+                                    let loaded = _mm256_cvtepi8_epi16(loaded);
+                                    for pixel in 0..PIXELS {
+                                        let total = &mut totals[pixel][quarter];
+                                        let products = _mm256_madd_epi16(inputs[pixel], loaded);
+                                        *total = _mm256_add_epi32(*total, products);
+                                    }
+                                }
+                                weights = weights.wrapping_add(GROUP * LANES);
+                            }
+                            for place in &mut places {
+                                *place = place.wrapping_add(reads.row_step);
+                            }
+                        }
+                    }
+                    for pixel in 0..PIXELS {
+                        let sums = (&raw mut sums[pixel][block]).cast::<__m256i>();
+                        for half in 0..2 {
+                            let [a, b] = [totals[pixel][2 * half], totals[pixel][2 * half + 1]];
+                            let added = _mm256_hadd_epi32(a, b);
+                            let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(added);
+                            _mm256_storeu_si256(sums.add(half), ordered);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn modulate(self, sums: &Lanes, scale: &Scale, map: &[u8; LANES], output: &mut [u8; LANES]) {
+        // SAFETY: AVX2 is there, as `self` is.
+        unsafe { modulate_256(sums, scale, map, output) }
+    }
+
+    #[inline(always)]
+    fn index(self, sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
+        // SAFETY: AVX2 is there, as `self` is.
+        unsafe { index_256(sums, scale, indices) }
+    }
+}
+
+/// `(sum - offset) * multiplier` of eight lanes from `lane` on.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn scaled_256(sums: &Lanes, scale: &Scale, lane: usize) -> __m256 {
+    // SAFETY: all three are arrays of 16 lanes, and slicing checks that eight are left.
+    let (sums, offsets, multipliers) = unsafe {
+        (
+            _mm256_loadu_si256(sums.0[lane..lane + 8].as_ptr().cast()),
+            _mm256_loadu_si256(scale.offsets[lane..lane + 8].as_ptr().cast()),
+            _mm256_loadu_ps(scale.multipliers[lane..lane + 8].as_ptr()),
+        )
+    };
+    _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(sums, offsets)), multipliers)
+}
+
+/// `clamp(value + zero, 0, top)` of eight lanes from `lane` on, rounded to even.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rounded_256(value: __m256, scale: &Scale, lane: usize, top: f32) -> __m256i {
+    // SAFETY: 16 zeros, of which eight are left.
+    let zeros = unsafe { _mm256_loadu_ps(scale.zeros[lane..lane + 8].as_ptr()) };
+    let value = _mm256_max_ps(_mm256_add_ps(value, zeros), _mm256_setzero_ps());
+    _mm256_cvtps_epi32(_mm256_min_ps(value, _mm256_set1_ps(top)))
+}
+
+/// See [`Isa::modulate`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn modulate_256(sums: &Lanes, scale: &Scale, map: &[u8; LANES], output: &mut [u8; LANES]) {
+    let mut halves = [_mm256_setzero_si256(); 2];
+    for (half, rounded) in halves.iter_mut().enumerate() {
+        // SAFETY: `map` has eight bytes from there on.
+        let map = unsafe { _mm_loadl_epi64(map[8 * half..8 * half + 8].as_ptr().cast()) };
+        let map = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(map));
+        let modulated = _mm256_mul_ps(scaled_256(sums, scale, 8 * half), map);
+        let small = _mm256_mul_ps(modulated, _mm256_set1_ps(LEAKY_SLOPE));
+        *rounded = rounded_256(_mm256_max_ps(modulated, small), scale, 8 * half, 255.0);
+    }
+    let words = _mm256_packus_epi32(halves[0], halves[1]);
+    let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+    let bytes =
+        _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+    // SAFETY: `output` has 16 bytes.
+    unsafe { _mm_storeu_si128(output.as_mut_ptr().cast(), bytes) }
+}
+
+/// See [`Isa::index`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn index_256(sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
+    for lane in [0, 8] {
+        let value = scaled_256(sums, scale, lane);
+        let rounded = rounded_256(value, scale, lane, (TABLE - 1) as f32);
+        // SAFETY: `indices` has eight left.
+        unsafe { _mm256_storeu_si256(indices[lane..lane + 8].as_mut_ptr().cast(), rounded) }
+    }
 }
