@@ -251,7 +251,7 @@ impl Int8Session {
             let input = below.last().unwrap_or(&self.input);
             let convolution = layer.convolution(model, 0);
             let (map, pixels) = (&self.forward.maps[index], &self.halving[index]);
-            kernel.modulate(&convolution, &[input], map, &mut from[0], pixels, (0, 0));
+            kernel.modulate(&[(convolution, (0, 0))], &[input], map, &mut from[0], pixels);
         }
         for (layer, level) in &self.decoder {
             let pixels = &self.doubling[*level];
@@ -267,13 +267,13 @@ impl Int8Session {
                 continue;
             };
             let map = &self.reverse.maps[*level - 1];
-            for phase in 0..layer.packing.parts {
+            let phases: [_; 4] = std::array::from_fn(|phase| {
                 // Phase (row, column) reads from that row and column on, and writes to it.
                 let (row, column) = (phase / 2, phase % 2);
                 let shift = |plane: &Plane| row * plane.row_bytes() + column * plane.channels();
-                let shifts = (shift(inputs[0]), shift(target));
-                kernel.modulate(&part(phase), inputs, map, target, pixels, shifts);
-            }
+                (part(phase), (shift(inputs[0]), shift(target)))
+            });
+            kernel.modulate(&phases, inputs, map, target, pixels);
         }
     }
 }

@@ -14,8 +14,11 @@ use super::{GROUP, Isa, LANES, Lanes, MAX_INPUTS, Pixels, Plane, Reads, Scale, S
 const CACHED_WEIGHTS: usize = 256 << 10;
 /// Tiles done with one block of weights before the next, where weights stay in the cache.
 const CHUNK: usize = 16;
-/// Fewest tiles worth handing to another thread.
+/// Fewest tiles of a thread; with fewer, threads share the channels.
 const LEAST_TILES: usize = 4;
+/// Fewest products worth waking another thread for: some microseconds of work on any processor.
+/// Tests share everything.
+const LEAST_PRODUCTS: usize = if cfg!(test) { 0 } else { 2 << 20 };
 
 /// One convolution: sizes, weights as kernels read them, and the constants of its epilogue.
 #[derive(Debug, Clone, Copy)]
@@ -62,29 +65,28 @@ enum Finish<'a> {
     Picture { table: &'a [u8; TABLE], output: *mut u8, row_bytes: usize },
 }
 
-/// A share of a convolution: some blocks of channels at some tiles.
+/// A convolution with its places: inputs begin `shift` bytes after a pixel's.
 #[derive(Clone, Copy)]
+struct Part<'a> {
+    convolution: Convolution<'a>,
+    shift: usize,
+    finish: Finish<'a>,
+}
+
+// SAFETY: whoever shares a part among threads (`Kernel::start`) gives each other pixels or other
+// blocks of them, so that no byte has two writers; planes that are read have none.
+unsafe impl Sync for Part<'_> {}
+
+/// A share of a part: some blocks of channels at some tiles.
 pub(super) struct Job<'a> {
     reads: Reads,
-    convolution: Convolution<'a>,
+    convolution: &'a Convolution<'a>,
     pixels: &'a Pixels,
     finish: Finish<'a>,
     /// From this block up to that.
     blocks: (usize, usize),
     /// From this tile up to that.
     tiles: (usize, usize),
-}
-
-// SAFETY: jobs of one convolution read the same bytes and write different ones: each pixel and
-// block belongs to one job (a repeated last pixel to the same job as the original).
-unsafe impl Sync for Job<'_> {}
-// SAFETY: as above.
-unsafe impl Send for Job<'_> {}
-
-impl Job<'_> {
-    fn part(&self, blocks: (usize, usize), tiles: (usize, usize)) -> Self {
-        Self { blocks, tiles, ..*self }
-    }
 }
 
 /// Runs a job. Inlined into a function that enables the instruction set.
@@ -288,25 +290,34 @@ impl Kernel {
         }
     }
 
-    /// `leaky(convolution * map)` as bytes, at `pixels`. Inputs begin `shift.0` bytes and outputs
-    /// `shift.1` bytes after the pixel's place. Map and output are alike.
+    /// `leaky(convolution * map)` as bytes, at `pixels`, for each of up to four convolutions that
+    /// make different pixels: inputs begin `shift.0` bytes and outputs `shift.1` bytes after the
+    /// pixel's place. Map and output are alike.
     ///
     /// # Panics
     /// If a plane, the weights or a pixel do not fit each other.
     pub fn modulate(
         self,
-        convolution: &Convolution,
+        convolutions: &[(Convolution, (usize, usize))],
         inputs: &[&Plane],
         map: &Plane,
         output: &mut Plane,
         pixels: &Pixels,
-        shift: (usize, usize),
     ) {
-        let place = farthest(convolution, pixels, shift.1);
-        assert!(place <= output.bytes().len() && output.bytes().len() == map.bytes().len());
-        let (map, output) = (&map.bytes()[shift.1..], &mut output.bytes_mut()[shift.1..]);
-        let finish = Finish::Modulate { map: map.as_ptr(), output: output.as_mut_ptr() };
-        self.start(convolution, inputs, pixels, shift.0, finish);
+        assert!(output.bytes().len() == map.bytes().len());
+        let (map, length) = (map.bytes().as_ptr(), map.bytes().len());
+        let output = output.bytes_mut().as_mut_ptr();
+        let part = |(convolution, shift): &(_, (usize, usize))| {
+            assert!(farthest(convolution, pixels, shift.1) <= length);
+            let (map, output) = (map.wrapping_add(shift.1), output.wrapping_add(shift.1));
+            let finish = Finish::Modulate { map, output };
+            Part { convolution: *convolution, shift: shift.0, finish }
+        };
+        match convolutions {
+            [only] => self.start(&[part(only)], inputs, pixels),
+            [a, b, c, d] => self.start(&[a, b, c, d].map(part), inputs, pixels),
+            _ => panic!("a layer is one convolution or four"),
+        }
     }
 
     /// Attention map and updated mask of one mask layer, at all of `pixels`. `tables` are the
@@ -326,7 +337,9 @@ impl Kernel {
         let place = farthest(convolution, pixels, 0);
         assert!(place <= map.bytes().len() && map.bytes().len() == updated.bytes().len());
         let (map, updated) = (map.bytes_mut().as_mut_ptr(), updated.bytes_mut().as_mut_ptr());
-        self.start(convolution, &[input], pixels, 0, Finish::Attend { tables, map, updated });
+        let finish = Finish::Attend { tables, map, updated };
+        let part = Part { convolution: *convolution, shift: 0, finish };
+        self.start(&[part], &[input], pixels);
     }
 
     /// The last layer: 12 sums of a pixel, (row, column, colour) of the 2x2 pixels it makes, into
@@ -346,55 +359,62 @@ impl Kernel {
         assert!(convolution.blocks() == 1);
         assert!(pixels.farthest_output() + row_bytes + 6 <= output.len());
         let finish = Finish::Picture { table, output: output.as_mut_ptr(), row_bytes };
-        self.start(convolution, inputs, pixels, 0, finish);
+        let part = Part { convolution: *convolution, shift: 0, finish };
+        self.start(&[part], inputs, pixels);
     }
 
-    fn start(
-        self,
-        convolution: &Convolution,
-        inputs: &[&Plane],
-        pixels: &Pixels,
-        shift: usize,
-        finish: Finish,
-    ) {
+    /// Checks that all parts stay inside their planes, and shares them among threads.
+    fn start(self, parts: &[Part], inputs: &[&Plane], pixels: &Pixels) {
         let (first, count) = (inputs[0], inputs.len());
         let row_step = first.row_bytes();
-        let blocks = convolution.blocks();
-        assert!(count == convolution.sources && (1..=2).contains(&count));
-        assert!(convolution.run().is_multiple_of(GROUP));
-        assert!(convolution.block_bytes() <= MAX_INPUTS * LANES);
-        assert!(convolution.weights.len() == blocks * convolution.block_bytes());
-        assert!(convolution.multipliers.len() == blocks && convolution.zeros.len() == blocks);
-        assert!(convolution.sums.len() == blocks);
-        let end =
-            pixels.farthest_input() + shift + (convolution.rows - 1) * row_step + convolution.run();
-        for input in inputs {
-            assert!(input.channels() == convolution.channels && input.row_bytes() == row_step);
-            assert!(end <= input.bytes().len(), "a pixel reads outside its plane");
-        }
-        let source = |index: usize| inputs[index.min(count - 1)].bytes()[shift..].as_ptr();
-        let reads = Reads {
-            sources: [source(0), source(1)],
-            source_count: count,
-            rows: convolution.rows,
-            row_step,
-            run: convolution.run(),
+        let alike = |input: &&Plane| {
+            (input.channels(), input.row_bytes(), input.bytes().len())
+                == (first.channels(), row_step, first.bytes().len())
         };
-        let (tiles, threads) = (pixels.tiles(), self.threads);
-        let convolution = *convolution;
-        let whole =
-            Job { reads, convolution, pixels, finish, blocks: (0, blocks), tiles: (0, tiles) };
-        if threads == 1 {
-            return self.run(&whole);
+        assert!((1..=2).contains(&count) && inputs.iter().all(alike));
+        let mut products = 0;
+        for Part { convolution, shift, .. } in parts {
+            let blocks = convolution.blocks();
+            assert!(count == convolution.sources && convolution.channels == first.channels());
+            assert!(convolution.run().is_multiple_of(GROUP));
+            assert!(convolution.block_bytes() <= MAX_INPUTS * LANES);
+            assert!(convolution.weights.len() == blocks * convolution.block_bytes());
+            assert!(convolution.multipliers.len() == blocks);
+            assert!(convolution.zeros.len() == blocks && convolution.sums.len() == blocks);
+            let rows = (convolution.rows - 1) * row_step;
+            let end = pixels.farthest_input() + shift + rows + convolution.run();
+            assert!(end <= first.bytes().len(), "a pixel reads outside its plane");
+            products += convolution.weights.len() * TILE * pixels.tiles();
         }
-        (0..threads).into_par_iter().with_max_len(1).for_each(|part| {
-            let share = |whole: usize| (part * whole / threads, (part + 1) * whole / threads);
-            if tiles >= threads * LEAST_TILES {
-                self.run(&whole.part((0, blocks), share(tiles)));
-            } else {
-                // Pairs of blocks stay together.
-                let (begin, end) = share(blocks.div_ceil(2));
-                self.run(&whole.part((2 * begin, (2 * end).min(blocks)), (0, tiles)));
+        let tiles = pixels.tiles();
+        let share = |blocks: (usize, usize), tiles: (usize, usize), part: &Part| {
+            let source = |index: usize| inputs[index.min(count - 1)].bytes()[part.shift..].as_ptr();
+            let reads = Reads {
+                sources: [source(0), source(1)],
+                source_count: count,
+                rows: part.convolution.rows,
+                row_step,
+                run: part.convolution.run(),
+            };
+            let (convolution, finish) = (&part.convolution, part.finish);
+            self.run(&Job { reads, convolution, pixels, finish, blocks, tiles });
+        };
+        let threads = self.threads;
+        if threads == 1 || products < LEAST_PRODUCTS {
+            parts.iter().for_each(|part| share((0, part.convolution.blocks()), (0, tiles), part));
+            return;
+        }
+        (0..threads).into_par_iter().with_max_len(1).for_each(|thread| {
+            let of = |whole: usize| (thread * whole / threads, (thread + 1) * whole / threads);
+            for part in parts {
+                let blocks = part.convolution.blocks();
+                if tiles >= threads * LEAST_TILES {
+                    share((0, blocks), of(tiles), part);
+                } else {
+                    // Pairs of blocks stay together.
+                    let (begin, end) = of(blocks.div_ceil(2));
+                    share((2 * begin, (2 * end).min(blocks)), (0, tiles), part);
+                }
             }
         });
     }

@@ -16,7 +16,6 @@ struct Case {
     zeros: Vec<[f32; LANES]>,
     map: Plane,
     step: usize,
-    shift: (usize, usize),
 }
 
 /// Numbers that look random, from a seed.
@@ -87,7 +86,6 @@ impl Case {
                 .collect(),
             zeros: (0..blocks).map(|_| [(); LANES].map(|()| f32::from(byte(false)))).collect(),
             map,
-            shift: (0, 0),
         }
     }
 
@@ -125,14 +123,9 @@ impl Case {
     fn modulated(&self, kernel: Kernel) -> Plane {
         let inputs: Vec<&Plane> = self.sources.iter().collect();
         let mut output = self.blank();
-        kernel.modulate(
-            &self.convolution(&self.weight_sums(kernel)),
-            &inputs,
-            &self.map,
-            &mut output,
-            &self.pixels(),
-            self.shift,
-        );
+        let sums = self.weight_sums(kernel);
+        let convolution = (self.convolution(&sums), (0, 0));
+        kernel.modulate(&[convolution], &inputs, &self.map, &mut output, &self.pixels());
         output
     }
 
