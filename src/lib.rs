@@ -7,7 +7,8 @@
 //! * [`net`]: the network as data; one layer table that everything else reads.
 //! * [`mod@file`]: training weights, and the `.lbam` model file that devices map.
 //! * [`kernels`]: the arithmetic.
-//! * [`runtime`]: tract, the graphs, and [`runtime::Session`], the one type others use.
+//! * [`runtime`]: tract's graphs for floats, the integer stages beside them (that room says why they
+//!   are no tract operators), and [`runtime::Session`], the one type others use.
 //! * [`picture`]: frames, masks, colour, regions around holes, pasting, quality metrics.
 //! * [`camera`], [`output`]: where frames and masks come from, where pictures go.
 //! * [`service`]: the loop that never lets a hidden pixel pass.
