@@ -10,8 +10,9 @@ use crate::file::{Int8Place, Model};
 use crate::kernels::int8::{Convolution, Kernel, Pixels, Plane};
 use crate::net::{Conv, ENCODER_LAYERS, INPUT_CHANNELS, LANES, Packing, REVERSE_LAYERS, padded};
 
-/// Known pixels of the output that are computed around a hole: what the soft seam looks at.
-pub const RIM: usize = 2;
+/// How far around a hole known pixels of the output are computed too: the soft seam looks at two
+/// pixels, and scaling the picture up to a region at two more on each side of those.
+pub const RIM: usize = 6;
 
 /// A layer: its form, and where its parts lie in the file.
 #[derive(Debug)]

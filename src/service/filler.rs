@@ -11,8 +11,10 @@ use crate::runtime::{RuntimeError, Session};
 
 /// Side of the square that the network sees of a region: the size it was trained at.
 pub const NETWORK_SIDE: usize = 256;
-/// Where models are looked for without `--model`, after the program's own `../share/lbam`.
-const MODEL_PLACES: [&str; 2] = ["models/small-f16.lbam", "/usr/share/lbam/small-f16.lbam"];
+/// Models looked for without `--model`, the first found wins.
+const MODELS: [&str; 2] = ["small-int8.lbam", "small-f16.lbam"];
+/// Where they are looked for, after the program's own `../share/lbam`.
+const PLACES: [&str; 2] = ["models", "/usr/share/lbam"];
 
 /// Fills frames with a network.
 ///
@@ -68,6 +70,10 @@ impl Fill for Filler {
                 Some(index) => spare.swap_remove(index),
                 None => Session::new(&self.model, width, height)?,
             };
+            // A region smaller than the network is scaled down from it, each pixel from so many
+            // that more than the rim is needed.
+            let scaled_down = region.width < width || region.height < height;
+            session.decode_everything(scaled_down);
             session.set_mask(region.network_holes.data())?;
             self.regions.push((region, session));
         }
@@ -105,14 +111,19 @@ pub fn open_model(named: Option<&Path>) -> Result<Model, ServiceError> {
 }
 
 fn installed_model() -> Result<PathBuf, ServiceError> {
-    let beside = std::env::current_exe().ok().and_then(|program| {
-        let prefix = program.parent()?.parent()?;
-        Some(prefix.join("share/lbam/small-f16.lbam"))
+    let program = std::env::current_exe().ok();
+    let beside = program.and_then(|program| Some(program.parent()?.parent()?.join("share/lbam")));
+    let places: Vec<PathBuf> = beside.into_iter().chain(PLACES.map(PathBuf::from)).collect();
+    let found = MODELS.iter().find_map(|model| {
+        places.iter().map(|place| place.join(model)).find(|path| path.is_file())
     });
-    let places: Vec<PathBuf> = beside.into_iter().chain(MODEL_PLACES.map(PathBuf::from)).collect();
-    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
+    found.ok_or_else(|| {
         let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
-        let places = places.join(", ");
-        ServiceError::Configuration(format!("no model in {places}; name one with --model FILE"))
+        let (models, places) = (MODELS.join(" or "), places.join(", "));
+        ServiceError::Configuration(format!("no {models} in {places}; name one with --model FILE"))
     })
 }
+
+#[cfg(test)]
+#[path = "filler_tests.rs"]
+mod tests;

@@ -1,0 +1,40 @@
+//! Of the network's picture, only what the integer decoder computed may reach a frame.
+
+use super::*;
+use crate::file::int8::tests::write_sample;
+use crate::net::Network;
+use crate::picture::{ColourRange, PixelFormat};
+
+/// A frame filled with the network's picture buffer full of `stale` bytes before.
+fn filled(width: usize, height: usize, hole: &str, stale: u8) -> Frame {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.lbam");
+    write_sample(Network::new(3).expect("a supported width"), &path).expect("written");
+    let mut filler = Filler::for_frames(Model::open(&path).expect("a good file"));
+    let mask = Mask::from_rects(width, height, &[hole.parse().expect("a rectangle")]);
+    filler.set_mask(&mask.expect("a mask")).expect("a plan");
+    let mut frame = Frame::flat(width, height, PixelFormat::Yuv420, ColourRange::Limited, 90);
+    let frame = frame.as_mut().expect("a frame");
+    filler.output = vec![stale; 3 * 1024 * 1024];
+    filler.fill(frame).expect("a fill");
+    frame.clone()
+}
+
+#[test]
+fn stale_pixels_never_reach_a_frame() {
+    // Scaled up to its region, native, scaled down to its region, and at a frame's corner.
+    let cases = [
+        (640, 480, "rect:20%,20%,50%,50%"),
+        (640, 480, "rect:300,200,40,40"),
+        (256, 256, "rect:100,100,31,31"),
+        (100, 80, "rect:30,30,20,20"),
+        (640, 480, "rect:0,0,90,30"),
+    ];
+    for (width, height, hole) in cases {
+        let (first, second) = (filled(width, height, hole, 0), filled(width, height, hole, 255));
+        assert!(
+            first.data() == second.data(),
+            "{hole} of {width}x{height} shows pixels nobody computed"
+        );
+    }
+}
