@@ -114,9 +114,9 @@ fn installed_model() -> Result<PathBuf, ServiceError> {
     let program = std::env::current_exe().ok();
     let beside = program.and_then(|program| Some(program.parent()?.parent()?.join("share/lbam")));
     let places: Vec<PathBuf> = beside.into_iter().chain(PLACES.map(PathBuf::from)).collect();
-    let found = MODELS.iter().find_map(|model| {
-        places.iter().map(|place| place.join(model)).find(|path| path.is_file())
-    });
+    let found = MODELS
+        .iter()
+        .find_map(|model| places.iter().map(|place| place.join(model)).find(|path| path.is_file()));
     found.ok_or_else(|| {
         let places: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
         let (models, places) = (MODELS.join(" or "), places.join(", "));
