@@ -13,9 +13,10 @@ verified and kept.
 
   OUT            where to lay them; ${XDG_CACHE_HOME:-$HOME/.cache}/lbam/photographs if not given
   --check        only verify what is in OUT, fetch and write nothing
-  --heldout DIR  refuse every photograph that looks like a picture in DIR (and
-                 remove it where it was laid before; not with --check), whose pictures are for evaluation only (needs Pillow; fetched
-                 into a private environment in the cache where it is missing)
+  --heldout DIR  refuse every photograph that looks like a picture in DIR, whose
+                 pictures are for evaluation only, and remove it where it was
+                 laid before (not with --check). Needs Pillow, which is fetched
+                 into a private environment in the cache where it is missing
 
 Exit status: 0 if every photograph is there and right, 1 if not, 2 for wrong usage.
 TEXT
