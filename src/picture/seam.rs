@@ -5,7 +5,8 @@
 //! differences are spread as a membrane fixed at the rim (the interpolation behind Poisson
 //! cloning, Perez et al. 2003), by pull-push: averaged down a pyramid, brought up again with
 //! two relaxations a level. That costs a few passes over the hole, where solving the membrane
-//! exactly would cost hundreds.
+//! exactly would cost hundreds. The membrane is smooth, so a large hole's is spread over cells of
+//! several pixels and read between their centres.
 
 use super::{Mask, PixelBox};
 
@@ -17,6 +18,10 @@ const SEAM_LIMIT: f32 = 40.0;
 const SEAM_REACH: f32 = 32.0;
 /// Relaxations a level; more is smoother than an eye can tell.
 const SWEEPS: usize = 2;
+/// Cells along the longer side of what is worked on, at most, unless they grow too large.
+const MOST_CELLS: usize = 128;
+/// Longest side of a cell, pixels.
+const LARGEST_CELL: usize = 8;
 /// Distance to a diagonal neighbour.
 const DIAGONAL: f32 = std::f32::consts::SQRT_2;
 
@@ -31,8 +36,16 @@ struct Level {
 /// Buffers kept from frame to frame.
 #[derive(Debug, Default)]
 pub(super) struct SeamScratch {
+    /// Side of a cell of level 0, pixels.
+    cell: usize,
     levels: Vec<Level>,
+    /// Rim pixels of each cell of level 0.
+    count: Vec<u32>,
+    /// Whether a cell of level 0 has an owned pixel.
+    owned: Vec<bool>,
     depth: Vec<f32>,
+    /// For each column: the cells it lies between, and the share of the second.
+    between: Vec<(usize, usize, f32)>,
 }
 
 impl SeamScratch {
@@ -47,29 +60,39 @@ impl SeamScratch {
         known: &[u8],
         fill: &mut [u8],
     ) {
+        let longest = work.width.max(work.height);
+        self.cell = longest.div_ceil(MOST_CELLS).next_power_of_two().min(LARGEST_CELL);
         if !self.take_rim(work, holes, owned, known, fill) {
             return;
         }
         self.spread();
-        let reach = self.measure_depth(work, owned).max(SEAM_REACH);
+        self.fade();
         let level = &self.levels[0];
+        self.between.clear();
+        self.between.extend((0..work.width).map(|x| between(x, self.cell, level.width)));
         for y in 0..work.height {
-            for x in 0..work.width {
-                let at = y * work.width + x;
-                if !level.fixed[at] && !owned.is_hole(work.x + x, work.y + y) {
+            let (above, below, lower) = between(y, self.cell, level.height);
+            let rows = [above, below].map(|row| &level.value[row * level.width..]);
+            let fixed = &level.fixed[y / self.cell * level.width..];
+            for (x, &(left, right, further)) in self.between.iter().enumerate() {
+                if !fixed[x / self.cell] && !owned.is_hole(work.x + x, work.y + y) {
                     continue;
                 }
-                let fade = 1.0 / (1.0 + (self.depth[at] / reach).powi(2));
                 let pixel = ((work.y + y) * owned.width() + work.x + x) * 3;
-                for (byte, shift) in fill[pixel..pixel + 3].iter_mut().zip(level.value[at]) {
-                    *byte = (f32::from(*byte) + shift * fade).round().clamp(0.0, 255.0) as u8;
+                for (channel, byte) in fill[pixel..pixel + 3].iter_mut().enumerate() {
+                    let [upper, under] = rows.map(|row| {
+                        let (near, far) = (row[left][channel], row[right][channel]);
+                        near + (far - near) * further
+                    });
+                    let shift = upper + (under - upper) * lower;
+                    *byte = (f32::from(*byte) + shift + 0.5).clamp(0.0, 255.0) as u8;
                 }
             }
         }
     }
 
-    /// Sets level 0: at each known pixel beside an owned one, by how much the fill is too low.
-    /// Says whether there was any.
+    /// Sets level 0: in each cell with known pixels beside owned ones, by how much the fill is too
+    /// low there. Says whether there was any.
     fn take_rim(
         &mut self,
         work: &PixelBox,
@@ -82,13 +105,18 @@ impl SeamScratch {
             self.levels.push(Level::default());
         }
         let level = &mut self.levels[0];
-        level.shape(work.width, work.height);
+        level.shape(work.width.div_ceil(self.cell), work.height.div_ceil(self.cell));
+        self.count.clear();
+        self.count.resize(level.value.len(), 0);
+        self.owned.clear();
+        self.owned.resize(level.value.len(), false);
         let stride = owned.width();
-        let mut any = false;
         for y in 0..work.height {
             for x in 0..work.width {
                 let (px, py) = (work.x + x, work.y + y);
+                let at = y / self.cell * level.width + x / self.cell;
                 if holes.is_hole(px, py) {
+                    self.owned[at] |= owned.is_hole(px, py);
                     continue;
                 }
                 let (left, right) = (px.saturating_sub(1), (px + 2).min(stride));
@@ -110,14 +138,31 @@ impl SeamScratch {
                         count += 1;
                     }
                 }
-                let at = y * work.width + x;
-                level.value[at] =
-                    sum.map(|s| (s as f32 / count as f32).clamp(-SEAM_LIMIT, SEAM_LIMIT));
-                level.fixed[at] = true;
-                any = true;
+                let shift = sum.map(|s| (s as f32 / count as f32).clamp(-SEAM_LIMIT, SEAM_LIMIT));
+                add(&mut level.value[at], shift, 1.0);
+                self.count[at] += 1;
+            }
+        }
+        let mut any = false;
+        for ((value, fixed), &count) in
+            level.value.iter_mut().zip(&mut level.fixed).zip(&self.count)
+        {
+            if count > 0 {
+                *value = value.map(|sum| sum / count as f32);
+                (*fixed, any) = (true, true);
             }
         }
         any
+    }
+
+    /// Takes the correction back with the depth of a cell.
+    fn fade(&mut self) {
+        let reach = (self.measure_depth() * self.cell as f32).max(SEAM_REACH);
+        let share = self.cell as f32 / reach;
+        for (value, depth) in self.levels[0].value.iter_mut().zip(&self.depth) {
+            let fade = 1.0 / (1.0 + (depth * share).powi(2));
+            *value = value.map(|shift| shift * fade);
+        }
     }
 
     fn spread(&mut self) {
@@ -137,10 +182,11 @@ impl SeamScratch {
         }
     }
 
-    /// Fills `depth` with the distance to the rim (chamfer); returns the deepest owned pixel's.
-    fn measure_depth(&mut self, work: &PixelBox, owned: &Mask) -> f32 {
-        let (width, height) = (work.width, work.height);
-        let fixed = &self.levels[0].fixed;
+    /// Fills `depth` with the distance to the rim in cells (chamfer); returns the deepest owned
+    /// cell's.
+    fn measure_depth(&mut self) -> f32 {
+        let Level { width, height, fixed, .. } = &self.levels[0];
+        let (width, height) = (*width, *height);
         self.depth.clear();
         self.depth.extend(fixed.iter().map(|&rim| if rim { 0.0 } else { f32::INFINITY }));
         let depth = &mut self.depth;
@@ -181,7 +227,7 @@ impl SeamScratch {
                     }
                 }
                 depth[at] = best;
-                if owned.is_hole(work.x + x, work.y + y) {
+                if self.owned[at] {
                     deepest = deepest.max(best);
                 }
             }
@@ -272,6 +318,13 @@ impl Level {
             }
         }
     }
+}
+
+/// The two cells, of so many, between whose centres a pixel lies, and the share of the second.
+fn between(pixel: usize, cell: usize, cells: usize) -> (usize, usize, f32) {
+    let place = ((pixel as f32 + 0.5) / cell as f32 - 0.5).max(0.0);
+    let first = place as usize;
+    (first, (first + 1).min(cells - 1), place - first as f32)
 }
 
 /// The coarse cell a fine cell lies in, and the next nearest.
