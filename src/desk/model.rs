@@ -1,13 +1,15 @@
 //! LBAM for training, in Burn.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
-use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
+use super::masks;
 use crate::file::{FileError, Weights};
 use crate::net::{
     Attention, CLAMPS, Conv, KERNEL, LEAKY_SLOPE, MASK_UPDATE_POWER, Network, REVERSE_LAYERS,
@@ -15,9 +17,11 @@ use crate::net::{
 
 /// Standard deviation of initial weights at the paper's width; narrower layers, which add up
 /// fewer products, get it divided by the square root of their share of that width.
-const INITIAL_DEVIATION: f64 = 0.02;
+const INITIAL_DEVIATION: f32 = 0.02;
 /// Base channels at which [`INITIAL_DEVIATION`] holds as it is.
-const PAPER_BASE: f64 = 64.0;
+const PAPER_BASE: f32 = 64.0;
+/// Numbers the generator of initial weights; those of data lie below.
+const INITIAL_INDEX: u64 = 1 << 33;
 
 /// One layer of a mask branch: kernel and the scalars of its attention.
 #[derive(Module, Debug)]
@@ -59,11 +63,17 @@ pub struct Activations {
 }
 
 impl Lbam {
-    /// Fresh weights drawn from the device's random numbers.
-    pub fn initialise(network: Network, device: &Device) -> Self {
-        let deviation = INITIAL_DEVIATION * (PAPER_BASE / network.base() as f64).sqrt();
+    /// Fresh weights. They are drawn here and not by the device, whose random numbers differ
+    /// from backend to backend and are shared by all threads: a seed is one start everywhere.
+    pub fn initialise(network: Network, seed: u64, device: &Device) -> Self {
+        let deviation = INITIAL_DEVIATION * (PAPER_BASE / network.base() as f32).sqrt();
+        let rng = RefCell::new(masks::generator(seed, 0, INITIAL_INDEX));
+        // Twelve uniform numbers sum to nearly a normal one, of mean 6 and variance 1.
+        let normal = || (0..12).map(|_| masks::unit(&mut rng.borrow_mut())).sum::<f32>() - 6.0;
         let kernel = |_: &str, shape: [usize; 4]| {
-            Tensor::random(shape, Distribution::Normal(0.0, deviation), device)
+            let values: Vec<f32> =
+                (0..shape.iter().product()).map(|_| deviation * normal()).collect();
+            Tensor::from_data(TensorData::new(values, shape), device)
         };
         Self::build(network, device, kernel, |conv| {
             let reverse = network.reverse().contains(conv);

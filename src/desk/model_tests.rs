@@ -85,7 +85,7 @@ fn no_gradient_is_nan_or_infinite() {
     let device = Device::flex().autodiff();
     device.seed(1);
     let network = Network::from(Preset::Nano);
-    let model = Lbam::initialise(network, &device);
+    let model = Lbam::initialise(network, 1, &device);
     let pictures: Tensor<4> =
         Tensor::random([2, 3, 128, 128], Distribution::Uniform(0.0, 1.0), &device);
     let noise: Tensor<4> =
@@ -103,7 +103,7 @@ fn no_gradient_is_nan_or_infinite() {
 #[test]
 fn clamping_brings_every_scalar_into_its_range() {
     let device = Device::flex().autodiff();
-    let mut model = Lbam::initialise(Network::from(Preset::Nano), &device);
+    let mut model = Lbam::initialise(Network::from(Preset::Nano), 1, &device);
     for layer in model.forward.iter_mut().chain(&mut model.reverse) {
         for scalar in &mut layer.scalars {
             *scalar = scalar.clone().map(|value| (value.inner() + 50.0).autodiff().require_grad());
@@ -121,7 +121,7 @@ fn clamping_brings_every_scalar_into_its_range() {
 fn a_shared_mask_equals_the_same_mask_for_each_picture() {
     let device = Device::flex();
     device.seed(2);
-    let model = Lbam::initialise(Network::from(Preset::Nano), &device);
+    let model = Lbam::initialise(Network::from(Preset::Nano), 2, &device);
     let uniform = Distribution::Uniform(0.0, 1.0);
     let pictures: Tensor<4> = Tensor::random([2, 3, 128, 128], uniform, &device);
     let mask: Tensor<4> = Tensor::random([1, 1, 128, 128], uniform, &device);

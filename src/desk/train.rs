@@ -139,7 +139,6 @@ fn device(backend: &str) -> Result<Device, DeskError> {
 /// or the loss leaves the finite numbers.
 pub fn train(config: &RunConfig, folder: &Path, start: Start) -> Result<Weights, DeskError> {
     let device = device(&config.backend)?.autodiff();
-    device.seed(config.seed);
     let trainer = Trainer::new(config, folder, start, device)?;
     let batches = Batches::new(
         &config.images,
@@ -194,7 +193,7 @@ impl<'a> Trainer<'a> {
         let optimiser = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
         let mut progress = Progress { step: 0, seconds: 0.0 };
         let (model, optimiser) = match start {
-            Start::Fresh => (Lbam::initialise(network, &device), optimiser),
+            Start::Fresh => (Lbam::initialise(network, config.seed, &device), optimiser),
             Start::From(weights) => {
                 if weights.network() != network {
                     return Err(DeskError::Run {
