@@ -7,8 +7,8 @@
 
 use std::sync::LazyLock;
 
-use lbam_fuzz::file::{Model, Precision, Weights, write_model};
-use lbam_fuzz::{read_everything, weights};
+use lbam_fuzz::file::{Model, Precision, Weights, write_int8_model, write_model};
+use lbam_fuzz::{integers, read_everything, weights};
 use libfuzzer_sys::fuzz_target;
 
 /// A model file of each precision, and training weights.
@@ -20,9 +20,14 @@ static GOOD: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         write_model(&weights, precision, file.path()).expect("written");
         read()
     };
-    let models = [Precision::F32, Precision::F16].map(model);
+    let mut files = [Precision::F32, Precision::F16].map(model).to_vec();
+    let tensors = integers(weights.network());
+    write_int8_model(weights.network(), &tensors, &weights.provenance, "{}", file.path())
+        .expect("written");
+    files.push(read());
     weights.write(file.path()).expect("written");
-    models.into_iter().chain([read()]).collect()
+    files.push(read());
+    files
 });
 
 /// A good file's header, without its length, and the content after it.
@@ -51,11 +56,10 @@ fuzz_target!(|input: &[u8]| {
         1 => joined(input, content),
         _ => {
             let mut changed = [header, content].concat();
-            // Each change: where (16 bits), and the new byte.
-            for change in input.as_chunks::<3>().0 {
-                let at = usize::from(u16::from_le_bytes([change[0], change[1]]));
-                let end = changed.len();
-                changed[at % end] = change[2];
+            // Each change: where (24 bits), and the new byte.
+            for &[low, middle, high, byte] in input.as_chunks::<4>().0 {
+                let at = u32::from_le_bytes([low, middle, high, 0]) as usize % changed.len();
+                changed[at] = byte;
             }
             let (header, content) = changed.split_at(header.len());
             joined(header, content)

@@ -15,13 +15,20 @@ pub mod file;
 
 use std::collections::BTreeMap;
 
-use file::{FileError, Model, Weights};
-use net::{ENCODER_LAYERS, Network};
+use file::{FileError, Int8Layer, Int8Tensors, Model, Precision, Weights};
+use net::{Network, Packing, TABLE};
 
 /// Reads everything that an open model file gives, and checks what opening it promises.
 pub fn read_everything(model: &Model) {
-    let network = model.network();
     assert!(model.bytes() > 0 && model.checksum().starts_with("blake3:"));
+    match model.precision() {
+        Precision::Int8 => read_integers(model),
+        Precision::F32 | Precision::F16 => read_floats(model),
+    }
+}
+
+fn read_floats(model: &Model) {
+    let network = model.network();
     for conv in [network.forward(), network.reverse()].concat() {
         let scalars = model.attention(&conv.attention.expect("mask layers attend")).scalars();
         assert!(scalars.iter().all(|scalar| scalar.is_finite()), "{scalars:?}");
@@ -35,7 +42,58 @@ pub fn read_everything(model: &Model) {
         let kernel = model.values(&deconv.weight).widen();
         assert_eq!(kernel.len(), (deconv.skip + deconv.deep) * deconv.output * 16);
     }
-    assert_eq!(network.encoder().len(), ENCODER_LAYERS);
+}
+
+fn read_integers(model: &Model) {
+    let network = model.network();
+    for (name, packing) in layers(network) {
+        for part in 0..packing.parts {
+            let place = model.int8_place(&name, &packing, part);
+            let part = model.int8_part(&place);
+            let whole_blocks = [part.offsets.len(), part.multipliers.len(), part.zeros.len()];
+            assert_eq!(whole_blocks, [packing.blocks(); 3]);
+            assert!(!part.weights.is_empty());
+            let multipliers = part.multipliers.as_flattened();
+            assert!(multipliers.iter().all(|value| value.is_finite() && *value > 0.0));
+            assert!(part.zeros.as_flattened().iter().all(|value| value.is_finite()));
+        }
+    }
+    for conv in [network.forward(), network.reverse()].concat() {
+        model.attention_tables(&conv.attention.expect("mask layers attend"));
+    }
+    model.picture_table();
+}
+
+/// Every layer of an int8 file.
+fn layers(network: Network) -> Vec<(String, Packing)> {
+    let masks = [network.forward(), network.reverse()].concat();
+    let masks = masks.iter().map(|conv| (conv.weight.clone(), Packing::mask(conv)));
+    let encoder = network.encoder();
+    let encoder = encoder.iter().map(|conv| (conv.weight.clone(), Packing::encoder(conv)));
+    let decoder = network.decoder();
+    let decoder = decoder.iter().map(|conv| (conv.weight.clone(), Packing::decoder(conv)));
+    masks.chain(encoder).chain(decoder).collect()
+}
+
+/// A network in integers; what they are does not matter to the file.
+pub fn integers(network: Network) -> Int8Tensors {
+    let mut tensors = Int8Tensors::default();
+    for (name, packing) in layers(network) {
+        let outputs = packing.parts * packing.outputs;
+        let inputs = packing.sources * packing.side * packing.side * packing.channels;
+        let layer = Int8Layer {
+            weights: vec![1; outputs * inputs],
+            offsets: vec![2; outputs],
+            multipliers: vec![0.5; outputs],
+            zeros: vec![3.0; outputs],
+        };
+        tensors.layer(&name, &packing, &layer);
+    }
+    for conv in [network.forward(), network.reverse()].concat() {
+        tensors.attention(&conv.attention.expect("mask layers attend"), &[4; TABLE], &[5; TABLE]);
+    }
+    tensors.picture(&[6; TABLE]);
+    tensors
 }
 
 /// Weights of a narrow network, whose values come from `next` and may be refused.
