@@ -14,7 +14,8 @@ edge=${LBAM_EDGE:-$target/release/lbam-edge}
 desk=${LBAM_DESK:-$target/release/lbam-desk}
 data=$root/tests/data/parity
 # Settings of the caller must not change what is tested.
-unset LBAM_MODEL LBAM_HTTP LBAM_THREADS LBAM_CAMERA LBAM_FAIL_CLOSED LBAM_LOG RUST_LOG
+unset LBAM_MODEL LBAM_HTTP LBAM_THREADS LBAM_CAMERA LBAM_FAIL_CLOSED LBAM_LOG RUST_LOG \
+    LBAM_CONFIG LBAM_MASK LBAM_OUTPUT LBAM_FRAMES LBAM_REALTIME LBAM_WAIT NOTIFY_SOCKET WATCHDOG_USEC
 
 work=$(mktemp -d)
 server=
@@ -212,6 +213,86 @@ works "frames kept back count for --frames" timeout 60 "$edge" --camera test: --
 works "nothing passes without a mask under --fail-closed" "$edge" --camera again.y4m \
     --no-realtime --model half.lbam --fail-closed --output closed --json
 is "no picture was written" 0 "$(find closed -type f | wc -l)"
+
+# -- Configuration, the service manager, the doctor ----------------------------------------------
+
+cat >lbam.toml <<'TOML'
+camera = "test:64x48"
+model = "half.lbam"
+mask = ["rect:0,0,8,8", "rect:20,20,8,8"]
+frames = 3
+realtime = false
+TOML
+works "a run takes its settings from a file" "$edge" --config lbam.toml --output c.y4m --json
+is "the file's frames were filled" "3 3" \
+    "$(python3 -c 'import json; d = json.load(open("out.txt")); print(d["shown"], d["filled"])')"
+works "a variable goes before the file" \
+    env LBAM_FRAMES=4 LBAM_CONFIG=lbam.toml "$edge" --output c.y4m
+is "the variable's frames came" 4 "$(frames_in c.y4m)"
+works "a flag goes before the variable" \
+    env LBAM_FRAMES=4 LBAM_CONFIG=lbam.toml "$edge" --output c.y4m --frames 2
+is "the flag's frames came" 2 "$(frames_in c.y4m)"
+works "lists of the environment are split" \
+    env "LBAM_MASK=rect:0,0,8,8; rect:9,9,8,8" LBAM_OUTPUT="c.y4m;d.y4m" \
+    "$edge" --config lbam.toml
+is "both outputs are there" "3 3" "$(frames_in c.y4m) $(frames_in d.y4m)"
+refuses "a wrong list in the environment is refused" 2 LBAM_MASK env LBAM_MASK=rect:1 \
+    "$edge" --config lbam.toml --output no.y4m
+printf 'frames = 3\n\ncammera = "test:"\n' >wrong.toml
+refuses "an unknown key is refused with its line" 78 'wrong.toml:3: unknown field' \
+    "$edge" --config wrong.toml --output no.y4m
+refuses "an absent configuration is refused" 78 absent.toml \
+    "$edge" --config absent.toml --output no.y4m
+
+cat >notify.py <<'PYTHON'
+"""notify.py COMMAND...: starts it as systemd would, and prints what it is told until READY=1 and
+two WATCHDOG=1 have come, then what it is told after SIGTERM."""
+import os, signal, socket, subprocess, sys
+
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+listener.bind("notify")
+listener.settimeout(30)
+environment = dict(os.environ, NOTIFY_SOCKET=os.path.abspath("notify"), WATCHDOG_USEC="2000000")
+program = subprocess.Popen(sys.argv[1:], env=environment, stderr=subprocess.DEVNULL)
+told = []
+try:
+    while told.count("WATCHDOG=1") < 2:
+        told += listener.recv(4096).decode().split("\n")
+    program.send_signal(signal.SIGTERM)
+    while "STOPPING=1" not in told:
+        told += listener.recv(4096).decode().split("\n")
+except TimeoutError:
+    told.append("silence")
+finally:
+    program.kill() if "silence" in told else None
+    code = program.wait()
+    os.unlink("notify")
+words = [line for line in told if not line.startswith("STATUS=")]
+food = words.count("WATCHDOG=1")
+status = any(line.startswith(f"STATUS={os.environ['WANTED']}") for line in told)
+print(words[0], words[-1], food >= 2, words.count("READY=1"), status, code)
+PYTHON
+page=(--model half.lbam --mask "rect:0,0,8,8" --output http: --http 127.0.0.1:0)
+is "systemd is told of a run, its frames and its end" "READY=1 STOPPING=1 True 1 True 0" \
+    "$(WANTED=running python3 notify.py "$edge" --camera test:64x48 "${page[@]}" 2>&1)"
+is "waiting for an absent camera counts as ready and alive" "READY=1 STOPPING=1 True 1 True 0" \
+    "$(WANTED="waiting for the camera: /dev/video99" python3 notify.py "$edge" \
+        --camera /dev/video99 "${page[@]}" 2>&1)"
+
+works "the doctor finds nothing wrong" "$edge" doctor --config lbam.toml --http 127.0.0.1:0
+works "the doctor prints JSON" "$edge" doctor --config lbam.toml --http 127.0.0.1:0 --json
+is "its checks are there" "0 camera,configuration,loopback,mask,model,page,processor" \
+    "$(python3 -c 'import json
+d = json.load(open("out.txt"))
+names = {check["check"] for check in d["checks"]} - {"memory", "heat", "throttling", "clock"}
+print(d["problems"], ",".join(sorted(names)))')"
+code=0
+"$edge" doctor --camera /dev/video99 --model absent.lbam --http 127.0.0.1:0 >out.txt 2>err.txt ||
+    code=$?
+is "the doctor ends with 1 and counts what is wrong" "1 2" "$code $(grep -c '^problem' out.txt)"
+works "manual pages are written" "$edge" man man1
+is "there is one for each command" yes \
+    "$([ -s man1/lbam-edge.1 ] && [ -s man1/lbam-edge-doctor.1 ] && echo yes)"
 
 # -- Mistakes -----------------------------------------------------------------------------------
 

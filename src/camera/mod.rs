@@ -28,6 +28,7 @@ mod mask_source;
 mod mjpeg;
 mod natural;
 mod pattern;
+mod probe;
 mod spec;
 #[cfg(target_os = "linux")]
 mod v4l2;
@@ -36,6 +37,7 @@ mod y4m;
 pub use error::{CameraError, MaskSourceError};
 pub use mask_source::{MaskSource, Masks};
 pub use pattern::test_frame;
+pub use probe::{Probe, probe};
 pub use spec::{MaskSpec, SourceSpec};
 pub use y4m::Y4mReader;
 

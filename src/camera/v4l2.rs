@@ -21,7 +21,7 @@ use super::{CameraError, Captured, Source, StreamInfo};
 use crate::picture::{ColourRange, Frame};
 
 /// In order of preference. `JPEG` is what some drivers call their MJPEG.
-const FORMATS: [&[u8; 4]; 6] = [b"YUYV", b"NV12", b"MJPG", b"JPEG", b"RGB3", b"GREY"];
+pub(super) const FORMATS: [&[u8; 4]; 6] = [b"YUYV", b"NV12", b"MJPG", b"JPEG", b"RGB3", b"GREY"];
 /// Sizes to ask for until the driver takes one.
 const SIZES: [(u32, u32); 4] = [(640, 480), (1280, 720), (320, 240), (160, 120)];
 /// Four: one being copied, the others with the driver, so that none is missed meanwhile.
@@ -232,7 +232,7 @@ fn unpack(format: &Format, bytes: &[u8]) -> Captured {
     frame.map_or_else(Captured::Damaged, Captured::Frame)
 }
 
-fn explain(path: &Path, error: io::Error) -> CameraError {
+pub(super) fn explain(path: &Path, error: io::Error) -> CameraError {
     let path = path.to_path_buf();
     match (error.kind(), error.raw_os_error()) {
         (ErrorKind::NotFound, _) | (_, Some(ENODEV | ENXIO)) => CameraError::Absent { path },

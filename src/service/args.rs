@@ -22,6 +22,10 @@ use crate::output::SinkSpec;
   lbam-edge --camera test: --mask rect:30%,30%,20%,20% --frames 100 --no-realtime --output out.y4m
   ffmpeg -i clip.mp4 -f yuv4mpegpipe - | lbam-edge --camera - --mask logo.png --output - \\
       | ffmpeg -i - filled.mp4
+  lbam-edge --config /etc/lbam-edge.toml
+
+A flag goes before its environment variable, that before the file of --config, that before the
+default.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 75 try again later (camera absent and --no-wait),
 78 wrong configuration or model file."
@@ -41,8 +45,19 @@ pub enum Command {
     Bench(BenchArgs),
     /// Say what a model file holds, check it, and name the kernels in use
     Info(InfoArgs),
+    /// Look at camera, permissions, model and machine: what is wrong, and the mend
+    ///
+    /// Takes the options of the main job and looks at what that would use. Ends with 1 if there
+    /// is a problem.
+    #[command(after_help = "Examples:
+  lbam-edge doctor
+  sudo lbam-edge doctor --config /etc/lbam-edge.toml --json")]
+    Doctor(LiveArgs),
     /// Print a shell's completion script
     Completions(CompletionsArgs),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// The main job.
@@ -54,11 +69,13 @@ pub struct LiveArgs {
     pub camera: SourceSpec,
     /// What to fill, repeatable: a picture (white: fill; re-read when it changes), a folder of
     /// pictures (one a frame), rect:x,y,w,h in pixels or percent
-    #[arg(long = "mask", value_name = "MASK")]
+    /// [env: LBAM_MASK, several with ; between]
+    #[arg(id = "mask", long = "mask", value_name = "MASK")]
     pub masks: Vec<MaskSpec>,
     /// Where pictures go, repeatable: http: (a page), a .y4m file, - (y4m on standard output), a
-    /// folder (numbered PNG; FOLDER/%.jpg for JPEG) [default: http:]
-    #[arg(long = "output", value_name = "SINK")]
+    /// folder (numbered PNG; FOLDER/%.jpg for JPEG) [default: http:] [env: LBAM_OUTPUT, several
+    /// with ; between]
+    #[arg(id = "output", long = "output", value_name = "SINK")]
     pub outputs: Vec<SinkSpec>,
     /// The model, a .lbam file
     #[arg(long, value_name = "FILE", env = "LBAM_MODEL")]
@@ -69,25 +86,37 @@ pub struct LiveArgs {
     /// Threads of the network [default: one a core]
     #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
     pub threads: Option<usize>,
+    /// A configuration file (TOML) with the same words: camera = "/dev/video0"
+    #[arg(long, value_name = "FILE", env = "LBAM_CONFIG")]
+    pub config: Option<PathBuf>,
     /// End after N frames
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", env = "LBAM_FRAMES")]
     pub frames: Option<u64>,
     /// Newest frame first, drop what cannot be kept up with [default for cameras, and for what
     /// is only shown on the page]
-    #[arg(long, overrides_with = "no_realtime")]
-    pub realtime: bool,
+    #[arg(long, overrides_with = "no_realtime", env = "LBAM_REALTIME", value_parser = switch,
+        value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub realtime: Option<bool>,
     /// Every frame in order, as fast as possible [default for files]
     #[arg(long, overrides_with = "realtime")]
     pub no_realtime: bool,
     /// Print one JSON object with the statistics at the end
     #[arg(long)]
     pub json: bool,
+    /// Wait for an absent camera [default]
+    #[arg(long, overrides_with = "no_wait", env = "LBAM_WAIT", value_parser = switch,
+        value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub wait: Option<bool>,
     /// Do not wait for an absent camera: end with code 75
-    #[arg(long)]
+    #[arg(long, overrides_with = "wait")]
     pub no_wait: bool,
     /// Without a mask, pass nothing
-    #[arg(long, env = "LBAM_FAIL_CLOSED")]
-    pub fail_closed: bool,
+    #[arg(long, overrides_with = "no_fail_closed", env = "LBAM_FAIL_CLOSED", value_parser = switch,
+        value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub fail_closed: Option<bool>,
+    /// Without a mask, pass frames unchanged [default]
+    #[arg(long, overrides_with = "fail_closed")]
+    pub no_fail_closed: bool,
 }
 
 impl LiveArgs {
@@ -100,15 +129,17 @@ impl LiveArgs {
             outputs,
             http: self.http,
             frames: self.frames,
-            realtime: match (self.realtime, self.no_realtime) {
-                (true, _) => Some(true),
-                (_, true) => Some(false),
-                _ => None,
-            },
-            wait: !self.no_wait,
-            fail_closed: self.fail_closed,
+            realtime: choice(self.realtime, self.no_realtime),
+            wait: choice(self.wait, self.no_wait).unwrap_or(true),
+            fail_closed: choice(self.fail_closed, self.no_fail_closed).unwrap_or(false),
         }
     }
+}
+
+/// Of two opposite flags the later one on the command line stays, by `overrides_with`. A no that
+/// stands beside a yes thus stands beside one of the environment or the file, which it goes before.
+fn choice(yes: Option<bool>, no: bool) -> Option<bool> {
+    if no { Some(false) } else { yes }
 }
 
 #[derive(Args, Debug)]
@@ -178,6 +209,15 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
+#[derive(Args, Debug)]
+#[command(after_help = "Example:
+  lbam-edge man ~/.local/share/man/man1")]
+pub struct ManArgs {
+    /// Where the pages go
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+}
+
 /// A width and a height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -202,10 +242,18 @@ impl FromStr for Size {
 /// More threads than any machine this is for has cores.
 const MOST_THREADS: usize = 256;
 
-fn threads(text: &str) -> Result<usize, String> {
+pub(super) fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Ok(threads),
         _ => Err(format!("give 1 to {MOST_THREADS} threads")),
+    }
+}
+
+fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" | "" => Ok(false),
+        _ => Err("give true or false".into()),
     }
 }
 
@@ -235,6 +283,7 @@ mod tests {
         assert_eq!(parse(&[]), None);
         assert_eq!(parse(&["--realtime", "--no-realtime"]), Some(false));
         assert_eq!(parse(&["--no-realtime", "--realtime"]), Some(true));
+        assert_eq!(parse(&["--realtime=false"]), Some(false));
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::doctor::{Diagnosis, System};
 use super::filler::{Filler, open_model};
 use super::{
-    BenchArgs, Cli, CompletionsArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs, ServiceError,
-    Stop, report, run,
+    BenchArgs, Cli, CompletionsArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs, ManArgs,
+    ServiceError, Stop, report, run,
 };
 use crate::camera::{MaskSource, Masks};
 use crate::output::SinkSpec;
@@ -80,6 +81,20 @@ pub fn info(args: &InfoArgs) -> Result<(), ServiceError> {
     }
 }
 
+/// Says what is wrong with what the main job would use.
+pub fn doctor(args: &LiveArgs) -> Result<(), ServiceError> {
+    let diagnosis = Diagnosis::of(args, &System::default());
+    if args.json {
+        print_json(&diagnosis.json())?
+    } else {
+        print(&diagnosis.in_words())?
+    }
+    match diagnosis.problems() {
+        0 => Ok(()),
+        problems => Err(ServiceError::Unwell(problems)),
+    }
+}
+
 fn use_threads(asked: Option<usize>) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = asked.unwrap_or_else(cores);
@@ -93,6 +108,12 @@ pub fn completions(args: &CompletionsArgs) -> Result<(), ServiceError> {
     let mut command = <Cli as clap::CommandFactory>::command();
     clap_complete::generate(args.shell, &mut command, "lbam-edge", &mut script);
     Ok(std::io::stdout().write_all(&script)?)
+}
+
+/// Writes the manual pages, one for each command.
+pub fn man(args: &ManArgs) -> Result<(), ServiceError> {
+    std::fs::create_dir_all(&args.folder)?;
+    Ok(clap_mangen::generate_to(<Cli as clap::CommandFactory>::command(), &args.folder)?)
 }
 
 /// One object on standard output.

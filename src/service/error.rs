@@ -25,6 +25,8 @@ pub enum ServiceError {
     Configuration(String),
     #[error("{0}")]
     Usage(String),
+    #[error("{0} problem(s) found; the report names the mend of each")]
+    Unwell(usize),
     #[error("the system refused what lbam needs ({0})")]
     System(#[from] std::io::Error),
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::capture::{Capture, Item, News, Order, Pace};
 use super::guard::{Cleared, Guard, How};
+use super::notify::Manager;
 use super::statistics::Clock;
 use super::{Fill, ServiceError, Statistics};
 use crate::camera::{MaskSource, MaskSpec, Masks, SourceSpec, StreamInfo};
@@ -126,11 +127,14 @@ pub fn run(
         source: options.camera.to_string(),
         mask: mask_name,
         state: "starting".into(),
+        waiting: false,
+        manager: Manager::of_environment(),
         frames: options.frames,
         reported: None,
         logged: Instant::now(),
     };
     let worked = run.work(stop);
+    run.manager.stopping();
     run.count_captured();
     let statistics = run.clock.end();
     // The pictures made so far are good, also when the next one could not be had.
@@ -140,7 +144,7 @@ pub fn run(
     }
     worked?;
     finished?;
-    log_line("done", &statistics);
+    log::info!("{}", in_words("done", &statistics));
     Ok(statistics)
 }
 
@@ -152,6 +156,9 @@ struct Run {
     source: String,
     mask: String,
     state: String,
+    /// The camera is away.
+    waiting: bool,
+    manager: Manager,
     frames: Option<u64>,
     reported: Option<Instant>,
     logged: Instant,
@@ -164,7 +171,9 @@ impl Run {
                 News::Opened(name, stream) => self.opened(name, &stream),
                 News::Waiting(why) => {
                     log::warn!("{why}; waiting for it (--no-wait ends instead)");
+                    self.manager.status(&format!("waiting for the camera: {why}"));
                     self.state = "waiting for the camera".into();
+                    self.waiting = true;
                     self.reported = None;
                 }
                 News::Frame(item) => match self.frame(item) {
@@ -176,6 +185,11 @@ impl Run {
                 News::Ended(end) => return Ok(end?),
             }
             self.report();
+            if self.waiting {
+                // Saying so is then what goes out. A camera that is open and silent is another
+                // matter: that starves the watchdog.
+                self.manager.alive();
+            }
         }
         Ok(())
     }
@@ -198,6 +212,8 @@ impl Run {
         }
         self.source = name;
         self.state = "running".into();
+        self.waiting = false;
+        self.manager.status("running");
         self.reported = None;
     }
 
@@ -217,6 +233,7 @@ impl Run {
         };
         let Some(cleared) = self.guard.clear(frame)? else {
             self.clock.counts.withheld += 1;
+            self.manager.alive();
             return Ok(());
         };
         let fill = begun.elapsed();
@@ -228,6 +245,7 @@ impl Run {
             How::Unchanged => counts.unchanged += 1,
         }
         self.clock.shown(fill, item.at.elapsed());
+        self.manager.alive();
         Ok(())
     }
 
@@ -251,7 +269,9 @@ impl Run {
         }
         self.sinks.iter_mut().for_each(|sink| sink.report(&status));
         if self.logged.elapsed() >= LOG_EVERY && statistics.captured > 0 {
-            log_line(&self.state, &statistics);
+            let line = in_words(&self.state, &statistics);
+            log::info!("{line}");
+            self.manager.status(&line);
             self.logged = Instant::now();
         }
     }
@@ -261,7 +281,7 @@ impl Run {
     }
 }
 
-fn log_line(state: &str, statistics: &Statistics) {
+fn in_words(state: &str, statistics: &Statistics) -> String {
     let Statistics { captured, shown, filled, flat, dropped, damaged, withheld, .. } = statistics;
     let mut line = format!(
         "{state}: {:.1} frames/s, {:.1} ms a frame; {captured} captured, {shown} shown, {filled} filled",
@@ -274,7 +294,7 @@ fn log_line(state: &str, statistics: &Statistics) {
             line += &format!(", {count} {what}");
         }
     }
-    log::info!("{line}");
+    line
 }
 
 #[cfg(test)]

@@ -50,15 +50,20 @@
 mod args;
 mod capture;
 pub mod commands;
+mod config;
+mod doctor;
 mod error;
 mod fill;
 mod filler;
 mod guard;
 mod live;
+mod notify;
 mod report;
 mod statistics;
 
-pub use args::{BenchArgs, Cli, Command, CompletionsArgs, ImageArgs, InfoArgs, LiveArgs, Size};
+pub use args::{
+    BenchArgs, Cli, Command, CompletionsArgs, ImageArgs, InfoArgs, LiveArgs, ManArgs, Size,
+};
 pub use error::ServiceError;
 pub use fill::{Fill, FillError, FillReport};
 pub use filler::{Filler, NETWORK_SIDE, open_model};

@@ -1,0 +1,56 @@
+//! A look at a camera without taking pictures from it: for the doctor.
+
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use super::CameraError;
+
+/// What a camera says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub card: String,
+    pub driver: String,
+    /// Codes of the picture formats it offers; none for nodes that give no pictures.
+    pub formats: Vec<String>,
+    /// Whether one of these is read by lbam.
+    pub readable: bool,
+}
+
+/// Asks a device what it is. Another program that takes pictures from it is not disturbed.
+///
+/// # Errors
+/// As [`super::open`] for cameras, except that a busy one is not found out.
+pub fn probe(path: &Path) -> Result<Probe, CameraError> {
+    // As in `v4l2`: the library panics on values that it has no name for.
+    catch_unwind(|| ask(path)).unwrap_or_else(|_| {
+        Err(CameraError::Driver {
+            path: path.into(),
+            reason: "it says something that the v4l library does not know".into(),
+        })
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask(path: &Path) -> Result<Probe, CameraError> {
+    // The same answer as that of opening it.
+    super::open(&super::SourceSpec::Device(path.into()))
+        .map(|_| unreachable!("only Linux has V4L2"))
+}
+
+#[cfg(target_os = "linux")]
+fn ask(path: &Path) -> Result<Probe, CameraError> {
+    use super::v4l2::{FORMATS, explain};
+    use v4l::Device;
+    use v4l::video::Capture;
+
+    let device = Device::with_path(path).map_err(|error| explain(path, error))?;
+    let abilities = device.query_caps().map_err(|error| explain(path, error))?;
+    // A node for metadata or for output has no list of picture formats: that is an answer too.
+    let offered = device.enum_formats().unwrap_or_default();
+    Ok(Probe {
+        card: abilities.card,
+        driver: abilities.driver,
+        readable: offered.iter().any(|format| FORMATS.iter().any(|&f| *f == format.fourcc.repr)),
+        formats: offered.iter().map(|format| format.fourcc.to_string()).collect(),
+    })
+}

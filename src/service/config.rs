@@ -1,0 +1,320 @@
+//! The configuration file, laid under what was typed.
+//!
+//! A flag goes before its environment variable, that before the file, that before the default.
+//! clap knows the first two and the last; the file's values are therefore given to it as
+//! defaults, after they were checked here, where the line of a mistake is still known. Reading
+//! each setting from four places by hand would be the other way, and the way to forget one.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::{CommandFactory, FromArgMatches};
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
+
+use super::args::threads;
+use super::{Cli, ServiceError};
+use crate::camera::{MaskSpec, SourceSpec};
+use crate::output::SinkSpec;
+
+/// Subcommands that read the file, beside the main job.
+const READERS: [&str; 1] = ["doctor"];
+/// Between several values in one environment variable: commas stand within rectangles.
+const SEPARATOR: char = ';';
+
+impl Cli {
+    /// Command line, environment and configuration file. Ends the program after `--help` and
+    /// wrong usage, as clap does.
+    ///
+    /// # Errors
+    /// [`ServiceError::Configuration`] for the file, [`ServiceError::Usage`] for a list in the
+    /// environment.
+    pub fn read(words: impl Iterator<Item = OsString>) -> Result<Self, ServiceError> {
+        let words: Vec<OsString> = words.collect();
+        let typed = Self::command().get_matches_from(&words);
+        let reader = READERS.iter().find_map(|name| typed.subcommand_matches(name));
+        let file = match reader.unwrap_or(&typed).try_get_one::<PathBuf>("config") {
+            Ok(Some(path)) if reader.is_some() || typed.subcommand_name().is_none() => {
+                Settings::read(path)?
+            }
+            _ => Settings::default(),
+        };
+        let mut values = file.values();
+        listed::<MaskSpec>("mask", "LBAM_MASK", &mut values)?;
+        listed::<SinkSpec>("output", "LBAM_OUTPUT", &mut values)?;
+        let matches = under(Self::command(), &values).get_matches_from(&words);
+        Self::from_arg_matches(&matches).map_err(|error| ServiceError::Usage(error.to_string()))
+    }
+}
+
+/// What lies below flags and variables, by the arguments' names.
+type Values = BTreeMap<&'static str, Vec<String>>;
+
+fn under(command: clap::Command, values: &Values) -> clap::Command {
+    let lay = |arg: clap::Arg| match values.get(arg.get_id().as_str()) {
+        Some(values) => arg.default_values(values.clone()),
+        None => arg,
+    };
+    let command = command.mut_args(lay);
+    command.mut_subcommands(|sub| match READERS.contains(&sub.get_name()) {
+        true => sub.mut_args(lay),
+        false => sub,
+    })
+}
+
+/// A list in an environment variable, which clap cannot split without splitting words too.
+fn listed<T: FromStr<Err = String>>(
+    key: &'static str,
+    variable: &str,
+    values: &mut Values,
+) -> Result<(), ServiceError> {
+    let Ok(text) = std::env::var(variable) else { return Ok(()) };
+    let list: Vec<String> = text
+        .split(SEPARATOR)
+        .map(|value| value.trim().to_owned())
+        .filter(|value| !value.is_empty())
+        .collect();
+    for value in &list {
+        value.parse::<T>().map_err(|why| ServiceError::Usage(format!("{variable}: {why}")))?;
+    }
+    // Empty is as good as unset: it must not take a mask away that the file gives.
+    if !list.is_empty() {
+        values.insert(key, list);
+    }
+    Ok(())
+}
+
+/// The file's keys: the flags' words.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct Settings {
+    camera: Option<Text<SourceSpec>>,
+    mask: Option<Texts<MaskSpec>>,
+    output: Option<Texts<SinkSpec>>,
+    model: Option<Text<PathBuf>>,
+    http: Option<Text<Address>>,
+    threads: Option<Threads>,
+    frames: Option<u64>,
+    realtime: Option<bool>,
+    wait: Option<bool>,
+    fail_closed: Option<bool>,
+}
+
+impl Settings {
+    fn read(path: &Path) -> Result<Self, ServiceError> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ServiceError::Configuration(format!(
+                "{}: the configuration cannot be read ({error}); name another with --config FILE",
+                path.display()
+            ))
+        })?;
+        toml::from_str(&text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start).min(text.len());
+            let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+            // toml's own report shows the line over several; one line is what logs want.
+            let reason = error.message().lines().collect::<Vec<_>>().join(", ");
+            ServiceError::Configuration(format!(
+                "{}:{line}: {reason}; mend this line, or remove it for the default",
+                path.display()
+            ))
+        })
+    }
+
+    fn values(self) -> Values {
+        let one = |value: String| vec![value];
+        let settings = [
+            ("camera", self.camera.map(|text| one(text.0))),
+            ("mask", self.mask.map(|texts| texts.0)),
+            ("output", self.output.map(|texts| texts.0)),
+            ("model", self.model.map(|text| one(text.0))),
+            ("http", self.http.map(|text| one(text.0))),
+            ("threads", self.threads.map(|threads| one(threads.0.to_string()))),
+            ("frames", self.frames.map(|frames| one(frames.to_string()))),
+            ("realtime", self.realtime.map(|yes| one(yes.to_string()))),
+            ("wait", self.wait.map(|yes| one(yes.to_string()))),
+            ("fail_closed", self.fail_closed.map(|yes| one(yes.to_string()))),
+        ];
+        settings.into_iter().filter_map(|(key, values)| Some((key, values?))).collect()
+    }
+}
+
+/// A text that is a `T`, checked and kept as it was written.
+struct Text<T>(String, PhantomData<T>);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse::<T>().map_err(D::Error::custom)?;
+        Ok(Self(text, PhantomData))
+    }
+}
+
+/// One such text or a list of them.
+struct Texts<T>(Vec<String>, PhantomData<T>);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Texts<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Texts(Vec::new(), PhantomData))
+    }
+}
+
+impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for Texts<T> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a text or a list of texts")
+    }
+
+    fn visit_str<E: serde::de::Error>(mut self, text: &str) -> Result<Self, E> {
+        text.parse::<T>().map_err(E::custom)?;
+        self.0.push(text.to_owned());
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self, A::Error> {
+        while let Some(text) = list.next_element::<Text<T>>()? {
+            self.0.push(text.0);
+        }
+        Ok(self)
+    }
+}
+
+/// An address whose error helps more than the standard library's.
+struct Address;
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<SocketAddr>() {
+            Ok(_) => Ok(Self),
+            Err(_) => Err(format!("{text} is not an address such as 127.0.0.1:8080")),
+        }
+    }
+}
+
+struct Threads(usize);
+
+impl<'de> Deserialize<'de> for Threads {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let count = u64::deserialize(deserializer)?;
+        threads(&count.to_string()).map(Self).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::LiveOptions;
+
+    /// The file that is shipped: every key, each as a comment.
+    const SHIPPED: &str = include_str!("../../cross/lbam-edge.toml");
+
+    fn write(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    fn read(text: &str, words: &[&str]) -> Result<LiveOptions, ServiceError> {
+        let file = write(text);
+        let path = file.path().to_str().unwrap();
+        let words = [&["lbam-edge", "--config", path], words].concat();
+        Ok(Cli::read(words.iter().map(OsString::from))?.live.options())
+    }
+
+    /// The shipped file with every key in force. Comments begin with "# ", keys with "#".
+    fn all_in_force() -> String {
+        let uncomment = |line: &str| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest.to_owned(),
+            _ => line.to_owned(),
+        };
+        SHIPPED.lines().map(uncomment).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_file_stands_below_the_words() {
+        let text = "camera = 'test:64x48'\nmask = ['rect:1,2,3,4', 'rect:5,6,7,8']\n\
+                    http = '127.0.0.1:9'\nrealtime = true\nfail-closed = true\nframes = 7\n\
+                    wait = false\n";
+        let options = read(text, &[]).unwrap();
+        assert_eq!(options.camera.to_string(), "test:64x48");
+        assert_eq!((options.masks.len(), options.frames), (2, Some(7)));
+        assert_eq!(
+            (options.realtime, options.wait, options.fail_closed),
+            (Some(true), false, true)
+        );
+        let words = [
+            "--camera=test:",
+            "--mask=rect:1,1,1,1",
+            "--no-realtime",
+            "--no-fail-closed",
+            "--wait",
+        ];
+        let options = read(text, &words).unwrap();
+        assert_eq!(options.camera.to_string(), "test:640x480");
+        assert_eq!((options.masks.len(), options.http.port()), (1, 9));
+        assert_eq!(
+            (options.realtime, options.wait, options.fail_closed),
+            (Some(false), true, false)
+        );
+    }
+
+    #[test]
+    fn the_shipped_file_has_every_key_with_its_default() {
+        let shipped: Settings = toml::from_str(SHIPPED).unwrap();
+        let in_force: Vec<_> = shipped.values().into_iter().collect();
+        let service = [("fail_closed", vec!["true".to_owned()])];
+        assert_eq!(in_force, service, "the service's own default, and nothing else");
+
+        let all: Settings = toml::from_str(&all_in_force()).unwrap();
+        let keys = all.values();
+        let defaults = LiveOptions::default();
+        assert_eq!(keys.len(), 10, "{:?}", keys.keys());
+        assert_eq!(keys["camera"], [defaults.camera.to_string()]);
+        assert_eq!(keys["http"], [defaults.http.to_string()]);
+        assert_eq!(keys["output"], ["http:"]);
+        assert_eq!(keys["wait"], [defaults.wait.to_string()]);
+        let command = Cli::command();
+        for key in keys.keys() {
+            let word = key.replace('_', "-");
+            let variable = format!("LBAM_{}", key.to_uppercase());
+            assert!(SHIPPED.contains(&variable), "{variable}");
+            assert!(command.get_arguments().any(|arg| arg.get_long() == Some(&word)), "{word}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_file_line_and_mend() {
+        for (text, line, says) in [
+            ("\ncammera = 'test:'\n", 2, "unknown field `cammera`"),
+            ("camera = 3\n", 1, "expected a string"),
+            ("camera = 'test:'\nthreads = 'all'\n", 2, "expected u64"),
+            ("\n\nthreads = 0\n", 3, "1 to 256"),
+            ("realtime = 'yes'\n", 1, "expected a boolean"),
+            // Within a list, the line where it begins; the text tells which.
+            ("# so\nmask = [\n  'rect:1,2,3,4',\n  'rect:1',\n]\n", 2, "`rect:1` is not"),
+            ("mask = 3\n", 1, "a text or a list of texts"),
+            ("output = 'a.mp4'\n", 1, "ffmpeg"),
+            ("http = 'localhost'\n", 1, "127.0.0.1:8080"),
+            ("camera = 'test:\n", 1, "string"),
+            ("camera = 'test:'\ncamera = 'test:'\n", 2, "duplicate key"),
+        ] {
+            let error = read(text, &[]).unwrap_err();
+            let told = error.to_string();
+            assert_eq!(error.exit_code(), 78, "{told}");
+            assert!(
+                told.contains(&format!(":{line}: ")) && told.contains(says),
+                "{text:?}: {told}"
+            );
+            assert!(told.contains("mend") && told.lines().count() == 1, "{told}");
+        }
+        let words = ["lbam-edge", "--config", "/nowhere/at.toml"].map(OsString::from);
+        let error = Cli::read(words.into_iter()).unwrap_err();
+        assert!(error.exit_code() == 78 && error.to_string().contains("/nowhere/at.toml"));
+    }
+}
