@@ -28,8 +28,23 @@ check_models() {
 
 check_scripts() {
     local scripts=()
-    mapfile -t scripts < <(find .ci scripts tests models -type f \( -name '*.sh' -o -path '.ci/*' \))
+    mapfile -t scripts < <(find .ci scripts tests models cross -type f \
+        \( -name '*.sh' -o -path '.ci/*' -o -path 'cross/debian/p*' \))
     shellcheck -x "${scripts[@]}"
+}
+
+# The hardening of the units, and that the instance form differs only where it must.
+check_units() {
+    local unit own='^(#|Description=|ExecStart=|EnvironmentFile=|StateDirectory=|WorkingDirectory=)'
+    diff <(grep -Ev "$own" cross/systemd/lbam-edge.service) \
+        <(grep -Ev "$own" cross/systemd/lbam-edge@.service)
+    if ! command -v systemd-analyze >/dev/null; then
+        echo "there is no systemd-analyze here; the units' exposure is not checked"
+        return
+    fi
+    for unit in cross/systemd/*.service; do
+        systemd-analyze security --offline=true --threshold=20 --no-pager "$unit" | tail -n 1
+    done
 }
 
 echo "== 0 s: setup"
@@ -38,6 +53,7 @@ echo "== 0 s: setup"
 step "format" cargo fmt --all --check
 step "format, fuzz targets" cargo fmt --manifest-path fuzz/Cargo.toml --check
 if command -v shellcheck >/dev/null; then step "scripts" check_scripts; fi
+step "units" check_units
 step "lints, edge and desk" \
     cargo clippy --locked --release --all-targets --features desk -- -D warnings
 step "lints, edge alone" cargo clippy --locked --release --all-targets -- -D warnings
