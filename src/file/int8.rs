@@ -159,10 +159,10 @@ pub(super) fn check_constants(model: &Model) -> Result<(), FileError> {
         };
         let wrong = |reason: &str| Err(FileError::tensor(&stored.name, reason));
         let layer = stored.name.strip_suffix(".zeros");
-        if layer.is_none() && values.iter().any(|&value| !(value > 0.0 && value < LIMIT)) {
+        if layer.is_none() && !values.iter().all(|&value| value > 0.0 && value < LIMIT) {
             return wrong("holds a multiplier that is not above 0 and below a million");
         }
-        if layer.is_some() && values.iter().any(|&value| !(value.abs() < LIMIT)) {
+        if layer.is_some() && !values.iter().all(|&value| value.abs() < LIMIT) {
             return wrong("holds a value that is not finite and below a million");
         }
         if layer.is_some_and(|layer| bytes.iter().flatten().any(|name| name == layer))

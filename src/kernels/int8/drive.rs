@@ -18,7 +18,7 @@ const CHUNK: usize = 16;
 const LEAST_TILES: usize = 4;
 /// Fewest products worth waking another thread for: some microseconds of work on any processor.
 /// Tests share everything.
-const LEAST_PRODUCTS: usize = if cfg!(test) { 0 } else { 2 << 20 };
+const LEAST_PRODUCTS: usize = if cfg!(test) { 1 } else { 2 << 20 };
 
 /// One convolution: sizes, weights as kernels read them, and the constants of its epilogue.
 #[derive(Debug, Clone, Copy)]

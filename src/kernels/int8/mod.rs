@@ -30,6 +30,8 @@
 //! Hazard: the unsafe code trusts [`Pixels`] to name only places inside the planes; every public
 //! method checks its farthest place against the planes it is given before it starts.
 
+#![allow(clippy::needless_range_loop, reason = "a lane or pixel indexes several arrays at once")]
+
 #[cfg(target_arch = "aarch64")]
 mod arm;
 mod drive;
