@@ -38,7 +38,7 @@ pub use error::{CameraError, MaskSourceError};
 pub use mask_source::{MaskSource, Masks};
 pub use pattern::test_frame;
 pub use probe::{Probe, probe};
-pub use spec::{MaskSpec, SourceSpec};
+pub use spec::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
 pub use y4m::Y4mReader;
 
 use crate::picture::{Frame, FrameError};
@@ -106,9 +106,16 @@ impl Default for StreamInfo {
 /// Opens a source. A camera that is away is an error that
 /// [may pass](CameraError::may_pass): the caller decides whether to wait.
 pub fn open(spec: &SourceSpec) -> Result<Box<dyn Source>, CameraError> {
+    open_with(spec, &CameraWish::default())
+}
+
+/// As [`open`]. The wish is for cameras; other sources give what they hold.
+pub fn open_with(spec: &SourceSpec, wish: &CameraWish) -> Result<Box<dyn Source>, CameraError> {
+    #[cfg(not(target_os = "linux"))]
+    let _ = wish;
     Ok(match spec {
         #[cfg(target_os = "linux")]
-        SourceSpec::Device(path) => Box::new(v4l2::Camera::open(path)?),
+        SourceSpec::Device(path) => Box::new(v4l2::Camera::open(path, wish)?),
         #[cfg(not(target_os = "linux"))]
         SourceSpec::Device(path) => {
             return Err(CameraError::Driver {

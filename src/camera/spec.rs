@@ -78,6 +78,49 @@ impl fmt::Display for SourceSpec {
     }
 }
 
+/// A pixel format of a camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CameraFormat {
+    /// YUV 4:2:2, interleaved: most USB cameras.
+    Yuyv,
+    /// YUV 4:2:0 in two planes: most cameras on a board's own connector.
+    Nv12,
+    /// A JPEG a frame: what USB cameras send when the picture is large.
+    Mjpeg,
+    Rgb3,
+    Grey,
+}
+
+impl CameraFormat {
+    const NAMES: [(&str, Self); 6] = [
+        ("YUYV", Self::Yuyv),
+        ("NV12", Self::Nv12),
+        ("MJPG", Self::Mjpeg),
+        ("RGB3", Self::Rgb3),
+        ("GREY", Self::Grey),
+        ("MJPEG", Self::Mjpeg),
+    ];
+}
+
+impl FromStr for CameraFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        found.map(|&(_, format)| format).ok_or_else(|| {
+            format!("{text} is not a format lbam reads; give YUYV, NV12, MJPG, RGB3 or GREY")
+        })
+    }
+}
+
+/// What to ask of a camera. One that cannot do it gives what it has, and the log says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CameraWish {
+    pub format: Option<CameraFormat>,
+    /// Width and height, pixels.
+    pub size: Option<(u32, u32)>,
+}
+
 /// Where masks come from. Several are united: a pixel hidden by one is hidden.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MaskSpec {
@@ -148,6 +191,13 @@ mod tests {
         for wrong in ["", "clip.mp4", "test:1x1", "test:x", "test:99999x2", "test:-3x5"] {
             assert!(wrong.parse::<SourceSpec>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn formats_have_names() {
+        assert_eq!("nv12".parse(), Ok(CameraFormat::Nv12));
+        assert_eq!("MJPG".parse(), "mjpeg".parse::<CameraFormat>());
+        assert!("H264".parse::<CameraFormat>().is_err());
     }
 
     #[test]

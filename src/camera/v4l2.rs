@@ -1,8 +1,13 @@
 //! A camera through V4L2, with buffers mapped from the driver.
 //!
 //! Formats are taken in the order of what they cost: YUYV and NV12 are copied, MJPEG must be
-//! decoded, RGB3 is large and GREY has no colour. The size asked for is 640x480; the driver may
-//! answer with another, which is then used.
+//! decoded, RGB3 is large and GREY has no colour. The size asked for is 640x480. A wish of the
+//! user comes first in both; the driver may answer with something else, which is then used.
+//!
+//! A camera fails in more ways than by going away: it stops sending, sends nothing but damaged
+//! frames, or says again and again that there is a frame and then has none. All of these are told
+//! by the age of the last good frame, and all end in [`CameraError::Lost`]: opening it anew is
+//! what mends them.
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,8 +22,8 @@ use v4l::io::traits::CaptureStream;
 use v4l::video::Capture;
 use v4l::{Device, Format, FourCC};
 
-use super::{CameraError, Captured, Source, StreamInfo};
-use crate::picture::{ColourRange, Frame};
+use super::{CameraError, CameraFormat, CameraWish, Captured, Source, StreamInfo};
+use crate::picture::{ColourRange, Frame, FrameError};
 
 /// In order of preference. `JPEG` is what some drivers call their MJPEG.
 pub(super) const FORMATS: [&[u8; 4]; 6] = [b"YUYV", b"NV12", b"MJPG", b"JPEG", b"RGB3", b"GREY"];
@@ -28,7 +33,8 @@ const SIZES: [(u32, u32); 4] = [(640, 480), (1280, 720), (320, 240), (160, 120)]
 const BUFFERS: u32 = 4;
 /// How long one wait for a frame lasts.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Silence after which the camera counts as lost. Some take seconds to start or to expose.
+/// Without a good frame for so long the camera counts as lost. Some take seconds to start or to
+/// expose.
 const SILENCE: Duration = Duration::from_secs(8);
 
 const EBUSY: i32 = 16;
@@ -44,12 +50,14 @@ pub(super) struct Camera {
     /// The driver holds every buffer: a wait ended without a frame.
     waiting: bool,
     frames: u64,
+    /// Since when there were only damaged frames, and what was wrong with the first.
+    damaged: Option<(Instant, FrameError)>,
 }
 
 impl Camera {
-    pub fn open(path: &Path) -> Result<Self, CameraError> {
+    pub fn open(path: &Path, wish: &CameraWish) -> Result<Self, CameraError> {
         // The v4l crate panics on values of a driver that it has no name for.
-        catch_unwind(|| Self::connect(path)).unwrap_or_else(|_| {
+        catch_unwind(|| Self::connect(path, wish)).unwrap_or_else(|_| {
             Err(CameraError::Driver {
                 path: path.into(),
                 reason: "it states a format that the v4l library does not know".into(),
@@ -57,7 +65,7 @@ impl Camera {
         })
     }
 
-    fn connect(path: &Path) -> Result<Self, CameraError> {
+    fn connect(path: &Path, wish: &CameraWish) -> Result<Self, CameraError> {
         let fail = |error| explain(path, error);
         let device = Device::with_path(path).map_err(fail)?;
         let abilities = device.query_caps().map_err(fail)?;
@@ -67,7 +75,7 @@ impl Camera {
                 offered: format!("nothing ({} is not a capture device)", abilities.card),
             });
         }
-        let format = choose(&device, path)?;
+        let format = choose(&device, path, wish)?;
         let rate = device
             .params()
             .ok()
@@ -86,6 +94,7 @@ impl Camera {
             stream: Some(stream),
             waiting: false,
             frames: 0,
+            damaged: None,
         })
     }
 
@@ -108,11 +117,24 @@ impl Camera {
             used => used.min(bytes.len()),
         };
         if meta.flags.contains(Flags::ERROR) {
-            return Ok(Captured::Damaged(crate::picture::FrameError::Jpeg {
-                reason: "the driver marks it as damaged".into(),
-            }));
+            return Ok(Captured::Damaged(FrameError::Marked));
         }
         Ok(unpack(&self.format, &bytes[..used]))
+    }
+
+    /// The camera is lost if a frame has been waited for since `begun`, or there have been only
+    /// damaged ones, for too long.
+    fn check(&self, begun: Instant) -> Result<(), CameraError> {
+        let since = self.damaged.as_ref().map_or(begun, |(since, _)| *since);
+        if since.elapsed() < SILENCE {
+            return Ok(());
+        }
+        let seconds = SILENCE.as_secs();
+        let reason = match &self.damaged {
+            None => format!("no frame for {seconds} seconds"),
+            Some((_, error)) => format!("no good frame for {seconds} seconds: {error}"),
+        };
+        Err(CameraError::Lost { path: self.path.clone(), reason })
     }
 }
 
@@ -133,30 +155,35 @@ impl Source for Camera {
     fn next(&mut self) -> Result<Option<Captured>, CameraError> {
         let begun = Instant::now();
         loop {
-            match self.grab() {
-                Ok(Captured::Frame(frame)) => {
-                    let frame = frame.stamped(self.frames, Instant::now());
-                    self.frames += 1;
-                    return Ok(Some(Captured::Frame(frame)));
-                }
-                Ok(other) => {
-                    self.frames += 1;
-                    return Ok(Some(other));
-                }
+            let captured = match self.grab() {
+                Ok(captured) => captured,
                 Err(error) => match error.kind() {
-                    // A signal, or a frame that another wait took: neither is a fault.
-                    ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
-                    ErrorKind::TimedOut if begun.elapsed() < SILENCE => {}
-                    ErrorKind::TimedOut => {
-                        let reason = format!("no frame for {} seconds", SILENCE.as_secs());
-                        return Err(CameraError::Lost { path: self.path.clone(), reason });
+                    // A signal, a frame that another wait took, or none yet: no fault, unless
+                    // it goes on.
+                    ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                        self.check(begun)?;
+                        continue;
                     }
                     _ => {
                         let reason = error.to_string();
                         return Err(CameraError::Lost { path: self.path.clone(), reason });
                     }
                 },
+            };
+            let now = Instant::now();
+            match &captured {
+                Captured::Damaged(error) => {
+                    self.damaged.get_or_insert_with(|| (now, error.clone()));
+                    self.check(begun)?;
+                }
+                _ => self.damaged = None,
             }
+            let number = self.frames;
+            self.frames += 1;
+            return Ok(Some(match captured {
+                Captured::Frame(frame) => Captured::Frame(frame.stamped(number, now)),
+                other => other,
+            }));
         }
     }
 }
@@ -169,7 +196,19 @@ impl Drop for Camera {
     }
 }
 
-fn choose(device: &Device, path: &Path) -> Result<Format, CameraError> {
+/// The driver's names for a format.
+fn names(format: CameraFormat) -> &'static [&'static [u8; 4]] {
+    match format {
+        CameraFormat::Yuyv => &[b"YUYV"],
+        CameraFormat::Nv12 => &[b"NV12"],
+        CameraFormat::Mjpeg => &[b"MJPG", b"JPEG"],
+        CameraFormat::Rgb3 => &[b"RGB3"],
+        CameraFormat::Grey => &[b"GREY"],
+    }
+}
+
+fn choose(device: &Device, path: &Path, wish: &CameraWish) -> Result<Format, CameraError> {
+    let wished = wish.format.map_or(&[][..], names);
     let offered: Vec<FourCC> = device
         .enum_formats()
         .map_err(|error| explain(path, error))?
@@ -177,11 +216,19 @@ fn choose(device: &Device, path: &Path) -> Result<Format, CameraError> {
         .map(|description| description.fourcc)
         .collect();
     let mut refusal = None;
-    for wanted in FORMATS.iter().map(|name| FourCC::new(name)) {
+    if !wished.is_empty() && !wished.iter().any(|name| offered.contains(&FourCC::new(name))) {
+        let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
+        log::warn!(
+            "{}: does not offer the format asked for, but: {}; taking what suits best",
+            path.display(),
+            offered.join(", ")
+        );
+    }
+    for wanted in wished.iter().chain(&FORMATS).map(|name| FourCC::new(name)) {
         if !offered.contains(&wanted) {
             continue;
         }
-        for (width, height) in SIZES {
+        for (width, height) in wish.size.into_iter().chain(SIZES) {
             match device.set_format(&Format::new(width, height, wanted)) {
                 Ok(format) if format.fourcc == wanted && format.width > 0 && format.height > 0 => {
                     if (format.width, format.height) != (width, height) {
@@ -248,13 +295,16 @@ mod tests {
 
     #[test]
     fn an_absent_camera_may_come_back() {
-        let error = Camera::open(Path::new("/dev/video987")).err().expect("no such camera");
+        let error = Camera::open(Path::new("/dev/video987"), &CameraWish::default())
+            .err()
+            .expect("no such camera");
         assert!(matches!(error, CameraError::Absent { .. }) && error.may_pass());
     }
 
     #[test]
     fn what_is_no_camera_is_told_apart() {
-        let error = Camera::open(Path::new("/dev/null")).err().expect("no camera");
+        let error =
+            Camera::open(Path::new("/dev/null"), &CameraWish::default()).err().expect("no camera");
         assert!(!error.may_pass(), "{error}");
     }
 

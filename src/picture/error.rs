@@ -20,6 +20,8 @@ pub enum FrameError {
          {stride}; the source (or its driver) is at fault"
     )]
     Stride { format: &'static str, width: usize, needed: usize, stride: usize },
+    #[error("the camera's driver marks the frame as damaged; it is skipped")]
+    Marked,
     #[error("the JPEG frame cannot be decoded ({reason}); the frame is skipped")]
     Jpeg { reason: String },
     #[error("colour conversion failed ({reason}); this is a fault of lbam, please report it")]

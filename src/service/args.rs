@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 
 use super::LiveOptions;
-use crate::camera::{MaskSpec, SourceSpec};
+use crate::camera::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
 use crate::output::SinkSpec;
 
 /// Fills holes in live pictures, on this machine.
@@ -67,6 +67,13 @@ pub struct LiveArgs {
     /// pictures, - (y4m on standard input), test: (a moving pattern; test:320x240)
     #[arg(long, value_name = "SOURCE", default_value = "/dev/video0", env = "LBAM_CAMERA")]
     pub camera: SourceSpec,
+    /// Pixel format to ask of a camera: YUYV, NV12, MJPG, RGB3, GREY [default: the first of
+    /// these that it has]
+    #[arg(long, value_name = "FORMAT", env = "LBAM_CAMERA_FORMAT")]
+    pub camera_format: Option<CameraFormat>,
+    /// Size to ask of a camera [default: 640x480]
+    #[arg(long, value_name = "WxH", env = "LBAM_CAMERA_SIZE")]
+    pub camera_size: Option<Size>,
     /// What to fill, repeatable: a picture (white: fill; re-read when it changes), a folder of
     /// pictures (one a frame), rect:x,y,w,h in pixels or percent
     /// [env: LBAM_MASK, several with ; between]
@@ -125,6 +132,14 @@ impl LiveArgs {
             if self.outputs.is_empty() { vec![SinkSpec::Http] } else { self.outputs.clone() };
         LiveOptions {
             camera: self.camera.clone(),
+            wish: CameraWish {
+                format: self.camera_format,
+                // The driver answers with the nearest that it has.
+                size: self.camera_size.map(|size| {
+                    let side = |side| u32::try_from(side).unwrap_or(u32::MAX);
+                    (side(size.width), side(size.height))
+                }),
+            },
             masks: self.masks.clone(),
             outputs,
             http: self.http,

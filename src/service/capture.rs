@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Stop;
-use crate::camera::{self, CameraError, Captured, Source, SourceSpec, StreamInfo};
+use crate::camera::{self, CameraError, CameraWish, Captured, Source, SourceSpec, StreamInfo};
 
 /// Enough to read ahead of the network while it works; each is a whole frame of memory.
 const QUEUE: usize = 4;
@@ -27,6 +27,7 @@ pub(super) enum Pace {
 #[derive(Clone)]
 pub(super) struct Order {
     pub source: SourceSpec,
+    pub wish: CameraWish,
     pub pace: Pace,
     /// Wait for a camera that is away.
     pub wait: bool,
@@ -39,9 +40,15 @@ pub(super) struct Item {
     pub captured: Captured,
 }
 
+impl Item {
+    fn is_damaged(&self) -> bool {
+        matches!(self.captured, Captured::Damaged(_))
+    }
+}
+
 /// What the loop is told.
 pub(super) enum News {
-    /// The source is open: what it is, and what it says about its stream.
+    /// The source is open and gives frames: what it is, and what it says about its stream.
     Opened(String, StreamInfo),
     /// The camera is away: why.
     Waiting(String),
@@ -51,14 +58,22 @@ pub(super) enum News {
     Ended(Result<(), CameraError>),
 }
 
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub captured: u64,
+    /// Frames that a newer one took the place of.
+    pub dropped: u64,
+    /// Damaged ones that were not handed on.
+    pub damaged: u64,
+}
+
 #[derive(Default)]
 struct State {
     /// What there is to tell beside frames, oldest first.
     tidings: VecDeque<News>,
     frames: VecDeque<Item>,
     ended: Option<Result<(), CameraError>>,
-    captured: u64,
-    dropped: u64,
+    counts: Counts,
     /// Nobody listens any more.
     closed: bool,
 }
@@ -110,10 +125,8 @@ impl Capture {
         News::Quiet
     }
 
-    /// Frames captured and dropped so far.
-    pub fn counts(&self) -> (u64, u64) {
-        let state = self.shared.lock();
-        (state.captured, state.dropped)
+    pub fn counts(&self) -> Counts {
+        self.shared.lock().counts
     }
 }
 
@@ -153,32 +166,37 @@ impl Worker {
     }
 
     fn work(&mut self) -> Result<(), CameraError> {
-        let mut told = false;
+        // Not told again while nothing changes: a camera that is away is looked for often.
+        let mut told: Option<String> = None;
         while !self.is_over() {
-            let away = match camera::open(&self.order.source) {
-                Ok(mut source) => {
-                    told = false;
-                    self.tell(News::Opened(source.describe(), source.stream()));
-                    match self.capture(source.as_mut()) {
-                        Ok(()) => return Ok(()),
-                        Err(error) => error,
-                    }
-                }
+            let away = match camera::open_with(&self.order.source, &self.order.wish) {
+                Ok(mut source) => match self.capture(source.as_mut(), &mut told) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                },
                 Err(error) => error,
             };
             if !(away.may_pass() && self.order.wait) {
                 return Err(away);
             }
-            if !told {
-                self.tell(News::Waiting(away.to_string()));
-                told = true;
+            let why = away.to_string();
+            if told.as_ref() != Some(&why) {
+                self.tell(News::Waiting(why.clone()));
+                told = Some(why);
             }
             self.sleep(LOOK_EVERY);
         }
         Ok(())
     }
 
-    fn capture(&mut self, source: &mut dyn Source) -> Result<(), CameraError> {
+    /// `told` is the trouble that was told last; a good frame ends it.
+    fn capture(
+        &mut self,
+        source: &mut dyn Source,
+        told: &mut Option<String>,
+    ) -> Result<(), CameraError> {
+        // A camera may open and then send nothing of use; it is only back when a frame comes.
+        let mut opened = false;
         let (over, under) = source.stream().rate;
         let interval = Duration::from_secs_f64(f64::from(under) / f64::from(over));
         let held_back = self.order.pace == Pace::Newest && !source.paces_itself();
@@ -189,7 +207,12 @@ impl Worker {
                 // After a long stop go on from here, and do not rush to catch up.
                 due = (due + interval).max(Instant::now());
             }
-            let Some(captured) = source.next()? else { return Ok(()) };
+            let captured = source.next()?;
+            if !opened && !matches!(captured, Some(Captured::Damaged(_))) {
+                (opened, *told) = (true, None);
+                self.tell(News::Opened(source.describe(), source.stream()));
+            }
+            let Some(captured) = captured else { return Ok(()) };
             let item = Item { number: self.number, at: Instant::now(), captured };
             self.number += 1;
             self.put(item);
@@ -199,11 +222,20 @@ impl Worker {
 
     fn put(&self, item: Item) {
         let mut state = self.shared.lock();
-        state.captured += 1;
+        state.counts.captured += 1;
         match self.order.pace {
             Pace::Newest => {
-                state.dropped += state.frames.len() as u64;
-                state.frames.clear();
+                if item.is_damaged() && !state.frames.is_empty() {
+                    // It must not take the place of a good one.
+                    state.counts.damaged += 1;
+                    return;
+                }
+                while let Some(old) = state.frames.pop_front() {
+                    match old.is_damaged() {
+                        true => state.counts.damaged += 1,
+                        false => state.counts.dropped += 1,
+                    }
+                }
             }
             Pace::Every => {
                 while state.frames.len() >= QUEUE && !state.closed && !self.stop.is_set() {
@@ -238,10 +270,12 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::FrameError;
 
     fn start(pace: Pace) -> Capture {
         let source = "test:16x16".parse().unwrap();
-        Capture::start(Order { source, pace, wait: false }, Stop::default()).unwrap()
+        let wish = CameraWish::default();
+        Capture::start(Order { source, wish, pace, wait: false }, Stop::default()).unwrap()
     }
 
     fn numbers(capture: &Capture, count: usize, pause: Duration) -> Vec<u64> {
@@ -259,7 +293,7 @@ mod tests {
     fn every_frame_comes_in_order() {
         let capture = start(Pace::Every);
         assert_eq!(numbers(&capture, 50, Duration::ZERO), (0..50).collect::<Vec<_>>());
-        assert_eq!(capture.counts().1, 0);
+        assert_eq!(capture.counts().dropped, 0);
     }
 
     #[test]
@@ -267,14 +301,37 @@ mod tests {
         let capture = start(Pace::Newest);
         let numbers = numbers(&capture, 3, Duration::from_millis(250));
         assert!(numbers[2] - numbers[1] > 2, "{numbers:?}");
-        assert!(capture.counts().1 > 0);
+        assert!(capture.counts().dropped > 0);
+    }
+
+    #[test]
+    fn a_damaged_frame_takes_no_good_ones_place() {
+        let order = Order {
+            source: "test:16x16".parse().unwrap(),
+            wish: CameraWish::default(),
+            pace: Pace::Newest,
+            wait: false,
+        };
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        let worker = Worker { shared: shared.clone(), order, stop: Stop::default(), number: 0 };
+        let put = |number, captured| worker.put(Item { number, at: Instant::now(), captured });
+        let damaged = || Captured::Damaged(FrameError::Marked);
+        put(0, damaged());
+        put(1, Captured::Jpeg(Vec::new()));
+        put(2, Captured::Jpeg(Vec::new()));
+        put(3, damaged());
+        let state = shared.lock();
+        assert_eq!(state.frames.iter().map(|item| item.number).collect::<Vec<_>>(), [2]);
+        let Counts { captured, dropped, damaged } = state.counts;
+        assert_eq!((captured, dropped, damaged), (4, 1, 2));
     }
 
     #[test]
     fn an_absent_camera_is_said_or_waited_for() {
         for wait in [false, true] {
             let source = "/dev/video987".parse().unwrap();
-            let order = Order { source, pace: Pace::Newest, wait };
+            let wish = CameraWish::default();
+            let order = Order { source, wish, pace: Pace::Newest, wait };
             let capture = Capture::start(order, Stop::default()).unwrap();
             let news = std::iter::from_fn(|| Some(capture.next()))
                 .find(|news| !matches!(news, News::Quiet));

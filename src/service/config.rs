@@ -17,8 +17,8 @@ use clap::{CommandFactory, FromArgMatches};
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::args::threads;
-use super::{Cli, ServiceError};
-use crate::camera::{MaskSpec, SourceSpec};
+use super::{Cli, ServiceError, Size};
+use crate::camera::{CameraFormat, MaskSpec, SourceSpec};
 use crate::output::SinkSpec;
 
 /// Subcommands that read the file, beside the main job.
@@ -93,6 +93,8 @@ fn listed<T: FromStr<Err = String>>(
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct Settings {
     camera: Option<Text<SourceSpec>>,
+    camera_format: Option<Text<CameraFormat>>,
+    camera_size: Option<Text<Size>>,
     mask: Option<Texts<MaskSpec>>,
     output: Option<Texts<SinkSpec>>,
     model: Option<Text<PathBuf>>,
@@ -128,6 +130,8 @@ impl Settings {
         let one = |value: String| vec![value];
         let settings = [
             ("camera", self.camera.map(|text| one(text.0))),
+            ("camera_format", self.camera_format.map(|text| one(text.0))),
+            ("camera_size", self.camera_size.map(|text| one(text.0))),
             ("mask", self.mask.map(|texts| texts.0)),
             ("output", self.output.map(|texts| texts.0)),
             ("model", self.model.map(|text| one(text.0))),
@@ -274,7 +278,7 @@ mod tests {
         let all: Settings = toml::from_str(&all_in_force()).unwrap();
         let keys = all.values();
         let defaults = LiveOptions::default();
-        assert_eq!(keys.len(), 10, "{:?}", keys.keys());
+        assert_eq!(keys.len(), 12, "{:?}", keys.keys());
         assert_eq!(keys["camera"], [defaults.camera.to_string()]);
         assert_eq!(keys["http"], [defaults.http.to_string()]);
         assert_eq!(keys["output"], ["http:"]);

@@ -12,7 +12,7 @@ use super::guard::{Cleared, Guard, How};
 use super::notify::Manager;
 use super::statistics::Clock;
 use super::{Fill, ServiceError, Statistics};
-use crate::camera::{MaskSource, MaskSpec, Masks, SourceSpec, StreamInfo};
+use crate::camera::{CameraWish, MaskSource, MaskSpec, Masks, SourceSpec, StreamInfo};
 use crate::output::{self, DEFAULT_HTTP, OutputError, Sink, SinkSpec, StreamFormat};
 
 /// How often the log says how it goes.
@@ -51,6 +51,8 @@ impl Stop {
 #[derive(Clone, Debug)]
 pub struct LiveOptions {
     pub camera: SourceSpec,
+    /// What to ask of it, if it is a camera.
+    pub wish: CameraWish,
     /// United. None: frames pass unchanged, or not at all if `fail_closed`.
     pub masks: Vec<MaskSpec>,
     pub outputs: Vec<SinkSpec>,
@@ -68,6 +70,7 @@ impl Default for LiveOptions {
     fn default() -> Self {
         Self {
             camera: SourceSpec::Device("/dev/video0".into()),
+            wish: CameraWish::default(),
             masks: Vec::new(),
             outputs: vec![SinkSpec::Http],
             http: DEFAULT_HTTP,
@@ -118,11 +121,13 @@ pub fn run(
         sinks.push(sink);
     }
     let pace = options.pace();
-    let order = Order { source: options.camera.clone(), pace, wait: options.wait };
+    let order =
+        Order { source: options.camera.clone(), wish: options.wish, pace, wait: options.wait };
     let mut run = Run {
         guard: Guard::new(fill, masks, options.fail_closed),
         sinks,
         clock: Clock::default(),
+        damaged: 0,
         capture: Capture::start(order, stop.clone())?,
         source: options.camera.to_string(),
         mask: mask_name,
@@ -152,6 +157,8 @@ struct Run {
     guard: Guard,
     sinks: Vec<Box<dyn Sink>>,
     clock: Clock,
+    /// Frames that turned out not to decode, beside those that the capture knew of.
+    damaged: u64,
     capture: Capture,
     source: String,
     mask: String,
@@ -224,10 +231,10 @@ impl Run {
             Ok(frame) => frame.stamped(item.number, item.at),
             Err(error) => {
                 // The first says what is wrong; the count in the log says how often.
-                if self.clock.counts.damaged == 0 {
+                if self.damaged == 0 {
                     log::warn!("{error}");
                 }
-                self.clock.counts.damaged += 1;
+                self.damaged += 1;
                 return Ok(());
             }
         };
@@ -277,7 +284,10 @@ impl Run {
     }
 
     fn count_captured(&mut self) {
-        (self.clock.counts.captured, self.clock.counts.dropped) = self.capture.counts();
+        let taken = self.capture.counts();
+        let counts = &mut self.clock.counts;
+        (counts.captured, counts.dropped) = (taken.captured, taken.dropped);
+        counts.damaged = taken.damaged + self.damaged;
     }
 }
 
