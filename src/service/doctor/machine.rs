@@ -5,8 +5,7 @@ use super::{Check, System};
 use crate::file::Precision;
 use crate::runtime::kernel_name;
 
-/// Beside other programs the service wants about as much: the shipped model, its two graphs and
-/// a few frames.
+/// The shipped f16 model took 68 MiB at 640x480 (VmHWM of a run); larger pictures take more.
 const WANTED_MIB: u64 = 128;
 /// Small boards begin to slow down between 80 and 85 degrees.
 const HOT: f64 = 80.0;
