@@ -1,6 +1,7 @@
 """Runs lbam-edge and its peers in turns, checks that they agree, and writes what was measured.
 
-    measure.py WORK --edge PROGRAM --peak PROGRAM --int8 MODEL --network NAME --csv FILE
+    measure.py WORK --edge PROGRAM --peak PROGRAM --rten PROGRAM --int8 MODEL --network NAME
+               --csv FILE
 
 Each contender is a process of its own. In each round each is given the same time, all others
 standing still meanwhile; a figure is the median over rounds of a round's median, so that what
@@ -39,6 +40,7 @@ PEERS = [
     ("OpenVINO, NNCF", "openvino", "int8", "split", "nncf-split.xml"),
     ("ncnn", "ncnn", "f32", "whole", "smooth_whole.ncnn.param"),
     ("tract", "tract", "f32", "whole", "whole.onnx"),
+    ("rten", "rten", "f32", "whole", "whole.onnx"),
 ]
 # What lbam-edge is asked: name, and how the hole is given.
 EVERYTHING, ROUND = "all a hole", "5 % round hole"
@@ -66,13 +68,16 @@ class Disagreement(Exception):
 
 
 class Peer:
-    def __init__(self, peer, threads, work, realtime):
+    def __init__(self, peer, threads, arguments, realtime):
+        work = arguments.work
         self.name, runtime, self.precision, self.work, model = peer
         self.times = []
-        command = [sys.executable, str(HERE / "contender.py"), runtime, str(work / model)]
+        command = [sys.executable, str(HERE / "contender.py"), runtime]
+        if runtime == "rten":
+            command = [arguments.rten]
         begun = time.perf_counter()
         self.process = subprocess.Popen(
-            realtime + command + [str(threads), str(work)],
+            realtime + command + [str(work / model), str(threads), str(work)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -202,7 +207,7 @@ class Run:
         return float(done.stdout) if done.returncode == 0 else None
 
     def start_peer(self, peer, threads):
-        peer = Peer(peer, threads, self.arguments.work, self.realtime)
+        peer = Peer(peer, threads, self.arguments, self.realtime)
         try:
             peer.check()
         except Disagreement:
@@ -388,7 +393,7 @@ class Run:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=pathlib.Path)
-    for option in ("--edge", "--peak", "--int8", "--network", "--csv"):
+    for option in ("--edge", "--peak", "--rten", "--int8", "--network", "--csv"):
         parser.add_argument(option, required=True)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3)

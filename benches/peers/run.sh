@@ -8,8 +8,8 @@ usage() {
     cat <<'TEXT'
 usage: run.sh [--paper] [--pictures DIR] [--rounds N] [--no-record] [--note TEXT]
 
-Sets up ONNX Runtime, OpenVINO, ncnn and tract in a private Python environment, gives them and
-lbam-edge the same network, checks that all agree, and prints times and ratios.
+Sets up ONNX Runtime, OpenVINO, ncnn and tract in a private Python environment, compiles rten,
+gives them and lbam-edge the same network, checks that all agree, and prints times and ratios.
 
   --paper         the paper's width with random weights, instead of models/small.safetensors
   --pictures DIR  photographs to calibrate on; otherwise 16 of those that
@@ -146,13 +146,16 @@ machine_name() {
 setup_peers
 prepare
 rustc --edition 2024 -O -o "$home/peak" benches/peers/peak.rs
+CARGO_TARGET_DIR=$home/rten cargo build -q --release --locked \
+    --manifest-path benches/peers/rten/Cargo.toml
 machine=$(machine_name)
 csv=benches/record/$machine/$(date +%F).csv
 [ -n "$record" ] || csv=$work/unrecorded.csv
 versions=$("$python" -m pip list 2>/dev/null |
     awk '/^(onnxruntime|openvino|nncf|ncnn|tract) / { printf "%s %s, ", $1, $2 }')
 mapfile -t realtime < <(realtime_options)
-"$python" benches/peers/measure.py "$work" --edge "$edge" --peak "$home/peak" --int8 "$int8" \
-    --network "$network" --csv "$csv" --rounds "$rounds" "${realtime[@]}" \
+"$python" benches/peers/measure.py "$work" --edge "$edge" --peak "$home/peak" \
+    --rten "$home/rten/release/rten-contender" --int8 "$int8" --network "$network" \
+    --csv "$csv" --rounds "$rounds" "${realtime[@]}" \
     --note "$machine; ${versions}lbam $(git rev-parse --short HEAD)${note:+; $note}"
 echo "written to $csv"
