@@ -22,7 +22,7 @@ esac
 echo "demo: building lbam-edge (the first time takes some minutes)" >&2
 cargo build --locked --release --bin lbam-edge
 edge=$CARGO_TARGET_DIR/release/lbam-edge
-run=("$edge" --model models/small-f16.lbam --camera test: --mask "rect:30%,30%,20%,20%")
+run=("$edge" --model models/small-int8.lbam --camera test: --mask "rect:30%,30%,20%,20%")
 
 rm -rf lbam-demo
 "${run[@]}" --frames 10 --no-realtime --output lbam-demo

@@ -28,7 +28,7 @@ check_models() {
 
 check_scripts() {
     local scripts=()
-    mapfile -t scripts < <(find .ci benches scripts tests models cross -type f \
+    mapfile -t scripts < <(find .ci benches calibration scripts tests models cross -type f \
         \( -name '*.sh' -o -path '.ci/*' -o -path 'cross/debian/p*' \))
     shellcheck -x "${scripts[@]}"
 }

@@ -14,7 +14,7 @@
 //! ```no_run
 //! use lbam::{file::Model, runtime::Session};
 //!
-//! let model = Model::open("models/small-f16.lbam".as_ref())?.into();
+//! let model = Model::open("models/small-int8.lbam".as_ref())?.into();
 //! let mut session = Session::new(&model, 256, 256)?;
 //! session.set_mask(&vec![0; 256 * 256])?;
 //! let mut filled = vec![0; 256 * 256 * 3];
