@@ -250,7 +250,7 @@ fn metadata_is_checked() {
         ("format", "pt".into(), "not \"lbam\""),
         ("base_channels", "many".into(), "not a number"),
         ("base_channels", "100000".into(), "not supported"),
-        ("precision", "f8".into(), "not f32 or f16"),
+        ("precision", "f8".into(), "not f32, f16 or int8"),
         ("checksum", "blake3:0".into(), "damaged"),
     ];
     for (key, value, said) in cases {
