@@ -13,6 +13,7 @@ import csv
 import json
 import os
 import pathlib
+import resource
 import signal
 import statistics
 import subprocess
@@ -169,6 +170,14 @@ def mapped_weights(arguments):
             process.wait()
 
 
+def processor_seconds():
+    """Seconds that all cores have worked and that have passed on all of them, since the start."""
+    words = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    user, nice, system, idle, waited, *rest = (int(w) / os.sysconf("SC_CLK_TCK") for w in words)
+    busy = user + nice + system + sum(rest)
+    return busy, busy + idle + waited
+
+
 def camera_memory(arguments):
     """Peak resident MiB of the live program: a 640x480 pattern, one hole, 60 frames."""
     with tempfile.TemporaryDirectory() as folder:
@@ -186,6 +195,7 @@ class Run:
 
     def __init__(self, arguments):
         self.arguments = arguments
+        self.begun = processor_seconds()
         self.realtime = ["chrt", "--fifo", "1"] if arguments.realtime else []
         self.rows = []
         # Milliseconds by (threads, contender, precision, work).
@@ -374,12 +384,16 @@ class Run:
         print(f"  lbam-edge agrees with the f32 reference to {self.agreement:.1f} dB in the hole; "
               "all peers are within tolerance")
 
-    def write(self, load_before):
+    def write(self):
         arguments = self.arguments
+        busy, passed = (now - then for now, then in zip(processor_seconds(), self.begun))
+        own = sum(sum(resource.getrusage(who)[:2]) for who in
+                  (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        others = 100 * max(0.0, busy - own) / passed
         target = pathlib.Path(arguments.csv)
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = not target.exists()
-        note = f"{arguments.note}; load {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"
+        note = f"{arguments.note}; other processes took {others:.0f} % of the processor"
         note += "; real-time priority" if self.realtime else ""
         with target.open("a", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -400,14 +414,13 @@ def main():
     parser.add_argument("--realtime", action="store_true", help="first in line for the processor")
     parser.add_argument("--note", default="", help="about machine and versions, for the record")
     run = Run(parser.parse_args())
-    load_before = os.getloadavg()[0]
     run.agreement = agreement(run.arguments)
     run.record(1, "lbam-edge", "int8", "agreement in the hole", run.agreement, "dB")
     for threads in (1, 2):
         run.on_threads(threads)
     run.note_memory()
     run.print_tables()
-    run.write(load_before)
+    run.write()
 
 
 if __name__ == "__main__":

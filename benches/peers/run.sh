@@ -16,7 +16,7 @@ gives them and lbam-edge the same network, checks that all agree, and prints tim
                   models/photographs/fetch.sh lays
   --rounds N      turns that each contender gets (7)
   --no-record     do not write benches/record/MACHINE/DATE.csv
-  --note TEXT     goes into the record, for instance what else the machine was doing
+  --note TEXT     goes into the record
 
 lbam-edge and lbam-desk are taken from CARGO_TARGET_DIR (release), or from LBAM_EDGE and
 LBAM_DESK. Where it may, everything measured runs at real-time priority (LBAM_PEERS_REALTIME=0:
