@@ -47,6 +47,10 @@ check_units() {
     done
 }
 
+# Programs and tests in one build: the tests' dependencies bring features of the others with them,
+# so that building each alone would compile tract twice.
+cross_build() { device_edge=$(cross/build.sh --bin lbam-edge --tests | tail -n 1); }
+
 echo "== 0 s: setup"
 . scripts/setup.sh tests
 
@@ -66,4 +70,7 @@ step "documentation" \
 step "programs" cargo build --locked --release --bins --features desk
 step "models" check_models
 step "end to end" tests/end_to_end.sh
+step "cross-building" cross_build
+step "tests as Arm programs" cross/test.sh
+step "emulated device" env LBAM_DEVICE_EDGE="$device_edge" cross/device/run.sh
 echo "all steps passed in $SECONDS s"

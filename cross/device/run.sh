@@ -20,7 +20,7 @@ results=${1:-$cache/results}
 case $results in /*) ;; *) results=$here/$results ;; esac
 model=${LBAM_DEVICE_MODEL:-models/small-f16.lbam}
 processor=${LBAM_DEVICE_CPU:-cortex-a76}
-# Seconds; it took 1,130 on two cores that were busy with much else.
+# Seconds; it took 340 on two cores that were busy with other work, 110 of them the processor's.
 limit=${LBAM_DEVICE_LIMIT:-1800}
 
 program=${LBAM_DEVICE_EDGE:-}
