@@ -186,7 +186,7 @@ impl Session {
 
     /// Runs the frame stage. `picture` and `output` are `height * width * 3` bytes of RGB; what
     /// `picture` holds under the mask is not looked at. The network's own picture is written to
-    /// `output` in the holes and within [`RIM`] pixels of them; what is elsewhere is no picture.
+    /// `output` in the holes and within [`super::RIM`] pixels of them; what is elsewhere is no picture.
     ///
     /// # Errors
     /// [`RuntimeError::NoMask`] before the first mask, [`RuntimeError::Buffer`] for a picture of

@@ -110,7 +110,7 @@ pub struct LiveArgs {
     /// Print one JSON object with the statistics at the end
     #[arg(long)]
     pub json: bool,
-    /// Wait for an absent camera [default]
+    /// Wait for an absent camera (default)
     #[arg(long, overrides_with = "no_wait", env = "LBAM_WAIT", value_parser = switch,
         value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub wait: Option<bool>,
@@ -121,7 +121,7 @@ pub struct LiveArgs {
     #[arg(long, overrides_with = "no_fail_closed", env = "LBAM_FAIL_CLOSED", value_parser = switch,
         value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub fail_closed: Option<bool>,
-    /// Without a mask, pass frames unchanged [default]
+    /// Without a mask, pass frames unchanged (default)
     #[arg(long, overrides_with = "fail_closed")]
     pub no_fail_closed: bool,
 }
