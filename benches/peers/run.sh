@@ -69,7 +69,7 @@ done
 
 home=$cache/peers
 python=$home/bin/python
-work=$home/work/$network
+work=$home/$network
 mkdir -p "$work"
 
 # pnnx is installed without what it depends on: its converter for ONNX is one program, and the
