@@ -167,6 +167,27 @@ works "bench prints JSON" "$edge" bench --model half.lbam --size 128x256 --frame
 is "bench tells size, kernel and both stages" "128x256 True True True" \
     "$(python3 -c 'import json; d = json.load(open("out.txt")); print(d["size"], bool(d["kernel"]), d["mask_stage_ms"]["median"] > 0, d["frame_stage_ms"]["p99"] > 0)')"
 
+# -- To int8 -----------------------------------------------------------------------------------
+
+mkdir pictures none
+ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=s=320x256:d=4:r=2 pictures/%d.png
+works "calibrate writes an int8 model, a receipt and a page" "$desk" calibrate a.safetensors \
+    --images pictures --output int8.lbam --receipt receipt.json --report report.html
+works "info reads the receipt out of the model file" "$edge" info int8.lbam
+is "the receipt lists pictures used and held back, and every tensor" "6 2 13" \
+    "$(python3 -c 'import json; d = json.load(open("receipt.json")); print(*(len(d[k]) for k in ("pictures", "held_back_pictures", "layers")))')"
+is "the page holds its pictures and loads nothing" "2 0" \
+    "$(grep -c 'src="data:image/png' report.html) $(grep -c 'http' report.html)"
+works "image fills a picture in int8" "$edge" image --model int8.lbam --input "$data/picture.png" \
+    --mask "$data/mask.png" --output int8.png
+raw int8.png int8.raw
+most=$(difference int8.raw composite.raw)
+# The authors' test weights are random: nothing they make is smooth.
+if [ "$most" -le 24 ]; then ok "int8 agrees with the authors' code (largest difference: $most levels)"
+else fail "int8 agrees with the authors' code" "at most 24 levels" "$most"; fi
+refuses "no pictures, no calibration" 1 none "$desk" calibrate a.safetensors --images none \
+    --output no.lbam --receipt no.json --report no.html
+
 # Two pictures that differ under the mask alone must come out the same.
 ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=s=128x128:d=0.04 -frames:v 1 one.png
 ffmpeg -nostdin -v error -y -i one.png -vf "drawbox=40:40:30:30:white:fill" two.png

@@ -145,7 +145,6 @@ machine_name() {
 
 setup_peers
 prepare
-rustc --edition 2024 -O -o "$home/peak" benches/peers/peak.rs
 CARGO_TARGET_DIR=$home/rten cargo build -q --release --locked \
     --manifest-path benches/peers/rten/Cargo.toml
 machine=$(machine_name)
@@ -154,7 +153,7 @@ csv=benches/record/$machine/$(date +%F).csv
 versions=$("$python" -m pip list 2>/dev/null |
     awk '/^(onnxruntime|openvino|nncf|ncnn|tract) / { printf "%s %s, ", $1, $2 }')
 mapfile -t realtime < <(realtime_options)
-"$python" benches/peers/measure.py "$work" --edge "$edge" --peak "$home/peak" \
+"$python" benches/peers/measure.py "$work" --edge "$edge" \
     --rten "$home/rten/release/rten-contender" --int8 "$int8" --network "$network" \
     --csv "$csv" --rounds "$rounds" "${realtime[@]}" \
     --note "$machine; ${versions}lbam $(git rev-parse --short HEAD)${note:+; $note}"

@@ -137,7 +137,7 @@ struct Export {
 /// Write weights as an int8 model file for lbam-edge, calibrated on pictures
 #[derive(Args)]
 #[command(
-    after_help = "Example: lbam-desk calibrate small.safetensors --images photos --output small-int8.lbam --receipt receipt.json"
+    after_help = "Example: lbam-desk calibrate small.safetensors --images photos --output small-int8.lbam --report report.html"
 )]
 struct Calibrate {
     /// Weights, as train and import write them
@@ -152,6 +152,9 @@ struct Calibrate {
     /// Where what was used, chosen and measured goes as JSON; the model file holds it too
     #[arg(long)]
     receipt: Option<PathBuf>,
+    /// Where the same goes as an HTML page, with histograms and pictures side by side
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 /// Score a model beside baselines, by share of hole
@@ -344,6 +347,9 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
     if let Some(path) = &a.receipt {
         let text = serde_json::to_string_pretty(&calibrated.receipt)? + "\n";
         lbam::file::write_atomically(path, text.as_bytes())?;
+    }
+    if let Some(path) = &a.report {
+        lbam::file::write_atomically(path, calibrated.to_html()?.as_bytes())?;
     }
     let cost = &calibrated.receipt["held_back"];
     let figure = |name: &str| cost[name].as_f64().unwrap_or(f64::NAN);

@@ -23,6 +23,11 @@ pub trait MaskSource: Send {
         height: usize,
         number: u64,
     ) -> Result<Option<Mask>, MaskSourceError>;
+
+    /// Whether every frame has a mask of its own, so that no mask is worth preparing ahead.
+    fn change_with_every_frame(&self) -> bool {
+        false
+    }
 }
 
 /// All masks of the command line, united.
@@ -89,6 +94,10 @@ impl MaskSource for Masks {
             }
         }
         Ok(union)
+    }
+
+    fn change_with_every_frame(&self) -> bool {
+        self.sources.iter().any(|(source, _)| source.change_with_every_frame())
     }
 }
 
@@ -235,6 +244,10 @@ impl MaskSource for FolderMask {
         fits(&mask, width, height, picture)?;
         self.given = Some(number);
         Ok(Some(mask))
+    }
+
+    fn change_with_every_frame(&self) -> bool {
+        true
     }
 }
 

@@ -19,15 +19,20 @@ use super::data::photos;
 use super::masks::{self, Style};
 use super::model::Lbam;
 use super::quantise::{Grid, Grids, quantise};
+use super::sheet;
 use crate::file::{Int8Tensors, Model, Weights, write_int8_model};
 use crate::net::{ENCODER_LAYERS, MASK_UPDATE_POWER};
 use crate::picture::{KNOWN, Mask, RgbPicture, metrics};
 use crate::runtime::Session;
 
+mod report;
+
 /// Side of calibration pictures, pixels.
 const SIDE: usize = 256;
 /// One picture in so many is held back.
 const HELD_BACK: usize = 4;
+/// Stands for the infinite PSNR of equal pictures, dB.
+const PSNR_CEILING: f64 = 100.0;
 /// Values of each channel kept for percentiles and mean squares.
 const SAMPLES: usize = 8192;
 /// Pictures that a choice is tried on.
@@ -111,7 +116,7 @@ struct Choice {
     spread: f32,
 }
 
-/// A picture, its mask, and what the float network makes of them.
+/// A picture, its mask, and the float network's composite of them.
 struct Trial {
     picture: RgbPicture,
     mask: Mask,
@@ -125,12 +130,61 @@ struct Used {
     held_back: bool,
 }
 
+/// A held-back picture: what the float and the integer network make of it.
+struct Compared {
+    name: String,
+    picture: RgbPicture,
+    mask: Mask,
+    float: RgbPicture,
+    int8: RgbPicture,
+    /// Of one composite to the other, dB.
+    psnr: f64,
+}
+
+/// How often a tensor's sampled values become which bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Histogram {
+    /// Values that are clipped to 0.
+    below: u64,
+    /// Of four neighbouring bytes each.
+    bins: [u64; 64],
+    /// Values that are clipped to 255.
+    above: u64,
+}
+
+impl Histogram {
+    fn new(channels: &[Channel], grid: &Grid) -> Self {
+        let mut histogram = Self { below: 0, bins: [0; 64], above: 0 };
+        for (index, channel) in channels.iter().enumerate() {
+            for value in &channel.sample {
+                let byte = (value / grid.scales[index] + grid.zeros[index]).round();
+                match byte {
+                    ..0.0 => histogram.below += 1,
+                    0.0..256.0 => histogram.bins[byte as usize / 4] += 1,
+                    _ => histogram.above += 1,
+                }
+            }
+        }
+        histogram
+    }
+
+    /// Share of values that are clipped.
+    fn clipped(&self) -> f64 {
+        let clipped = self.below + self.above;
+        let all = clipped + self.bins.iter().sum::<u64>();
+        clipped as f64 / all.max(1) as f64
+    }
+}
+
 /// A calibrated network.
 pub struct Calibrated {
     tensors: Int8Tensors,
     /// What was used, chosen and measured.
     pub receipt: Value,
     weights: Weights,
+    /// Of `e_1 .. e_7`, then `d_1 .. d_6`.
+    histograms: Vec<Histogram>,
+    compared: Vec<Compared>,
 }
 
 impl Calibrated {
@@ -213,36 +267,43 @@ pub fn calibrate(
     let grids = seen.grids(&chosen);
     let int8 = quantise(weights, &grids);
     let layers = bench.layers(&int8, &grids, &model, &trials)?;
-    let held_back: Vec<&Trial> =
-        used.iter().filter(|used| used.held_back).map(|used| &used.trial).collect();
-    let cost = bench.cost(&int8, &held_back)?;
-    let layers: Vec<Value> = layers
-        .into_iter()
-        .zip(&chosen)
-        .zip(&seen.features)
-        .map(|(((name, snr), choice), channels)| {
-            let low = channels.iter().map(|c| c.range(choice.clip).0).fold(0.0, f32::min);
-            let high = channels.iter().map(|c| c.range(choice.clip).1).fold(0.0, f32::max);
-            json!({
-                "name": name, "snr": snr, "range": choice.clip.name(), "spread": choice.spread,
-                "low": low, "high": high,
-            })
-        })
+    let histograms: Vec<Histogram> = seen
+        .features
+        .iter()
+        .zip(&grids.features)
+        .map(|(c, grid)| Histogram::new(c, grid))
         .collect();
     let listed = |held_back: bool| -> Vec<Value> {
         let listed = used.iter().filter(|used| used.held_back == held_back);
         listed.map(|used| json!({"name": used.name, "blake3": used.hash})).collect()
     };
+    let (pictures, held_back_pictures) = (listed(false), listed(true));
+    let layers: Vec<Value> = layers
+        .into_iter()
+        .zip(&chosen)
+        .zip(&seen.features)
+        .zip(&histograms)
+        .map(|((((name, snr), choice), channels), histogram)| {
+            let low = channels.iter().map(|c| c.range(choice.clip).0).fold(0.0, f32::min);
+            let high = channels.iter().map(|c| c.range(choice.clip).1).fold(0.0, f32::max);
+            json!({
+                "name": name, "snr": snr, "range": choice.clip.name(), "spread": choice.spread,
+                "low": low, "high": high, "clipped": histogram.clipped(),
+            })
+        })
+        .collect();
+    let held_back = used.into_iter().filter(|used| used.held_back);
+    let compared = bench.compare(&int8, held_back)?;
     let receipt = json!({
         "size": SIDE,
         "masks": format!("brush, {} to {} of the picture, seed 0", HOLES.0, HOLES.1),
-        "pictures": listed(false),
-        "held_back_pictures": listed(true),
-        "held_back": cost,
+        "pictures": pictures,
+        "held_back_pictures": held_back_pictures,
+        "held_back": cost(&compared)?,
         "layers": layers,
     });
     step();
-    Ok(Calibrated { tensors: int8, receipt, weights: weights.clone() })
+    Ok(Calibrated { tensors: int8, receipt, weights: weights.clone(), histograms, compared })
 }
 
 type Read = (String, String, RgbPicture, Mask);
@@ -278,7 +339,8 @@ impl Seen {
     ) -> Result<RgbPicture, DeskError> {
         let (input, known) = tensors(picture, mask);
         let maps = model.maps(known);
-        let (features, filled) = features(model, input, &maps);
+        let (features, mut filled) = features(model, input, &maps);
+        sheet::keep_known(&mut filled, picture, mask);
         if note {
             let masks = maps.known.iter().chain(&maps.updated);
             let tops: Vec<f32> = masks
@@ -334,16 +396,16 @@ fn values(tensor: Tensor<4>) -> Vec<f32> {
 
 /// The network's input and the mask as tensors, 1 = known.
 fn tensors(picture: &RgbPicture, mask: &Mask) -> (Tensor<4>, Tensor<4>) {
-    let (device, plane) = (Device::flex(), SIDE * SIDE);
-    let known: Vec<f32> =
-        mask.data().iter().map(|&hole| f32::from(u8::from(hole == KNOWN))).collect();
-    let mut input: Vec<f32> = (0..3 * plane)
-        .map(|i| known[i % plane] * f32::from(picture.data[i % plane * 3 + i / plane]) / 255.0)
-        .collect();
+    let known = sheet::known_plane(mask);
+    let mut input = sheet::to_planes(picture);
+    for plane in input.chunks_mut(SIDE * SIDE) {
+        plane.iter_mut().zip(&known).for_each(|(value, known)| *value *= known);
+    }
     input.extend(&known);
-    let input = Tensor::from_data(TensorData::new(input, [1, 4, SIDE, SIDE]), &device);
-    let known = Tensor::from_data(TensorData::new(known, [1, 1, SIDE, SIDE]), &device);
-    (input, known)
+    let tensor = |values: Vec<f32>, channels| {
+        Tensor::from_data(TensorData::new(values, [1, channels, SIDE, SIDE]), &Device::flex())
+    };
+    (tensor(input, 4), tensor(known, 1))
 }
 
 /// `e_1 .. e_7`, `d_1 .. d_6`, and the picture.
@@ -354,9 +416,7 @@ fn features(
 ) -> (Vec<Tensor<4>>, RgbPicture) {
     let mut activations = model.activations(input, maps);
     let filled = values(activations.decoder.pop().expect("the decoder has layers"));
-    let plane = SIDE * SIDE;
-    let level = |index: usize| (filled[index % 3 * plane + index / 3] * 255.0).round() as u8;
-    let picture = RgbPicture::new(SIDE, SIDE, (0..3 * plane).map(level).collect());
+    let picture = sheet::from_planes(&filled, SIDE, SIDE);
     let mut features = activations.encoder;
     // Behind their skips, the deepest first.
     for (level, joined) in (0..activations.decoder.len()).zip(activations.decoder.iter().rev()) {
@@ -400,7 +460,9 @@ impl Bench {
             .set_mask(trial.mask.data())
             .and_then(|()| session.run(&trial.picture.data, &mut output))
             .map_err(|error| self.failed(&error))?;
-        Ok(composite(trial, &RgbPicture::new(SIDE, SIDE, output)?))
+        let mut filled = RgbPicture::new(SIDE, SIDE, output)?;
+        sheet::keep_known(&mut filled, &trial.picture, &trial.mask);
+        Ok(filled)
     }
 
     /// Mean square difference from the float network over the holes of all trials.
@@ -409,9 +471,8 @@ impl Bench {
         let (mut sum, mut count) = (0.0, 0_usize);
         for trial in trials {
             let filled = self.fill(&mut session, trial)?;
-            let expected = composite(trial, &trial.filled);
             let difference = |(a, b): (&u8, &u8)| (f64::from(*a) - f64::from(*b)).powi(2);
-            sum += filled.data.iter().zip(&expected.data).map(difference).sum::<f64>();
+            sum += filled.data.iter().zip(&trial.filled.data).map(difference).sum::<f64>();
             count += 3 * trial.mask.data().iter().filter(|&&hole| hole != KNOWN).count();
         }
         Ok(sum / count.max(1) as f64)
@@ -455,44 +516,42 @@ impl Bench {
         Ok(names.zip(powers.into_iter().map(ratio)).collect())
     }
 
-    /// What integers cost on pictures that took no part.
-    fn cost(&self, int8: &Int8Tensors, trials: &[&Trial]) -> Result<Value, DeskError> {
+    /// Both networks on pictures that took no part.
+    fn compare(
+        &self,
+        int8: &Int8Tensors,
+        held_back: impl Iterator<Item = Used>,
+    ) -> Result<Vec<Compared>, DeskError> {
         let mut session = self.session(int8)?;
-        let mut sums = [0.0; 5];
-        for trial in trials {
-            let int8 = self.fill(&mut session, trial)?;
-            let float = composite(trial, &trial.filled);
-            let psnr = |a: &RgbPicture, b: &RgbPicture| metrics::psnr(&a.data, &b.data, SIDE, SIDE);
-            let ssim = |a: &RgbPicture, b: &RgbPicture| metrics::ssim(&a.data, &b.data, SIDE, SIDE);
-            let original = &trial.picture;
-            // Equal pictures have no finite ratio.
-            let figures = [
-                psnr(&float, &int8)?.min(100.0),
-                psnr(original, &float)?,
-                psnr(original, &int8)?,
-                ssim(original, &float)?,
-                ssim(original, &int8)?,
-            ];
-            sums.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure);
-        }
-        let [to_float, psnr_float, psnr_int8, ssim_float, ssim_int8] =
-            sums.map(|sum| sum / trials.len() as f64);
-        Ok(json!({
-            "count": trials.len(), "psnr_to_float": to_float,
-            "psnr_float": psnr_float, "psnr_int8": psnr_int8, "psnr_lost": psnr_float - psnr_int8,
-            "ssim_float": ssim_float, "ssim_int8": ssim_int8, "ssim_lost": ssim_float - ssim_int8,
-        }))
+        held_back
+            .map(|Used { name, trial, .. }| {
+                let int8 = self.fill(&mut session, &trial)?;
+                let Trial { picture, mask, filled: float } = trial;
+                // Equal pictures have no finite ratio.
+                let psnr = metrics::psnr(&float.data, &int8.data, SIDE, SIDE)?.min(PSNR_CEILING);
+                Ok(Compared { name, picture, mask, float, int8, psnr })
+            })
+            .collect()
     }
 }
 
-fn composite(trial: &Trial, filled: &RgbPicture) -> RgbPicture {
-    let mut composite = trial.picture.clone();
-    for ((pixel, filled), &hole) in
-        composite.data.chunks_exact_mut(3).zip(filled.data.chunks_exact(3)).zip(trial.mask.data())
-    {
-        if hole != KNOWN {
-            pixel.copy_from_slice(filled);
-        }
+/// What integers cost: means over the pictures.
+fn cost(compared: &[Compared]) -> Result<Value, DeskError> {
+    let mut sums = [0.0; 5];
+    for Compared { picture, float, int8, psnr, .. } in compared {
+        let psnr_of = |filled: &RgbPicture| metrics::psnr(&picture.data, &filled.data, SIDE, SIDE);
+        let ssim_of = |filled: &RgbPicture| metrics::ssim(&picture.data, &filled.data, SIDE, SIDE);
+        let figures = [*psnr, psnr_of(float)?, psnr_of(int8)?, ssim_of(float)?, ssim_of(int8)?];
+        sums.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure);
     }
-    composite
+    let [to_float, psnr_float, psnr_int8, ssim_float, ssim_int8] =
+        sums.map(|sum| sum / compared.len() as f64);
+    Ok(json!({
+        "count": compared.len(), "psnr_to_float": to_float,
+        "psnr_float": psnr_float, "psnr_int8": psnr_int8, "psnr_lost": psnr_float - psnr_int8,
+        "ssim_float": ssim_float, "ssim_int8": ssim_int8, "ssim_lost": ssim_float - ssim_int8,
+    }))
 }
+
+#[cfg(test)]
+mod tests;

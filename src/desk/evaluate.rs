@@ -32,7 +32,7 @@ use super::{
     masks::{self, Style},
     sheet,
 };
-use crate::picture::{KNOWN, Mask, MaskError, PictureError, RgbPicture, metrics};
+use crate::picture::{Mask, MaskError, PictureError, RgbPicture, metrics};
 
 #[path = "report.rs"]
 mod report;
@@ -311,14 +311,7 @@ fn fill(
             let (filler, picture) = ((*name).to_owned(), sample.name.clone());
             return Err(EvaluateError::Size { filler, picture, found, wanted });
         }
-        let originals = sample.picture.data.chunks_exact(3);
-        for ((pixel, original), &hole) in
-            filled.data.chunks_exact_mut(3).zip(originals).zip(mask.data())
-        {
-            if hole == KNOWN {
-                pixel.copy_from_slice(original);
-            }
-        }
+        sheet::keep_known(&mut filled, &sample.picture, mask);
         composites.push(filled);
     }
     Ok(composites)

@@ -7,10 +7,11 @@ use tract_onnx::prelude::*;
 
 use super::DeskError;
 use super::evaluate::{FillError, Filler};
+use super::sheet;
 use super::telea::{USUAL_RADIUS, mean_colour, telea};
 use crate::file::{Model, Precision, Weights, write_model};
 use crate::net::Network;
-use crate::picture::{KNOWN, Mask, RgbPicture};
+use crate::picture::{Mask, RgbPicture};
 use crate::runtime::Session;
 
 /// Names of the baselines.
@@ -66,23 +67,14 @@ fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
         .and_then(|model| model.into_optimized()?.into_runnable())
         .map_err(|error| run_error(path, &format!("{error:#}")))?;
     Ok(Box::new(move |picture: &RgbPicture, mask: &Mask| {
-        let plane = size * size;
-        let planes: Vec<f32> = (0..3 * plane)
-            .map(|index| f32::from(picture.data[index % plane * 3 + index / plane]) / 255.0)
-            .collect();
-        let known: Vec<f32> =
-            mask.data().iter().map(|&hole| f32::from(u8::from(hole == KNOWN))).collect();
+        let (planes, known) = (sheet::to_planes(picture), sheet::known_plane(mask));
         let inputs = tvec!(
             Tensor::from_shape(&[1, 3, size, size], &planes)?.into(),
             Tensor::from_shape(&[1, 1, size, size], &known)?.into()
         );
         let outputs = model.run(inputs).map_err(|error| FillError::from(format!("{error:#}")))?;
         let filled = outputs[0].try_as_plain_ram()?;
-        let filled = filled.as_slice::<f32>()?;
-        let data = (0..3 * plane)
-            .map(|index| (filled[index % 3 * plane + index / 3] * 255.0).round() as u8)
-            .collect();
-        Ok(RgbPicture::new(size, size, data)?)
+        Ok(sheet::from_planes(filled.as_slice::<f32>()?, size, size)?)
     }))
 }
 

@@ -15,11 +15,11 @@ pub mod data;
 mod error;
 pub mod evaluate;
 pub mod fillers;
+mod html;
 mod import;
 pub mod masks;
 pub mod model;
 mod onnx;
-
 mod quantise;
 pub mod sheet;
 pub mod telea;

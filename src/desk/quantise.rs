@@ -208,3 +208,53 @@ fn scaled(
     }
     layer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_reaches_its_range_and_holds_zero() {
+        let ranges = [(-1.0, 3.0), (0.0, 0.04), (-0.5, -0.1), (0.0, 0.0)];
+        for spread in [0.0, 0.5, 1.0] {
+            let grid = Grid::new(&ranges, spread);
+            for (channel, &(low, high)) in ranges.iter().enumerate() {
+                let zero = grid.zeros[channel];
+                assert!(zero.fract() == 0.0 && (0.0..=255.0).contains(&zero), "{zero}");
+                assert_eq!(grid.value(channel, zero as u8), 0.0);
+                // To within the rounding of the zero point.
+                let step = grid.scales[channel];
+                assert!(grid.value(channel, 0) <= low + step, "channel {channel} at {spread}");
+                assert!(grid.value(channel, 255) >= high - step, "channel {channel} at {spread}");
+            }
+        }
+    }
+
+    #[test]
+    fn spread_goes_from_one_scale_for_all_to_one_for_each() {
+        let ranges = [(0.0, 4.0), (0.0, 1.0)];
+        let ratio = |spread: f32| {
+            let scales = Grid::new(&ranges, spread).scales;
+            scales[0] / scales[1]
+        };
+        for (spread, wanted) in [(0.0, 1.0), (0.5, 2.0), (1.0, 4.0)] {
+            assert!((ratio(spread) - wanted).abs() < 1e-5, "{spread}");
+        }
+    }
+
+    #[test]
+    fn tables_are_the_functions_they_stand_for() {
+        let attention = Attention { a: 1.1, mu: 2.0, sigma1: 1.0, sigma2: 0.5 };
+        let tables = MaskTables::new(&attention, 6.0);
+        for index in (0..TABLE).step_by(37) {
+            let sum = (index as f32 - tables.zero) / tables.steps;
+            for (byte, scale, exact) in [
+                (tables.attention[index], tables.attention_scale, attention.attend(sum)),
+                (tables.update[index], tables.update_scale, Attention::update(sum)),
+            ] {
+                let error = (f32::from(byte) * scale - exact).abs();
+                assert!(error <= 0.5 * scale + 1e-5, "entry {index}: off by {error}");
+            }
+        }
+    }
+}

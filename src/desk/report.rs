@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::{BUCKETS, EvaluateError, FillerReport, Report, Scores};
 use crate::{
+    desk::html,
     desk::sheet::{GAP, contact_sheet},
-    picture::write_png,
+    picture::{RgbPicture, write_png},
 };
 
 /// A column of the tables: title, decimals, its value, and whether more is better.
@@ -68,22 +69,17 @@ impl Report {
         text
     }
 
-    /// The table and the contact sheet (a PNG, inside the page) with the columns' names.
-    pub fn to_html(&self, sheet_png: Option<&[u8]>) -> String {
-        let mut text = String::from(
-            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Inpainting report\
-             </title><style>body{font:16px sans-serif;margin:2em auto;max-width:70em;padding:0 1em}\
-             table{border-collapse:collapse}td,th{padding:.3em .8em;border-bottom:1px solid #ccc;\
-             text-align:right}td:first-child,td:nth-child(2){text-align:left}img{max-width:100%}\
-             </style><h1>Inpainting report</h1>",
-        );
-        text += &format!("<p>{} pictures, {}.</p><table><tr>", self.pictures, escape(&self.masks));
+    /// The tables and, if there are examples, the contact sheet with the columns' names.
+    pub fn to_html(&self, sheet: Option<&RgbPicture>) -> String {
+        let mut text =
+            format!("<p>{} pictures, {}.</p><table><tr>", self.pictures, html::escape(&self.masks));
         let titles = COLUMNS.iter().map(|(title, ..)| *title);
         for title in ["hole", "filler"].into_iter().chain(titles).chain(["count"]) {
             text += &format!("<th>{title}</th>");
         }
         self.each_row(|bucket, filler, cells, count| {
-            text += &format!("<tr><td>{bucket}</td><td>{}</td>", escape(filler));
+            let filler = html::escape(filler);
+            text += &format!("<tr><td>{bucket}</td><td class=\"text\">{filler}</td>");
             for (cell, best) in cells {
                 let (open, close) = if *best { ("<b>", "</b>") } else { ("", "") };
                 text += &format!("<td>{open}{cell}{close}</td>");
@@ -91,16 +87,16 @@ impl Report {
             text += &format!("<td>{count}</td></tr>\n");
         });
         text += "</table>";
-        if let Some(png) = sheet_png {
-            let names: Vec<_> = self.fillers.iter().map(|filler| escape(&filler.name)).collect();
-            let columns = names.join(", ");
+        if let Some(sheet) = sheet {
+            let names: Vec<_> =
+                self.fillers.iter().map(|filler| html::escape(&filler.name)).collect();
             text += &format!(
-                "<h2>Examples</h2><p>From left to right: input, {columns}, original.</p>\
-                 <img alt=\"examples\" src=\"data:image/png;base64,{}\">",
-                base64(png)
+                "<h2>Examples</h2><p>From left to right: input, {}, original.</p>{}",
+                names.join(", "),
+                html::picture("examples", sheet)
             );
         }
-        text + "</html>\n"
+        html::page("Inpainting report", &text)
     }
 
     /// Writes `report.json`, `report.md`, `report.html` and, if there are examples, `sheet.png`
@@ -108,16 +104,15 @@ impl Report {
     pub fn write(&self, folder: &Path) -> Result<(), EvaluateError> {
         let failed = |path: &Path, source| EvaluateError::Write { path: path.to_owned(), source };
         fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
-        let mut png = None;
+        let mut sheet = None;
         if !self.examples.is_empty() {
-            let path = folder.join("sheet.png");
-            write_png(&path, &contact_sheet(&self.examples, GAP)?)?;
-            png = Some(fs::read(&path).map_err(|source| failed(&path, source))?);
+            let picture = sheet.insert(contact_sheet(&self.examples, GAP)?);
+            write_png(&folder.join("sheet.png"), picture)?;
         }
         for (name, content) in [
             ("report.json", format!("{:#}\n", self.to_json())),
             ("report.md", self.to_markdown()),
-            ("report.html", self.to_html(png.as_deref())),
+            ("report.html", self.to_html(sheet.as_ref())),
         ] {
             let path = folder.join(name);
             fs::write(&path, content).map_err(|source| failed(&path, source))?;
@@ -147,45 +142,5 @@ impl Report {
                 row(bucket, &filler.name, &cells, scores.map_or(0, |scores| scores.count));
             }
         }
-    }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for letter in 0..4 {
-            let six = (bits >> (18 - 6 * letter)) & 63;
-            text.push(if letter <= group.len() { LETTERS[six as usize] as char } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_of_the_rfc() {
-        for (plain, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
     }
 }

@@ -48,6 +48,32 @@ pub fn from_planes(
     RgbPicture::new(width, height, data)
 }
 
+/// The reverse: `[3, height, width]` planes in `0.0..=1.0`.
+pub fn to_planes(picture: &RgbPicture) -> Vec<f32> {
+    let channel = |channel: usize| {
+        picture.data.chunks_exact(3).map(move |pixel| f32::from(pixel[channel]) / 255.0)
+    };
+    (0..3).flat_map(channel).collect()
+}
+
+/// A mask as a plane: 1 where the picture is known, 0 in holes.
+pub fn known_plane(mask: &Mask) -> Vec<f32> {
+    mask.data().iter().map(|&hole| f32::from(u8::from(hole == KNOWN))).collect()
+}
+
+/// Gives `filled` the known pixels of `original`: the composite that is judged. All three have
+/// the same size.
+pub fn keep_known(filled: &mut RgbPicture, original: &RgbPicture, mask: &Mask) {
+    let originals = original.data.chunks_exact(3);
+    for ((pixel, original), &hole) in
+        filled.data.chunks_exact_mut(3).zip(originals).zip(mask.data())
+    {
+        if hole == KNOWN {
+            pixel.copy_from_slice(original);
+        }
+    }
+}
+
 /// Lays out `rows` with `gap` pixels between and around pictures. Pictures of different sizes
 /// are centred in cells as large as the largest. No picture at all is an error.
 pub fn contact_sheet(rows: &[Vec<RgbPicture>], gap: usize) -> Result<RgbPicture, PictureError> {
@@ -109,9 +135,21 @@ mod tests {
     }
 
     #[test]
+    fn composites_keep_what_is_known() {
+        let mask = Mask::from_grey(2, 1, &[0, 255]).unwrap();
+        let mut filled = flat(2, 1, 7);
+        keep_known(&mut filled, &flat(2, 1, 9), &mask);
+        assert_eq!(filled.data, [9, 9, 9, 7, 7, 7]);
+        assert_eq!(known_plane(&mask), [1.0, 0.0]);
+    }
+
+    #[test]
     fn planes_become_pixels() {
         let planes = [0.0, 1.0, 0.5, 2.0, -1.0, f32::NAN];
         assert_eq!(from_planes(&planes, 2, 1).unwrap().data, [0, 128, 0, 255, 255, 0]);
         assert!(from_planes(&planes, 2, 2).is_err());
+        let picture = RgbPicture::new(2, 1, vec![0, 51, 102, 153, 204, 255]).unwrap();
+        assert_eq!(to_planes(&picture), [0.0, 0.6, 0.2, 0.8, 0.4, 1.0]);
+        assert_eq!(from_planes(&to_planes(&picture), 2, 1).unwrap().data, picture.data);
     }
 }

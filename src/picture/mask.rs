@@ -198,6 +198,13 @@ impl Mask {
         Ok(())
     }
 
+    /// Takes the holes of another mask of the same size away.
+    pub fn subtract(&mut self, other: &Mask) -> Result<(), MaskError> {
+        other.fits(self.width, self.height)?;
+        self.data.iter_mut().zip(&other.data).for_each(|(mine, theirs)| *mine &= !theirs);
+        Ok(())
+    }
+
     /// Holes grown by `radius` pixels in each direction (a square): covers the blur which a
     /// camera draws around what is to be hidden.
     pub fn dilate(&mut self, radius: usize) {

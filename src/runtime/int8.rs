@@ -5,6 +5,7 @@
 //! that lie in the map as the kernels read them.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::file::{Int8Place, Model};
 use crate::kernels::int8::{Convolution, Kernel, Pixels, Plane};
@@ -13,6 +14,19 @@ use crate::net::{Conv, ENCODER_LAYERS, INPUT_CHANNELS, LANES, Packing, REVERSE_L
 /// How far around a hole known pixels of the output are computed too: the soft seam looks at two
 /// pixels, and scaling the picture up to a region at two more on each side of those.
 pub const RIM: usize = 6;
+
+/// What one step of the network took.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepTime {
+    /// Mask or frame stage.
+    pub stage: &'static str,
+    /// The layer, or what else is done.
+    pub name: String,
+    /// Multiply-adds that were done, padding included.
+    pub products: usize,
+    /// How long it took.
+    pub time: Duration,
+}
 
 /// A layer: its form, and where its parts lie in the file.
 #[derive(Debug)]
@@ -30,6 +44,13 @@ impl Layer {
         let weights = parts.iter().map(|part| model.int8_part(part).weights);
         let sums = weights.map(|weights| kernel.weight_sums(weights, packing.blocks())).collect();
         Self { packing, parts, sums }
+    }
+
+    /// Multiply-adds at so many pixels.
+    fn products(&self, pixels: &Pixels) -> usize {
+        let Packing { parts, sources, side, stored_channels, .. } = self.packing;
+        let inputs = sources * side * side * stored_channels;
+        parts * self.packing.blocks() * LANES * inputs * pixels.count()
     }
 
     fn convolution<'a>(&'a self, model: &'a Model, part: usize) -> Convolution<'a> {
@@ -73,7 +94,6 @@ pub(super) struct Int8Session {
     model: Arc<Model>,
     kernel: Kernel,
     width: usize,
-    height: usize,
     forward: Branch,
     reverse: Branch,
     /// Updated masks, level by level; the branches take turns.
@@ -93,6 +113,8 @@ pub(super) struct Int8Session {
     pub everything: bool,
     /// Pixels of each decoder layer to compute, in its inputs' resolution, the picture's first.
     doubling: Vec<Pixels>,
+    /// When each step ended, while somebody wants to know.
+    laps: Option<Vec<Instant>>,
 }
 
 impl Int8Session {
@@ -142,7 +164,6 @@ impl Int8Session {
             model: Arc::clone(model),
             kernel,
             width,
-            height,
             forward: branch(network.forward()),
             reverse: branch(network.reverse()),
             updates,
@@ -158,6 +179,7 @@ impl Int8Session {
                 .collect(),
             everything: false,
             doubling: Vec::new(),
+            laps: None,
             encoder,
             decoder,
             encoded,
@@ -174,14 +196,15 @@ impl Int8Session {
     pub fn set_mask(&mut self, holes: &[u8], threads: usize) {
         let kernel = self.kernel.on_threads(threads);
         for (y, holes) in holes.chunks_exact(self.width).enumerate() {
-            let rows = [self.forward.start.row_mut(y), self.reverse.start.row_mut(y)];
-            let [known_row, hole_row] = rows;
+            let known = |&hole: &u8| if hole == 0 { u8::MAX } else { 0 };
+            let row = self.forward.start.row_mut(y).iter_mut().zip(holes);
+            row.for_each(|(pixel, hole)| *pixel = known(hole));
+            let row = self.reverse.start.row_mut(y).iter_mut().zip(holes);
+            row.for_each(|(pixel, hole)| *pixel = !known(hole));
             let input = self.input.row_mut(y).as_chunks_mut::<INPUT_CHANNELS>().0;
-            for (x, &hole) in holes.iter().enumerate() {
-                let known = if hole == 0 { 255 } else { 0 };
-                (known_row[x], hole_row[x], input[x]) = (known, 255 - known, [0, 0, 0, known]);
-            }
+            input.iter_mut().zip(holes).for_each(|(pixel, hole)| *pixel = [0, 0, 0, known(hole)]);
         }
+        lap(&mut self.laps);
         let model = &self.model;
         for branch in [&mut self.forward, &mut self.reverse] {
             for (index, ((layer, attention), map)) in
@@ -196,26 +219,30 @@ impl Int8Session {
                     _ => &self.halving[index],
                 };
                 kernel.attend(&convolution, input, tables, map, &mut from[0], pixels);
+                lap(&mut self.laps);
             }
         }
         self.plan(holes);
+        lap(&mut self.laps);
     }
 
     /// Which pixels of each decoder layer reach a hole's pixel or its rim.
     fn plan(&mut self, holes: &[u8]) {
-        let holes: Vec<bool> = holes.iter().map(|&hole| hole != 0 || self.everything).collect();
-        let mut needed = dilated(&holes, self.width, RIM);
         self.doubling.clear();
+        let mut needed: Vec<u8> =
+            holes.iter().map(|&hole| u8::from(hole != 0 || self.everything)).collect();
         for level in 0..ENCODER_LAYERS {
-            let (height, width) = (self.height >> (level + 1), self.width >> (level + 1));
-            let mut halved = vec![false; height * width];
-            for (index, &needed) in needed.iter().enumerate() {
-                let (y, x) = (index / (2 * width), index % (2 * width));
-                halved[y / 2 * width + x / 2] |= needed;
+            let width = self.width >> (level + 1);
+            needed = halved(&needed, 2 * width);
+            if level == 0 {
+                // An even reach at full size is half of it at half size.
+                needed = dilated(&needed, width, RIM / 2);
             }
-            let places = (0..height * width)
-                .filter(|&index| halved[index])
-                .map(|index| (index / width, index % width));
+            let rows = needed.chunks_exact(width).enumerate();
+            let places = rows.flat_map(|(y, row)| {
+                let set = row.iter().enumerate().filter(|(_, needed)| **needed != 0);
+                set.map(move |(x, _)| (y, x))
+            });
             let input = &self.encoded[level];
             let (row_bytes, channels) = (input.row_bytes(), input.channels());
             let read = |y: usize, x: usize| y * row_bytes + x * channels;
@@ -231,7 +258,7 @@ impl Int8Session {
                 }
             };
             self.doubling.push(pixels);
-            needed = dilated(&halved, width, 1);
+            needed = dilated(&needed, width, 1);
         }
     }
 
@@ -246,6 +273,7 @@ impl Int8Session {
                 *input = [pixel[0] & known, pixel[1] & known, pixel[2] & known, known];
             }
         }
+        lap(&mut self.laps);
         let model = &self.model;
         for (index, layer) in self.encoder.iter().enumerate() {
             let (below, from) = self.encoded.split_at_mut(index);
@@ -253,6 +281,7 @@ impl Int8Session {
             let convolution = layer.convolution(model, 0);
             let (map, pixels) = (&self.forward.maps[index], &self.halving[index]);
             kernel.modulate(&[(convolution, (0, 0))], &[input], map, &mut from[0], pixels);
+            lap(&mut self.laps);
         }
         for (layer, level) in &self.decoder {
             let pixels = &self.doubling[*level];
@@ -265,6 +294,7 @@ impl Int8Session {
             let Some(target) = below.last_mut() else {
                 let table = model.picture_table();
                 kernel.picture(&part(0), inputs, table, output, 3 * self.width, pixels);
+                lap(&mut self.laps);
                 continue;
             };
             let map = &self.reverse.maps[*level - 1];
@@ -275,7 +305,49 @@ impl Int8Session {
                 (part(phase), (shift(inputs[0]), shift(target)))
             });
             kernel.modulate(&phases, inputs, map, target, pixels);
+            lap(&mut self.laps);
         }
+    }
+
+    /// Both stages, with a clock at every step.
+    pub fn profile(
+        &mut self,
+        holes: &[u8],
+        picture: &[u8],
+        output: &mut [u8],
+        threads: usize,
+    ) -> Vec<StepTime> {
+        self.laps = Some(vec![Instant::now()]);
+        self.set_mask(holes, threads);
+        self.run(picture, output, threads);
+        let laps = self.laps.take().unwrap_or_default();
+        let mut steps = vec![("mask", "spread the mask".to_owned(), 0)];
+        for (branch, title) in [(&self.forward, "forward"), (&self.reverse, "reverse")] {
+            for (level, (layer, _)) in branch.layers.iter().enumerate() {
+                let pixels = if level == 0 { &self.mask_halving } else { &self.halving[level] };
+                steps.push(("mask", format!("{title} {}", level + 1), layer.products(pixels)));
+            }
+        }
+        steps.push(("mask", "plan the decoder".to_owned(), 0));
+        steps.push(("frame", "copy the picture".to_owned(), 0));
+        for (level, (layer, pixels)) in self.encoder.iter().zip(&self.halving).enumerate() {
+            steps.push(("frame", format!("encoder {}", level + 1), layer.products(pixels)));
+        }
+        for (layer, level) in &self.decoder {
+            let products = layer.products(&self.doubling[*level]);
+            steps.push(("frame", format!("decoder {level}"), products));
+        }
+        let times = laps.windows(2).map(|pair| pair[1] - pair[0]);
+        let steps = steps.into_iter().zip(times);
+        steps
+            .map(|((stage, name, products), time)| StepTime { stage, name, products, time })
+            .collect()
+    }
+}
+
+fn lap(laps: &mut Option<Vec<Instant>>) {
+    if let Some(laps) = laps {
+        laps.push(Instant::now());
     }
 }
 
@@ -296,23 +368,34 @@ fn halving(
     )
 }
 
-/// Every pixel within `reach` of one that is set, along both axes.
-fn dilated(set: &[bool], width: usize, reach: usize) -> Vec<bool> {
-    let height = set.len() / width;
-    let mut across = vec![false; set.len()];
-    let mut both = vec![false; set.len()];
-    for (y, row) in set.chunks_exact(width).enumerate() {
-        for x in (0..width).filter(|&x| row[x]) {
-            let (begin, end) = (x.saturating_sub(reach), (x + reach + 1).min(width));
-            across[y * width + begin..y * width + end].fill(true);
+/// Of each 2x2 pixels, whether any is set (1) or none (0).
+fn halved(set: &[u8], width: usize) -> Vec<u8> {
+    let pairs = set.chunks_exact(2 * width).map(|rows| rows.split_at(width));
+    pairs
+        .flat_map(|(above, below)| {
+            let both = above.as_chunks::<2>().0.iter().zip(below.as_chunks::<2>().0);
+            both.map(|(a, b)| a[0] | a[1] | b[0] | b[1])
+        })
+        .collect()
+}
+
+/// Every pixel within `reach` of one that is set, along both axes. Whole rows at a time, since
+/// this runs for every mask and would otherwise cost as much as the network.
+fn dilated(set: &[u8], width: usize, reach: usize) -> Vec<u8> {
+    let unite = |into: &mut [u8], from: &[u8]| {
+        into.iter_mut().zip(from).for_each(|(into, from)| *into |= from);
+    };
+    let mut across = set.to_vec();
+    for (row, wide) in set.chunks_exact(width).zip(across.chunks_exact_mut(width)) {
+        for shift in 1..=reach.min(width - 1) {
+            unite(&mut wide[shift..], &row[..width - shift]);
+            unite(&mut wide[..width - shift], &row[shift..]);
         }
     }
-    for y in 0..height {
-        for near in y.saturating_sub(reach)..(y + reach + 1).min(height) {
-            for x in 0..width {
-                both[y * width + x] |= across[near * width + x];
-            }
-        }
+    let mut both = across.clone();
+    for bytes in (1..=reach).map(|rows| rows * width).take_while(|&bytes| bytes < across.len()) {
+        unite(&mut both[bytes..], &across[..across.len() - bytes]);
+        unite(&mut both[..across.len() - bytes], &across[bytes..]);
     }
     both
 }

@@ -37,5 +37,5 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use int8::RIM;
-pub use session::{RuntimeError, Session, kernel_name, set_threads};
+pub use int8::{RIM, StepTime};
+pub use session::{RuntimeError, Session, int8_peak, kernel_name, set_threads};

@@ -6,7 +6,7 @@ use tract_core::internal::*;
 use tract_linalg::mmm::Query;
 
 use super::float::FloatSession;
-use super::int8::Int8Session;
+use super::int8::{Int8Session, StepTime};
 use crate::file::{Model, Precision};
 use crate::kernels::int8::{Kernel, Plane};
 use crate::net::{NetError, Network};
@@ -94,6 +94,15 @@ pub fn kernel_name(precision: Precision) -> Result<String, RuntimeError> {
     let query = Query::plain(f32::datum_type(), Some(128), Some(128), Some(128));
     let picked = tract_linalg::MmmDispatch::native().pick(&query);
     Ok(picked.map_or_else(|| "none".to_owned(), |(kernel, _, _)| kernel.name().to_owned()))
+}
+
+/// Multiply-adds a second that one core can do in 8-bit integers at most, measured now; `None`
+/// for kernels without such a measurement.
+///
+/// # Errors
+/// [`RuntimeError::Kernel`] if `LBAM_KERNEL` names none.
+pub fn int8_peak() -> Result<Option<f64>, RuntimeError> {
+    Ok(int8_kernel()?.peak())
 }
 
 /// A network at one picture size. The mask stage runs in [`Session::set_mask`], its maps are kept,
@@ -205,6 +214,29 @@ impl Session {
                 Ok(())
             }
         }
+    }
+}
+
+impl Session {
+    /// Both stages as [`Session::set_mask`] and [`Session::run`] run them, with a clock at every
+    /// step; nothing in floats.
+    ///
+    /// # Errors
+    /// Theirs.
+    pub fn profile(
+        &mut self,
+        holes: &[u8],
+        picture: &[u8],
+        output: &mut [u8],
+    ) -> Result<Vec<StepTime>, RuntimeError> {
+        // Checks what is given, and leaves all warm.
+        self.set_mask(holes)?;
+        self.run(picture, output)?;
+        let mut steps = Vec::new();
+        if let Stages::Int8(stages) = &mut self.stages {
+            on_workers(|threads| steps = stages.profile(holes, picture, output, threads));
+        }
+        Ok(steps)
     }
 }
 

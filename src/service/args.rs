@@ -200,6 +200,9 @@ pub struct BenchArgs {
     /// Frames to measure
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub frames: u32,
+    /// Time every layer of an int8 model beside what a core can do at most
+    #[arg(long)]
+    pub profile: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

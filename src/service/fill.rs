@@ -13,6 +13,12 @@ pub trait Fill: Send {
     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError>;
 
     fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError>;
+
+    /// Another like this one, without a mask: it takes the next mask while this one serves.
+    /// `None`: frames wait for a new mask.
+    fn another(&self) -> Option<Box<dyn Fill>> {
+        None
+    }
 }
 
 /// What one fill took.

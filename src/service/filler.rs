@@ -42,9 +42,9 @@ impl Filler {
         Self::new(model, 2 * NETWORK_SIDE * NETWORK_SIDE)
     }
 
-    fn new(model: Model, whole_pixels: usize) -> Self {
+    fn new(model: impl Into<Arc<Model>>, whole_pixels: usize) -> Self {
         let (input, output) = (Vec::new(), Vec::new());
-        let model = Arc::new(model);
+        let model = model.into();
         Self { model, whole_pixels, regions: Vec::new(), paster: Paster::new(), input, output }
     }
 
@@ -92,6 +92,10 @@ impl Fill for Filler {
             self.paster.paste(frame, region, &self.output, seam)?;
         }
         Ok(FillReport { regions: self.regions.len(), network })
+    }
+
+    fn another(&self) -> Option<Box<dyn Fill>> {
+        Some(Box::new(Self::new(Arc::clone(&self.model), self.whole_pixels)))
     }
 }
 

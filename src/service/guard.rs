@@ -4,8 +4,13 @@
 //! network filled it, after its holes were painted flat, or when there is nothing to hide. When
 //! in doubt (a fill that failed or panicked, a mask the network is not ready for) the holes are
 //! painted flat; the picture gets uglier, never more revealing.
+//!
+//! A mask that changes now and then is prepared in a thread of its own. Meanwhile the network
+//! fills by the mask before, and what is newly hidden is painted flat before the network looks:
+//! its colours would else find their way into the fill.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{Fill, FillError, ServiceError};
@@ -42,7 +47,17 @@ pub(super) struct Guard {
     fail_closed: bool,
     mask: Option<Mask>,
     state: Readiness,
+    change: Option<Change>,
     trouble: Trouble,
+}
+
+/// A mask on its way to the network.
+struct Change {
+    /// What the network in service fills meanwhile.
+    before: Mask,
+    /// What the one being prepared will fill.
+    coming: Mask,
+    worker: JoinHandle<Result<Box<dyn Fill>, FillError>>,
 }
 
 enum Readiness {
@@ -78,7 +93,8 @@ impl Trouble {
 impl Guard {
     pub fn new(fill: Box<dyn Fill>, masks: Masks, fail_closed: bool) -> Self {
         let state = Readiness::NotBefore(Instant::now());
-        Self { fill, masks, fail_closed, mask: None, state, trouble: Trouble::default() }
+        let trouble = Trouble::default();
+        Self { fill, masks, fail_closed, mask: None, state, change: None, trouble }
     }
 
     /// Clears a frame, or keeps it back (`None`). An error means that what is to be hidden is
@@ -93,18 +109,22 @@ impl Guard {
             if mask.is_empty() {
                 log::warn!("the mask is all black: nothing will be filled (white means: fill)");
             }
-            self.mask = Some(mask);
-            self.state = Readiness::NotBefore(Instant::now());
+            self.change_to(mask);
         }
+        self.finish_change();
         // `Masks` gives a mask with the first frame; were it not so, nothing would pass.
         let Some(mask) = &self.mask else { return Ok(None) };
         mask.fits(width, height).map_err(FillError::from)?;
         if mask.is_empty() {
             return Ok(Some(Cleared { frame, how: How::Unchanged }));
         }
-        let how = match fill(self.fill.as_mut(), &mut self.state, mask, &mut frame) {
-            Ok(()) if (frame.width(), frame.height()) == (width, height) => How::Filled,
-            Ok(()) => return Err(FillError::Network("it changed the frame's size".into()).into()),
+        let filled = match &self.change {
+            Some(change) => fill_meanwhile(self.fill.as_mut(), &change.before, mask, &mut frame),
+            None => fill(self.fill.as_mut(), &mut self.state, mask, &mut frame),
+        };
+        let how = match filled {
+            Ok(how) if (frame.width(), frame.height()) == (width, height) => how,
+            Ok(_) => return Err(FillError::Network("it changed the frame's size".into()).into()),
             Err(error) => {
                 self.trouble.tell(&error.to_string());
                 paint_flat(&mut frame, mask)?;
@@ -113,6 +133,73 @@ impl Guard {
         };
         Ok(Some(Cleared { frame, how }))
     }
+
+    /// Takes a mask in force from now on.
+    fn change_to(&mut self, mask: Mask) {
+        let (prompt, empty) = (self.masks.change_with_every_frame(), mask.is_empty());
+        let before = self.mask.replace(mask);
+        if self.change.is_some() && !empty {
+            // Taken up when the mask that is being prepared is ready.
+            return;
+        }
+        let ready = matches!(self.state, Readiness::Ready) && self.change.is_none();
+        if let Some(before) = before.filter(|_| ready && !prompt && !empty) {
+            self.prepare(before);
+        } else {
+            self.change = None;
+            self.state = Readiness::NotBefore(Instant::now());
+        }
+    }
+
+    /// Begins to prepare the mask in force while `before` is filled; where that cannot be, the
+    /// next frame waits for it.
+    fn prepare(&mut self, before: Mask) {
+        self.state = Readiness::NotBefore(Instant::now());
+        let Some(coming) = self.mask.clone() else { return };
+        if before.fits(coming.width(), coming.height()).is_err() {
+            return;
+        }
+        let Some(mut next) = self.fill.another() else { return };
+        let mask = coming.clone();
+        let worker = std::thread::Builder::new()
+            .name("mask".into())
+            .spawn(move || caught(|| next.set_mask(&mask)).map(|()| next));
+        self.change = worker.ok().map(|worker| Change { before, coming, worker });
+    }
+
+    /// Puts the prepared network into service as soon as it is ready.
+    fn finish_change(&mut self) {
+        let Some(change) = self.change.take_if(|change| change.worker.is_finished()) else {
+            return;
+        };
+        let prepared = change.worker.join().unwrap_or(Err(FillError::NotReady));
+        match prepared {
+            Ok(fill) => {
+                (self.fill, self.state) = (fill, Readiness::Ready);
+                if self.mask.as_ref() != Some(&change.coming) {
+                    self.prepare(change.coming);
+                }
+            }
+            Err(error) => {
+                self.trouble.tell(&error.to_string());
+                self.state = Readiness::NotBefore(Instant::now() + RETRY_AFTER);
+            }
+        }
+    }
+}
+
+/// Fills by the mask `before`; what `mask` hides beyond that is painted flat first.
+fn fill_meanwhile(
+    fill: &mut dyn Fill,
+    before: &Mask,
+    mask: &Mask,
+    frame: &mut Frame,
+) -> Result<How, FillError> {
+    let mut added = mask.clone();
+    added.subtract(before)?;
+    paint_flat(frame, &added)?;
+    caught(|| fill.fill(frame))?;
+    Ok(if added.is_empty() { How::Filled } else { How::Flat })
 }
 
 fn fill(
@@ -120,7 +207,7 @@ fn fill(
     state: &mut Readiness,
     mask: &Mask,
     frame: &mut Frame,
-) -> Result<(), FillError> {
+) -> Result<How, FillError> {
     if let Readiness::NotBefore(when) = *state {
         let now = Instant::now();
         if now < when {
@@ -135,7 +222,7 @@ fn fill(
         // Who knows what it was in the middle of: let it take the mask anew.
         *state = Readiness::NotBefore(Instant::now());
     }
-    filled.map(drop)
+    filled.map(|_| How::Filled)
 }
 
 /// Turns a panic into an error: a fault in the network must not stop a camera that hides.
@@ -148,3 +235,7 @@ fn caught<T>(work: impl FnOnce() -> Result<T, FillError>) -> Result<T, FillError
         Err(FillError::Panicked(text.unwrap_or_else(|| "no message".into())))
     })
 }
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

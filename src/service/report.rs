@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{BenchArgs, FillError, ServiceError};
 use crate::file::Model;
 use crate::picture::{Mask, PixelBox};
-use crate::runtime::{Session, kernel_name};
+use crate::runtime::{Session, int8_peak, kernel_name};
 
 /// Pictures and masks in a benchmark vary with the frame, so that nothing can be kept.
 const NOISE: u32 = 2_654_435_761;
@@ -116,6 +116,10 @@ pub(super) fn bench(
     let mut full: Vec<Duration> =
         mask_times.iter().zip(&frame_times).map(|(a, b)| *a + *b).collect();
     let network = model.network();
+    let profile = match args.profile {
+        true => profile(&mut session, mask.data(), args.frames, threads)?,
+        false => Value::Null,
+    };
     Ok(json!({
         "model": model.path().display().to_string(),
         "precision": model.precision().name(),
@@ -132,7 +136,46 @@ pub(super) fn bench(
         "owned_weight_bytes": session.owned_weight_bytes(),
         "macs_frame": network.macs_frame(width, height),
         "macs_mask": network.macs_mask(width, height),
+        "profile": profile,
     }))
+}
+
+/// Every step's median time, what it multiplied, and its share of what the cores could do.
+fn profile(
+    session: &mut Session,
+    holes: &[u8],
+    frames: u32,
+    threads: usize,
+) -> Result<Value, ServiceError> {
+    let picture: Vec<u8> =
+        (0..3 * holes.len() as u32).map(|index| (index.wrapping_mul(NOISE) >> 24) as u8).collect();
+    let mut output = vec![0; picture.len()];
+    let mut runs = Vec::new();
+    for _ in 0..frames {
+        runs.push(session.profile(holes, &picture, &mut output).map_err(FillError::from)?);
+    }
+    let steps = runs[0].clone();
+    if steps.is_empty() {
+        let reason = "--profile is for int8 models; lbam-desk calibrate makes one";
+        return Err(ServiceError::Usage(reason.into()));
+    }
+    let peak = int8_peak().map_err(FillError::from)?;
+    let layers: Vec<Value> = steps
+        .iter()
+        .enumerate()
+        .map(|(index, step)| {
+            let mut times: Vec<Duration> = runs.iter().map(|run| run[index].time).collect();
+            times.sort();
+            let time = times[times.len() / 2];
+            let rate = step.products as f64 / time.as_secs_f64().max(1e-9);
+            let share = peak.map(|peak| rate / (peak * threads as f64));
+            json!({
+                "stage": step.stage, "name": step.name, "ms": milliseconds(time),
+                "multiply_adds": step.products, "peak_share": share.filter(|_| step.products > 0),
+            })
+        })
+        .collect();
+    Ok(json!({"peak_gops": peak.map(|peak| 2.0 * peak / 1e9), "steps": layers}))
 }
 
 /// The benchmark for people.
@@ -143,7 +186,7 @@ pub(super) fn bench_in_words(result: &Value) -> String {
         format!("{:8.2} ms (p99 {:.2})", number(&stage["median"]), number(&stage["p99"]))
     };
     let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
-    format!(
+    let mut words = format!(
         "{} {}, {}, {} thread(s), {}, hole {:.0} %\n  \
          frame stage   {}  when the mask stands\n  \
          mask stage    {}  when it changes\n  \
@@ -159,7 +202,22 @@ pub(super) fn bench_in_words(result: &Value) -> String {
         number(&result["load_ms"]),
         number(&result["first_frame_ms"]),
         number(&result["rss_mib"]),
-    )
+    );
+    if let Some(peak) = result["profile"]["peak_gops"].as_f64() {
+        words += &format!("\nA core does {peak:.0} G int8 operations a second at most.\n");
+    }
+    for step in result["profile"]["steps"].as_array().into_iter().flatten() {
+        let share = step["peak_share"].as_f64();
+        words += &format!(
+            "  {:<6} {:<18} {:8.3} ms {:8.2} M multiply-adds  {}\n",
+            step["stage"].as_str().unwrap_or_default(),
+            step["name"].as_str().unwrap_or_default(),
+            number(&step["ms"]),
+            number(&step["multiply_adds"]) / 1e6,
+            share.map_or(String::new(), |share| format!("{:5.1} % of that", 100.0 * share)),
+        );
+    }
+    words
 }
 
 /// One hole in the middle, of the picture's own proportions.

@@ -5,6 +5,8 @@ use rayon::prelude::*;
 #[cfg(target_arch = "aarch64")]
 use super::arm;
 use super::generic::Portable;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use super::peak;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{GROUP, Isa, LANES, Lanes, MAX_INPUTS, Pixels, Plane, Reads, Scale, Sums, TABLE, TILE};
@@ -263,6 +265,20 @@ impl Kernel {
             Choice::Dot(_) => "aarch64-u8i8-dotprod",
             #[cfg(target_arch = "aarch64")]
             Choice::Neon(_) => "aarch64-u8i8-neon",
+        }
+    }
+
+    /// Multiply-adds a second that one core can do with this kernel's instruction on registers
+    /// alone, measured now; `None` where no such loop is written.
+    pub fn peak(self) -> Option<f64> {
+        match self.choice {
+            // SAFETY: a value of this type exists only where the instructions do.
+            #[cfg(target_arch = "x86_64")]
+            Choice::Avx512(_) => Some(peak::measured(16 * 64, |n| unsafe { peak::avx512_vnni(n) })),
+            // SAFETY: likewise.
+            #[cfg(target_arch = "aarch64")]
+            Choice::Dot(_) => Some(peak::measured(16 * 16, |n| unsafe { peak::dotprod(n) })),
+            _ => None,
         }
     }
 

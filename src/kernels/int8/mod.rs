@@ -36,6 +36,7 @@
 mod arm;
 mod drive;
 mod generic;
+mod peak;
 mod plane;
 #[cfg(test)]
 mod tests;

@@ -103,6 +103,11 @@ impl Pixels {
         Self { pixels, farthest_input, farthest_output }
     }
 
+    /// Pixels computed, those that fill up the last tile included.
+    pub fn count(&self) -> usize {
+        self.pixels.len()
+    }
+
     /// Tiles of the list.
     pub fn tiles(&self) -> usize {
         self.pixels.len() / TILE

@@ -1,0 +1,126 @@
+//! Real calibrations of a narrow network, and the parts by hand.
+
+use std::fs;
+
+use super::*;
+use crate::picture::write_png;
+
+/// Pictures with gradients, edges and some noise.
+fn pictures(folder: &Path, count: usize) {
+    fs::create_dir_all(folder).expect("a folder");
+    for picture in 0..count {
+        let pixel = |index: usize| {
+            let (x, y) = (index % 160, index / 160);
+            let stripe = if (x / 20 + picture).is_multiple_of(2) { 60 } else { 0 };
+            let noise = (x * 7919 + y * 104_729 + picture) % 23;
+            [(x + stripe) as u8, (y + noise) as u8, (80 + stripe + noise) as u8]
+        };
+        let data = (0..160 * 160).flat_map(pixel).collect();
+        let drawn = RgbPicture::new(160, 160, data).expect("a picture");
+        write_png(&folder.join(format!("{picture}.png")), &drawn).expect("written");
+    }
+}
+
+/// The authors' network in the narrowest width; fresh weights would make hardly any signal.
+fn narrow() -> Weights {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parity");
+    crate::desk::import(&data.join("official_width_8.pth")).expect("weights")
+}
+
+fn run(weights: &Weights, images: &Path) -> Result<Calibrated, DeskError> {
+    calibrate(weights, images, &mut |_, _| ())
+}
+
+#[test]
+fn a_calibration_is_repeatable_close_to_float_and_tells_what_it_did() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images, 8);
+    fs::write(images.join("torn.png"), b"no picture").expect("written");
+    let weights = narrow();
+    let mut told = Vec::new();
+    let first = calibrate(&weights, &images, &mut |done, all| told.push((done, all)));
+    let first = first.expect("calibrated");
+    assert_eq!(told.last().map(|&(done, all)| done == all), Some(true));
+    let paths = ["first.lbam", "second.lbam"].map(|name| folder.path().join(name));
+    first.write(&paths[0]).expect("written");
+    run(&weights, &images).expect("calibrated").write(&paths[1]).expect("written");
+    let [first_bytes, second_bytes] = paths.each_ref().map(|path| fs::read(path).expect("there"));
+    assert!(first_bytes == second_bytes, "two runs over the same pictures differ");
+
+    let receipt = &first.receipt;
+    let name_of = |entry: &Value| entry["name"].as_str().unwrap_or_default().to_owned();
+    let listed = |key: &str| -> Vec<String> {
+        receipt[key].as_array().expect("a list").iter().map(name_of).collect()
+    };
+    assert_eq!(listed("pictures"), ["0.png", "1.png", "2.png", "4.png", "5.png", "6.png"]);
+    assert_eq!(listed("held_back_pictures"), ["3.png", "7.png"]);
+    let hash = blake3::hash(&fs::read(images.join("0.png")).expect("there")).to_hex();
+    assert_eq!(receipt["pictures"][0]["blake3"], hash.as_str());
+    // Eight bits over a channel's whole range are good for 45 dB or so in each tensor.
+    let layers = receipt["layers"].as_array().expect("a list");
+    assert_eq!(layers.len(), 2 * ENCODER_LAYERS - 1);
+    for layer in layers {
+        assert!(layer["snr"].as_f64().is_some_and(|snr| snr > 25.0), "{layer}");
+    }
+    let to_float = receipt["held_back"]["psnr_to_float"].as_f64();
+    // What random weights paint is noise: trained ones come 8 dB closer.
+    assert!(to_float.is_some_and(|psnr| psnr > 40.0), "{to_float:?} dB to the float network");
+    let model = Model::open(&paths[0]).expect("a model");
+    assert_eq!(model.network(), weights.network());
+
+    let page = first.to_html().expect("a page");
+    assert_eq!(page.matches("(worst)").count(), 1);
+    assert_eq!(page.matches("<figcaption>").count(), 2);
+    for text in ["3.png: ", "7.png: ", "encoder 1", "decoder 6", hash.as_str()] {
+        assert!(page.contains(text), "\"{text}\" is not on the page");
+    }
+    // Not just anywhere: a picture's base64 may hold these letters.
+    assert!(!page.contains(">NaN") && !page.contains(" NaN"), "a figure is missing");
+}
+
+#[test]
+fn too_few_readable_pictures_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let weights = narrow();
+    let refusal = |images: &Path| run(&weights, images).err().expect("refused").to_string();
+    assert!(refusal(&folder.path().join("absent")).contains("absent"));
+    let images = folder.path().join("images");
+    pictures(&images, 3);
+    for index in 0..5 {
+        fs::write(images.join(format!("torn{index}.png")), b"no picture").expect("written");
+    }
+    let said = refusal(&images);
+    assert!(said.contains("3 readable pictures") && said.contains("4 are needed"), "{said}");
+}
+
+#[test]
+fn ranges_are_what_their_names_say() {
+    const COUNT: usize = 1_000_000;
+    let mut sample: Vec<f32> = (0..COUNT).map(|index| index as f32 / COUNT as f32 - 0.2).collect();
+    sample[COUNT - 1] = 40.0;
+    let channel = Channel { low: -0.2, high: 40.0, sample };
+    assert_eq!(channel.range(Clip::MinMax), (-0.2, 40.0));
+    let near = |(low, high): (f32, f32), wanted: (f32, f32)| {
+        assert!((low - wanted.0).abs() < 1e-3 && (high - wanted.1).abs() < 1e-3, "{low} {high}");
+    };
+    near(channel.range(Clip::Percentile(1)), (-0.1999, 0.7998));
+    near(channel.range(Clip::Percentile(10)), (-0.199, 0.7989));
+    // One value of a million is not worth a grid forty times as coarse for all others.
+    let (_, high) = channel.range(Clip::MeanSquare);
+    assert!(high < 40.0, "{high}");
+    // What was seen little of keeps its whole range, and zero is always in it.
+    let bare = Channel { low: 0.0, high: 2.0, sample: vec![1.0] };
+    assert_eq!(bare.range(Clip::Percentile(10)), (0.0, 2.0));
+}
+
+#[test]
+fn histograms_count_every_value_once() {
+    let sample = vec![-1.0, 0.0, 0.51, 1.0, 1.5, 9.0];
+    let channels = [Channel { low: -1.0, high: 9.0, sample }];
+    let grid = Grid::new(&[(0.0, 1.0)], 0.0);
+    let histogram = Histogram::new(&channels, &grid);
+    assert_eq!((histogram.below, histogram.above), (1, 2));
+    assert_eq!((histogram.bins[0], histogram.bins[32], histogram.bins[63]), (1, 1, 1));
+    assert!((histogram.clipped() - 0.5).abs() < 1e-12);
+}

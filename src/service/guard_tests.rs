@@ -1,0 +1,167 @@
+//! A mask that changes while frames come.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::camera::MaskSourceError;
+use crate::picture::{ColourRange, FLAT_GREY, PixelFormat};
+use crate::service::FillReport;
+
+const SIDE: usize = 16;
+/// Luma of frames: what must never be seen in a hole.
+const SECRET: u8 = 77;
+/// Luma of fills.
+const FILL: u8 = 200;
+
+/// Gives what the test has put there.
+struct Given(Arc<Mutex<Option<Mask>>>);
+
+impl MaskSource for Given {
+    fn describe(&self) -> String {
+        "given".into()
+    }
+
+    fn next(&mut self, _: usize, _: usize, _: u64) -> Result<Option<Mask>, MaskSourceError> {
+        Ok(self.0.lock().expect("unpoisoned").take())
+    }
+}
+
+/// Fills with one level. The next of its kind takes its mask when the test says so, or fails.
+struct Slow {
+    mask: Option<Mask>,
+    gate: Option<Receiver<bool>>,
+    gates: Arc<Mutex<Vec<Receiver<bool>>>>,
+    /// Hidden luma that reached the network.
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Fill for Slow {
+    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
+        if let Some(gate) = self.gate.take()
+            && !gate.recv().expect("the test holds the other end")
+        {
+            return Err(FillError::Network("it will not".into()));
+        }
+        self.mask = Some(mask.clone());
+        Ok(())
+    }
+
+    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+        let mask = self.mask.as_ref().ok_or(FillError::NotReady)?;
+        let luma = &mut frame.data_mut()[..SIDE * SIDE];
+        for (pixel, hole) in luma.iter_mut().zip(mask.data()) {
+            match hole {
+                0 => self.seen.lock().expect("unpoisoned").push(*pixel),
+                _ => *pixel = FILL,
+            }
+        }
+        Ok(FillReport::default())
+    }
+
+    fn another(&self) -> Option<Box<dyn Fill>> {
+        let gate = self.gates.lock().expect("unpoisoned").pop()?;
+        let (gates, seen) = (Arc::clone(&self.gates), Arc::clone(&self.seen));
+        Some(Box::new(Self { mask: None, gate: Some(gate), gates, seen }))
+    }
+}
+
+struct Scene {
+    guard: Guard,
+    mask: Arc<Mutex<Option<Mask>>>,
+    seen: Arc<Mutex<Vec<u8>>>,
+    /// Opens the gates of the second, third, ... network.
+    openers: Vec<Sender<bool>>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let (openers, mut gates): (Vec<_>, Vec<_>) = (0..3).map(|_| channel()).unzip();
+        gates.reverse();
+        let (mask, seen) = (Arc::default(), Arc::default());
+        let gates = Arc::new(Mutex::new(gates));
+        let fill = Slow { mask: None, gate: None, gates, seen: Arc::clone(&seen) };
+        let mut masks = Masks::default();
+        masks.add(Box::new(Given(Arc::clone(&mask))));
+        Self { guard: Guard::new(Box::new(fill), masks, false), mask, seen, openers }
+    }
+
+    fn put(&self, rect: &str) {
+        let mask = Mask::from_rects(SIDE, SIDE, &[rect.parse().expect("a rectangle")]);
+        *self.mask.lock().expect("unpoisoned") = Some(mask.expect("a mask"));
+    }
+
+    /// How a frame came out, and its luma at (2, 2) and (10, 10).
+    fn frame(&mut self) -> (How, u8, u8) {
+        let format = PixelFormat::Yuv420;
+        let frame = Frame::flat(SIDE, SIDE, format, ColourRange::Limited, SECRET);
+        let cleared = self.guard.clear(frame.expect("a frame")).expect("no error");
+        let cleared = cleared.expect("a mask is there");
+        let luma = |x: usize, y: usize| cleared.frame().data()[y * SIDE + x];
+        (cleared.how, luma(2, 2), luma(10, 10))
+    }
+
+    /// Frames until the change is over.
+    fn settle(&mut self) -> (How, u8, u8) {
+        for _ in 0..2000 {
+            if self.guard.change.as_ref().is_none_or(|change| change.worker.is_finished()) {
+                return self.frame();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("the mask is never ready");
+    }
+}
+
+#[test]
+fn a_growing_mask_is_honoured_at_once_and_filled_when_ready() {
+    let mut scene = Scene::new();
+    scene.put("rect:0,0,4,4");
+    assert_eq!(scene.frame(), (How::Filled, FILL, SECRET));
+    scene.seen.lock().expect("unpoisoned").clear();
+    scene.put("rect:0,0,12,12");
+    for _ in 0..3 {
+        assert_eq!(scene.frame(), (How::Flat, FILL, FLAT_GREY));
+    }
+    // While the second is prepared, a third: nothing of it passes either.
+    scene.put("rect:0,0,16,16");
+    assert_eq!(scene.frame(), (How::Flat, FILL, FLAT_GREY));
+    let seen = std::mem::take(&mut *scene.seen.lock().expect("unpoisoned"));
+    // Of 256 pixels 16 were holes before and 144 are then: the rest is known.
+    assert_eq!(seen.iter().filter(|&&luma| luma == FLAT_GREY).count(), 3 * 128 + 240);
+    assert_eq!(seen.iter().filter(|&&luma| luma == SECRET).count(), 3 * 112);
+    scene.openers[0].send(true).expect("waited for");
+    scene.settle();
+    scene.openers[1].send(true).expect("waited for");
+    assert_eq!(scene.settle(), (How::Filled, FILL, FILL));
+    assert!(scene.guard.change.is_none());
+}
+
+#[test]
+fn a_mask_that_cannot_be_prepared_leaves_the_holes_flat() {
+    let mut scene = Scene::new();
+    scene.put("rect:0,0,4,4");
+    scene.frame();
+    scene.put("rect:0,0,12,12");
+    scene.frame();
+    scene.openers[0].send(false).expect("waited for");
+    assert_eq!(scene.settle(), (How::Flat, FLAT_GREY, FLAT_GREY));
+    // The old network takes the mask itself after a pause.
+    std::thread::sleep(RETRY_AFTER);
+    assert_eq!(scene.frame(), (How::Filled, FILL, FILL));
+}
+
+#[test]
+fn a_shrinking_mask_and_an_empty_one_reveal_only_what_they_should() {
+    let mut scene = Scene::new();
+    scene.put("rect:0,0,12,12");
+    assert_eq!(scene.frame(), (How::Filled, FILL, FILL));
+    scene.put("rect:0,0,4,4");
+    assert_eq!(scene.frame(), (How::Filled, FILL, FILL));
+    scene.openers[0].send(true).expect("waited for");
+    assert_eq!(scene.settle(), (How::Filled, FILL, SECRET));
+    *scene.mask.lock().expect("unpoisoned") = Some(Mask::empty(SIDE, SIDE).expect("a mask"));
+    assert_eq!(scene.frame(), (How::Unchanged, SECRET, SECRET));
+    scene.put("rect:0,0,4,4");
+    assert_eq!(scene.frame(), (How::Filled, FILL, SECRET));
+}
