@@ -2,7 +2,7 @@
 # Installs what the programs are built and tested with: system packages and Rust.
 #
 #   scripts/setup.sh          # to build
-#   scripts/setup.sh tests    # to test as well (ffmpeg, rustfmt, clippy)
+#   scripts/setup.sh tests    # to test as well (ffmpeg, rustfmt, clippy, a Vulkan device)
 #
 # Other scripts source it, and get cargo on their path and the build folder with it.
 #
@@ -95,6 +95,9 @@ setup_packages() {
         command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing+=(ffmpeg)
         command -v python3 >/dev/null || missing+=(python3)
         command -v shellcheck >/dev/null || missing+=(shellcheck)
+        # Some Vulkan device for the GPU's tests: Mesa has one in software.
+        [ -d /usr/share/vulkan/icd.d ] || missing+=(mesa-vulkan-drivers)
+        ldconfig -p | grep libvulkan.so.1 >/dev/null || missing+=(libvulkan1)
     fi
     if [ "${#missing[@]}" -gt 0 ]; then setup_apt "${missing[@]}"; fi
     setup_libclang
