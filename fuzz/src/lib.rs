@@ -59,7 +59,7 @@ fn read_integers(model: &Model) {
         }
     }
     for conv in [network.forward(), network.reverse()].concat() {
-        model.attention_tables(&conv.attention.expect("mask layers attend"));
+        model.attention_table(&conv.attention.expect("mask layers attend"));
     }
     model.picture_table();
 }

@@ -2,7 +2,7 @@
 //!
 //! Every layer is one or four convolutions in the kernels' general form ([`Packing`]), its
 //! channels padded to whole lanes with zeros. A layer has four tensors: the weights,
-//! `NAME.offsets`, `NAME.multipliers` and `NAME.zeros`; a mask layer has its two tables as well,
+//! `NAME.offsets`, `NAME.multipliers` and `NAME.zeros`; a mask layer has its table as well,
 //! the network one for its picture.
 
 use std::collections::BTreeMap;
@@ -91,9 +91,10 @@ impl Int8Tensors {
         self.0.insert(format!("{name}.{kind}"), all);
     }
 
-    /// Adds the tables of a mask layer: attention, then update.
+    /// Adds the table of a mask layer: pairs of attention and update.
     pub fn attention(&mut self, prefix: &str, attention: &[u8; TABLE], update: &[u8; TABLE]) {
-        self.0.insert(tables_name(prefix), [attention.as_slice(), update].concat());
+        let pairs = attention.iter().zip(update).flat_map(|(&a, &u)| [a, u]);
+        self.0.insert(table_name(prefix), pairs.collect());
     }
 
     /// Adds the table from the last layer's sums to levels.
@@ -108,8 +109,8 @@ impl Int8Tensors {
     }
 }
 
-fn tables_name(prefix: &str) -> String {
-    format!("{prefix}.tables")
+fn table_name(prefix: &str) -> String {
+    format!("{prefix}.table")
 }
 
 /// Every tensor of an int8 file, in the order in which the runtime reads them.
@@ -136,8 +137,8 @@ pub(super) fn stored(network: Network) -> Vec<Stored> {
         layer(&deconv.weight, Packing::decoder(&deconv));
     }
     for conv in mask_layers {
-        let name = tables_name(&conv.attention.unwrap_or_default());
-        all.push(Stored { name, shape: vec![2, TABLE], dtype: Dtype::U8 });
+        let name = table_name(&conv.attention.unwrap_or_default());
+        all.push(Stored { name, shape: vec![TABLE, 2], dtype: Dtype::U8 });
     }
     let name = PICTURE_TABLE.to_owned();
     all.push(Stored { name, shape: vec![TABLE], dtype: Dtype::U8 });
@@ -230,13 +231,12 @@ impl Model {
         }
     }
 
-    /// The attention's and the update's table of a mask layer of an int8 file.
+    /// The table of a mask layer of an int8 file: pairs of attention and update.
     ///
     /// # Panics
     /// If the file is no int8 one, or has no such layer.
-    pub fn attention_tables(&self, prefix: &str) -> [&[u8; TABLE]; 2] {
-        let tables = self.table(&tables_name(prefix)).as_chunks().0;
-        [&tables[0], &tables[1]]
+    pub fn attention_table(&self, prefix: &str) -> &[[u8; 2]; TABLE] {
+        &self.table(&table_name(prefix)).as_chunks().0.as_chunks().0[0]
     }
 
     /// The table from the last layer's sums to levels, of an int8 file.

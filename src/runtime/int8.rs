@@ -213,12 +213,12 @@ impl Int8Session {
                 let (below, from) = self.updates.split_at_mut(index);
                 let input = below.last().unwrap_or(&branch.start);
                 let convolution = layer.convolution(model, 0);
-                let tables = model.attention_tables(attention);
+                let table = model.attention_table(attention);
                 let pixels = match index {
                     0 => &self.mask_halving,
                     _ => &self.halving[index],
                 };
-                kernel.attend(&convolution, input, tables, map, &mut from[0], pixels);
+                kernel.attend(&convolution, input, table, map, &mut from[0], pixels);
                 lap(&mut self.laps);
             }
         }

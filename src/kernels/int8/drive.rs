@@ -63,7 +63,7 @@ impl Convolution<'_> {
 #[derive(Clone, Copy)]
 enum Finish<'a> {
     Modulate { map: *const u8, output: *mut u8 },
-    Attend { tables: [&'a [u8; TABLE]; 2], map: *mut u8, updated: *mut u8 },
+    Attend { table: &'a [[u8; 2]; TABLE], map: *mut u8, updated: *mut u8 },
     Picture { table: &'a [u8; TABLE], output: *mut u8, row_bytes: usize },
 }
 
@@ -143,46 +143,47 @@ fn blocks<I: Isa, const B: usize>(isa: I, job: &Job, tiles: std::ops::Range<usiz
                 multipliers: &job.convolution.multipliers[channel],
                 zeros: &job.convolution.zeros[channel],
             };
-            for (sums, pixel) in sums.iter().zip(pixels) {
-                let place = pixel.output as usize + channel * LANES;
-                // SAFETY: `Kernel::start` checked that the farthest pixel's last block lies in
-                // every plane; other jobs write other pixels or blocks.
-                unsafe { finish(isa, &sums[block], &scale, job.finish, place) };
-            }
+            let sums = sums.each_ref().map(|sums| &sums[block]);
+            let places = pixels.map(|pixel| pixel.output as usize + channel * LANES);
+            // SAFETY: `Kernel::start` checked that the farthest pixel's last block lies in
+            // every plane; other jobs write other pixels or blocks.
+            unsafe { finish(isa, sums, &scale, job.finish, &places) };
         }
     }
 }
 
 /// # Safety
-/// `place` and what the epilogue writes from there on must lie in the planes of `finish`, and
-/// nobody else may touch those bytes meanwhile.
+/// Each of `places` and what the epilogue writes from there on must lie in the planes of
+/// `finish`, and nobody else may touch those bytes meanwhile.
 #[inline(always)]
-unsafe fn finish<I: Isa>(isa: I, sums: &Lanes, scale: &Scale, finish: Finish, place: usize) {
+unsafe fn finish<I: Isa>(
+    isa: I,
+    sums: [&Lanes; TILE],
+    scale: &Scale,
+    finish: Finish,
+    places: &[usize; TILE],
+) {
     // SAFETY: the caller's promise, for every place below.
     unsafe {
         match finish {
             Finish::Modulate { map, output } => {
-                isa.modulate(sums, scale, &*map.add(place).cast(), &mut *output.add(place).cast())
+                for (sums, &place) in sums.into_iter().zip(places) {
+                    let (map, output) = (map.add(place), output.add(place));
+                    isa.modulate(sums, scale, &*map.cast(), &mut *output.cast());
+                }
             }
-            Finish::Attend { tables, map, updated } => {
-                let mut indices = [0; LANES];
-                isa.index(sums, scale, &mut indices);
-                let map = &mut *map.add(place).cast::<[u8; LANES]>();
-                let updated = &mut *updated.add(place).cast::<[u8; LANES]>();
-                for lane in 0..LANES {
-                    // `index` keeps them below the tables' size; the mask tells the compiler.
-                    let index = indices[lane] as usize % TABLE;
-                    map[lane] = tables[0][index];
-                    updated[lane] = tables[1][index];
+            Finish::Attend { table, map, updated } => {
+                for (sums, &place) in sums.into_iter().zip(places) {
+                    let (map, updated) = (map.add(place), updated.add(place));
+                    isa.look_up_pairs(sums, scale, table, &mut *map.cast(), &mut *updated.cast());
                 }
             }
             Finish::Picture { table, output, row_bytes } => {
-                let mut indices = [0; LANES];
-                isa.index(sums, scale, &mut indices);
-                for (row, indices) in indices.as_chunks::<6>().0.iter().enumerate() {
-                    let output = &mut *output.add(place + row * row_bytes).cast::<[u8; 6]>();
-                    for (level, &index) in output.iter_mut().zip(indices) {
-                        *level = table[index as usize % TABLE];
+                for (sums, &place) in sums.into_iter().zip(places) {
+                    let mut levels = [0; LANES];
+                    isa.look_up(sums, scale, table, &mut levels);
+                    for (row, levels) in levels.as_chunks::<6>().0.iter().enumerate() {
+                        *output.add(place + row * row_bytes).cast() = *levels;
                     }
                 }
             }
@@ -336,8 +337,8 @@ impl Kernel {
         }
     }
 
-    /// Attention map and updated mask of one mask layer, at all of `pixels`. `tables` are the
-    /// attention's and the update's.
+    /// Attention map and updated mask of one mask layer, at all of `pixels`. `table` holds pairs
+    /// of an attention and an update.
     ///
     /// # Panics
     /// If a plane, the weights or a pixel do not fit each other.
@@ -345,7 +346,7 @@ impl Kernel {
         self,
         convolution: &Convolution,
         input: &Plane,
-        tables: [&[u8; TABLE]; 2],
+        table: &[[u8; 2]; TABLE],
         map: &mut Plane,
         updated: &mut Plane,
         pixels: &Pixels,
@@ -353,7 +354,7 @@ impl Kernel {
         let place = farthest(convolution, pixels, 0);
         assert!(place <= map.bytes().len() && map.bytes().len() == updated.bytes().len());
         let (map, updated) = (map.bytes_mut().as_mut_ptr(), updated.bytes_mut().as_mut_ptr());
-        let finish = Finish::Attend { tables, map, updated };
+        let finish = Finish::Attend { table, map, updated };
         let part = Part { convolution: *convolution, shift: 0, finish };
         self.start(&[part], &[input], pixels);
     }

@@ -114,4 +114,32 @@ unsafe trait Isa: Copy {
 
     /// `clamp((sum - offset) * multiplier + zero, 0, TABLE - 1)`, rounded to even.
     fn index(self, sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]);
+
+    /// `first, second = table[index]`.
+    #[inline(always)]
+    fn look_up_pairs(
+        self,
+        sums: &Lanes,
+        scale: &Scale,
+        table: &[[u8; 2]; TABLE],
+        first: &mut [u8; LANES],
+        second: &mut [u8; LANES],
+    ) {
+        let mut indices = [0; LANES];
+        self.index(sums, scale, &mut indices);
+        for lane in 0..LANES {
+            // `index` keeps them below the table's size; the remainder tells the compiler.
+            [first[lane], second[lane]] = table[indices[lane] as usize % TABLE];
+        }
+    }
+
+    /// `levels = table[index]`.
+    #[inline(always)]
+    fn look_up(self, sums: &Lanes, scale: &Scale, table: &[u8; TABLE], levels: &mut [u8; LANES]) {
+        let mut indices = [0; LANES];
+        self.index(sums, scale, &mut indices);
+        for lane in 0..LANES {
+            levels[lane] = table[indices[lane] as usize % TABLE];
+        }
+    }
 }

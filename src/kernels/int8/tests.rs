@@ -130,15 +130,12 @@ impl Case {
     }
 
     fn attended(&self, kernel: Kernel) -> (Plane, Plane) {
-        let tables: [[u8; TABLE]; 2] = [
-            std::array::from_fn(|index| (index % 251) as u8),
-            std::array::from_fn(|index| (index / 16) as u8),
-        ];
+        let table = std::array::from_fn(|index| [(index % 251) as u8, (index / 16) as u8]);
         let (mut map, mut updated) = (self.blank(), self.blank());
         kernel.attend(
             &self.convolution(&self.weight_sums(kernel)),
             &self.sources[0],
-            [&tables[0], &tables[1]],
+            &table,
             &mut map,
             &mut updated,
             &self.pixels(),

@@ -105,14 +105,56 @@ unsafe impl Isa for Avx512 {
 
     #[inline(always)]
     fn index(self, sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
-        // SAFETY: all places are whole arrays; the instructions are there, as `self` is.
+        // SAFETY: `indices` is a whole array; the instructions are there, as `self` is.
+        unsafe { _mm512_storeu_si512(indices.as_mut_ptr().cast(), index_512(sums, scale)) }
+    }
+
+    #[inline(always)]
+    fn look_up_pairs(
+        self,
+        sums: &Lanes,
+        scale: &Scale,
+        table: &[[u8; 2]; TABLE],
+        first: &mut [u8; LANES],
+        second: &mut [u8; LANES],
+    ) {
+        // SAFETY: indices are below the table's size, and so are the four bytes that lie at the
+        // even index; all other places are whole arrays; the instructions are there.
         unsafe {
-            let value = _mm512_add_ps(scaled(sums, scale), _mm512_loadu_ps(scale.zeros.as_ptr()));
-            let top = _mm512_set1_ps((TABLE - 1) as f32);
-            let value = _mm512_min_ps(_mm512_max_ps(value, _mm512_setzero_ps()), top);
-            _mm512_storeu_si512(indices.as_mut_ptr().cast(), _mm512_cvtps_epi32(value));
+            let index = index_512(sums, scale);
+            let even = _mm512_srli_epi32::<1>(index);
+            let four = _mm512_i32gather_epi32::<4>(even, table.as_ptr().cast());
+            let odd = _mm512_and_si512(index, _mm512_set1_epi32(1));
+            let pair = _mm512_srlv_epi32(four, _mm512_slli_epi32::<4>(odd));
+            _mm_storeu_si128(first.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(pair));
+            let pair = _mm512_srli_epi32::<8>(pair);
+            _mm_storeu_si128(second.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(pair));
         }
     }
+
+    #[inline(always)]
+    fn look_up(self, sums: &Lanes, scale: &Scale, table: &[u8; TABLE], levels: &mut [u8; LANES]) {
+        // SAFETY: indices are below the table's size, and so are the four bytes around each; all
+        // other places are whole arrays; the instructions are there.
+        unsafe {
+            let index = index_512(sums, scale);
+            let quarter = _mm512_srli_epi32::<2>(index);
+            let four = _mm512_i32gather_epi32::<4>(quarter, table.as_ptr().cast());
+            let rest = _mm512_and_si512(index, _mm512_set1_epi32(3));
+            let level = _mm512_srlv_epi32(four, _mm512_slli_epi32::<3>(rest));
+            _mm_storeu_si128(levels.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(level));
+        }
+    }
+}
+
+/// See [`Isa::index`].
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn index_512(sums: &Lanes, scale: &Scale) -> __m512i {
+    // SAFETY: 16 zeros.
+    let zeros = unsafe { _mm512_loadu_ps(scale.zeros.as_ptr()) };
+    let value = _mm512_max_ps(_mm512_add_ps(scaled(sums, scale), zeros), _mm512_setzero_ps());
+    _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps((TABLE - 1) as f32)))
 }
 
 /// `(sum - offset) * multiplier`.
