@@ -134,6 +134,11 @@ impl Sink for Page {
         Ok(())
     }
 
+    fn stand_in(&mut self, placeholder: &Frame) {
+        // Taken as any other; this sink's writing cannot fail.
+        let _ = self.write(placeholder);
+    }
+
     fn report(&mut self, status: &serde_json::Value) {
         *self.shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status.to_string();
     }

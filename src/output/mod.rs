@@ -29,12 +29,14 @@ mod error;
 mod folder;
 mod http;
 mod jpeg;
+mod placeholder;
 mod spec;
 mod y4m;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 pub use error::OutputError;
+pub use placeholder::placeholder;
 pub use spec::{PictureKind, SinkSpec};
 pub use y4m::Y4mWriter;
 
@@ -49,6 +51,10 @@ pub trait Sink: Send {
     fn start(&mut self, _stream: &StreamFormat) {}
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError>;
+
+    /// A picture that says why there is none, made of text alone. Only for those who look at the
+    /// stream as it comes: a file must not hold it.
+    fn stand_in(&mut self, _placeholder: &Frame) {}
 
     /// How the service is doing, for sinks that show it.
     fn report(&mut self, _status: &serde_json::Value) {}

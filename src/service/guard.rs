@@ -1,6 +1,7 @@
 //! Nothing hidden passes here.
 //!
-//! A sink is only ever given a [`Cleared`] frame, and this file alone can make one: after the
+//! A sink is only ever given a [`Cleared`] frame (or a placeholder made of words), and this file
+//! alone can make one: after the
 //! network filled it, after its holes were painted flat, or when there is nothing to hide. When
 //! in doubt (a fill that failed or panicked, a mask the network is not ready for) the holes are
 //! painted flat; the picture gets uglier, never more revealing.

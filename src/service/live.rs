@@ -13,10 +13,12 @@ use super::notify::Manager;
 use super::statistics::Clock;
 use super::{Fill, ServiceError, Statistics};
 use crate::camera::{CameraWish, MaskSource, MaskSpec, Masks, SourceSpec, StreamInfo};
-use crate::output::{self, DEFAULT_HTTP, OutputError, Sink, SinkSpec, StreamFormat};
+use crate::output::{self, DEFAULT_HTTP, OutputError, Sink, SinkSpec, StreamFormat, placeholder};
 
 /// How often the log says how it goes.
 const LOG_EVERY: Duration = Duration::from_secs(5);
+/// Size of placeholders before the first frame, pixels.
+const PLACEHOLDER: (usize, usize) = (640, 480);
 /// How often the page is told.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 
@@ -132,6 +134,7 @@ pub fn run(
         source: options.camera.to_string(),
         mask: mask_name,
         state: "starting".into(),
+        size: PLACEHOLDER,
         waiting: false,
         manager: Manager::of_environment(),
         frames: options.frames,
@@ -163,6 +166,8 @@ struct Run {
     source: String,
     mask: String,
     state: String,
+    /// Of the last frame shown, for placeholders.
+    size: (usize, usize),
     /// The camera is away.
     waiting: bool,
     manager: Manager,
@@ -182,6 +187,7 @@ impl Run {
                     self.state = "waiting for the camera".into();
                     self.waiting = true;
                     self.reported = None;
+                    self.stand_in(&format!("Waiting for the camera\n\n{why}"));
                 }
                 News::Frame(item) => match self.frame(item) {
                     // Whoever read our output has enough: the end, and no failure.
@@ -239,11 +245,17 @@ impl Run {
             }
         };
         let Some(cleared) = self.guard.clear(frame)? else {
+            if self.clock.counts.withheld == 0 {
+                self.stand_in(
+                    "No mask: nothing is shown\n\nGive one with --mask, or leave --fail-closed out",
+                );
+            }
             self.clock.counts.withheld += 1;
             self.manager.alive();
             return Ok(());
         };
         let fill = begun.elapsed();
+        self.size = (cleared.frame().width(), cleared.frame().height());
         self.show(&cleared)?;
         let counts = &mut self.clock.counts;
         match cleared.how {
@@ -254,6 +266,14 @@ impl Run {
         self.clock.shown(fill, item.at.elapsed());
         self.manager.alive();
         Ok(())
+    }
+
+    /// Says something where pictures are looked at. It is made of these words alone.
+    fn stand_in(&mut self, words: &str) {
+        match placeholder(self.size.0, self.size.1, words) {
+            Ok(frame) => self.sinks.iter_mut().for_each(|sink| sink.stand_in(&frame)),
+            Err(error) => log::warn!("{error}"),
+        }
     }
 
     /// The only place where frames go out; [`Cleared`] is what makes that safe.
