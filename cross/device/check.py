@@ -23,18 +23,34 @@ CHANGED = 0.5
 # ... and it has at least so many values: one painted flat has one.
 VALUES = 8
 
-folder = pathlib.Path(sys.argv[1])
-passed = failures = 0
 
+class Results:
+    """What a device left in a folder, and what was found about it."""
 
-def check(name, fine, found=""):
-    global passed, failures
-    if fine:
-        passed += 1
-        print(f"ok {name}")
-    else:
-        failures += 1
-        print(f"FAILED {name} {found}")
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.pictures = self.folder / "pictures"
+        self.pictures.mkdir(exist_ok=True)
+        self.passed = self.failures = 0
+
+    def check(self, name, fine, found=""):
+        if fine:
+            self.passed += 1
+            print(f"ok {name}")
+        else:
+            self.failures += 1
+            print(f"FAILED {name} {found}")
+
+    def end(self, captured, filled, served):
+        """Counts what the device itself found, too, and ends the program."""
+        for line in (self.folder / "console.txt").read_text(errors="replace").splitlines():
+            self.passed += line.startswith("ok ")
+            self.failures += line.startswith("FAILED ")
+        print(
+            f"{captured} frames captured, {filled} filled, {served} served; "
+            f"{self.passed} checks passed, {self.failures} failed"
+        )
+        sys.exit(1 if self.failures else 0)
 
 
 def rgb(picture):
@@ -115,8 +131,8 @@ def parts(stream):
         found.append(stream[head + 4 : at])
 
 
-def check_format(name):
-    place = folder / name
+def check_format(results, name):
+    check, pictures, place = results.check, results.pictures, results.folder / name
     raw = (place / "camera.raw").read_bytes()
     statistics = [json.loads((place / f"{kind}.json").read_text()) for kind in ("plain", "filled")]
     plain_png = [rgb(place / "plain" / f"{n:06}.png") for n in (1, 2)]
@@ -152,9 +168,10 @@ def check_format(name):
     return statistics
 
 
-def check_stream(name, before, filled):
+def check_stream(results, name, before, filled):
     """Pictures of the page against those from the same camera in files."""
-    found = parts((folder / f"{name}.mjpg").read_bytes())
+    check, pictures = results.check, results.pictures
+    found = parts((results.folder / f"{name}.mjpg").read_bytes())
     check(f"the page's stream {name} unplugging has pictures", len(found) >= 2, len(found))
     known = hole = 0.0
     for number, jpeg in enumerate(found):
@@ -167,24 +184,23 @@ def check_stream(name, before, filled):
     return len(found)
 
 
-pictures = folder / "pictures"
-pictures.mkdir(exist_ok=True)
-if not (folder / "end.json").exists():
-    sys.exit("FAILED the device did not come to its end; console.txt tells how far it came")
-statistics = [one for name in FORMATS for one in check_format(name)]
-statistics.append(json.loads((folder / "end.json").read_text()))
-before = split(rgb(folder / "YUYV/plain/000001.png"), WIDTH, HEIGHT, 3)
-filled = split(rgb(folder / "YUYV/filled/000001.png"), WIDTH, HEIGHT, 3)
-served = sum(check_stream(name, before, filled) for name in ("before", "after"))
-check("no hole was painted flat", all(one["flat"] == 0 for one in statistics))
+def main():
+    results = Results(sys.argv[1])
+    folder = results.folder
+    if not (folder / "end.json").exists():
+        sys.exit("FAILED the device did not come to its end; console.txt tells how far it came")
+    statistics = [one for name in FORMATS for one in check_format(results, name)]
+    statistics.append(json.loads((folder / "end.json").read_text()))
+    before = split(rgb(folder / "YUYV/plain/000001.png"), WIDTH, HEIGHT, 3)
+    filled = split(rgb(folder / "YUYV/filled/000001.png"), WIDTH, HEIGHT, 3)
+    served = sum(check_stream(results, name, before, filled) for name in ("before", "after"))
+    results.check("no hole was painted flat", all(one["flat"] == 0 for one in statistics))
+    results.end(
+        captured=sum(one["captured"] for one in statistics),
+        filled=sum(one["filled"] for one in statistics),
+        served=served,
+    )
 
-for line in (folder / "console.txt").read_text(errors="replace").splitlines():
-    passed += line.startswith("ok ")
-    failures += line.startswith("FAILED ")
-captured = sum(one["captured"] for one in statistics)
-done = sum(one["filled"] for one in statistics)
-print(
-    f"{captured} frames captured, {done} filled, {served} served; "
-    f"{passed} checks passed, {failures} failed"
-)
-sys.exit(1 if failures else 0)
+
+if __name__ == "__main__":
+    main()

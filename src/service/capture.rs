@@ -69,13 +69,30 @@ pub(super) struct Counts {
 
 #[derive(Default)]
 struct State {
-    /// What there is to tell beside frames, oldest first.
-    tidings: VecDeque<News>,
-    frames: VecDeque<Item>,
+    /// What there is to tell, oldest first: a frame from before the camera went is not told
+    /// after its going.
+    news: VecDeque<News>,
     ended: Option<Result<(), CameraError>>,
     counts: Counts,
     /// Nobody listens any more.
     closed: bool,
+}
+
+impl State {
+    fn frames(&self) -> impl Iterator<Item = &Item> {
+        self.news.iter().filter_map(|news| match news {
+            News::Frame(item) => Some(item),
+            _ => None,
+        })
+    }
+
+    /// Takes the frames that nobody came for out of the queue, and counts them.
+    fn drop_frames(&mut self) {
+        let damaged = self.frames().filter(|item| item.is_damaged()).count() as u64;
+        self.counts.damaged += damaged;
+        self.counts.dropped += self.frames().count() as u64 - damaged;
+        self.news.retain(|news| !matches!(news, News::Frame(_)));
+    }
 }
 
 struct Shared {
@@ -110,12 +127,9 @@ impl Capture {
     pub fn next(&self) -> News {
         let mut state = self.shared.lock();
         for _ in 0..2 {
-            if let Some(news) = state.tidings.pop_front() {
-                return news;
-            }
-            if let Some(item) = state.frames.pop_front() {
+            if let Some(news) = state.news.pop_front() {
                 self.shared.changed.notify_all();
-                return News::Frame(item);
+                return news;
             }
             if let Some(end) = state.ended.take() {
                 return News::Ended(end);
@@ -225,30 +239,25 @@ impl Worker {
         state.counts.captured += 1;
         match self.order.pace {
             Pace::Newest => {
-                if item.is_damaged() && !state.frames.is_empty() {
+                if item.is_damaged() && state.frames().next().is_some() {
                     // It must not take the place of a good one.
                     state.counts.damaged += 1;
                     return;
                 }
-                while let Some(old) = state.frames.pop_front() {
-                    match old.is_damaged() {
-                        true => state.counts.damaged += 1,
-                        false => state.counts.dropped += 1,
-                    }
-                }
+                state.drop_frames();
             }
             Pace::Every => {
-                while state.frames.len() >= QUEUE && !state.closed && !self.stop.is_set() {
+                while state.frames().count() >= QUEUE && !state.closed && !self.stop.is_set() {
                     state = self.shared.wait(state);
                 }
             }
         }
-        state.frames.push_back(item);
+        state.news.push_back(News::Frame(item));
         self.shared.changed.notify_all();
     }
 
     fn tell(&self, news: News) {
-        self.shared.lock().tidings.push_back(news);
+        self.shared.lock().news.push_back(news);
         self.shared.changed.notify_all();
     }
 
@@ -321,9 +330,20 @@ mod tests {
         put(2, Captured::Jpeg(Vec::new()));
         put(3, damaged());
         let state = shared.lock();
-        assert_eq!(state.frames.iter().map(|item| item.number).collect::<Vec<_>>(), [2]);
+        assert_eq!(state.frames().map(|item| item.number).collect::<Vec<_>>(), [2]);
         let Counts { captured, dropped, damaged } = state.counts;
         assert_eq!((captured, dropped, damaged), (4, 1, 2));
+        drop(state);
+        // What is told comes in the order in which it happened.
+        worker.tell(News::Waiting("unplugged".into()));
+        put(4, Captured::Jpeg(Vec::new()));
+        let capture = Capture { shared };
+        assert!(matches!(capture.next(), News::Waiting(_)));
+        assert!(matches!(capture.next(), News::Frame(Item { number: 4, .. })));
+        put(5, Captured::Jpeg(Vec::new()));
+        worker.tell(News::Waiting("unplugged".into()));
+        assert!(matches!(capture.next(), News::Frame(Item { number: 5, .. })));
+        assert!(matches!(capture.next(), News::Waiting(_)));
     }
 
     #[test]

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Debian's packages for the emulated device: fetched with apt, not installed, and kept in
+# ~/.cache/lbam/device. To be sourced; `device_unpack` then makes the folder $unpacked of them.
+
+. cross/setup.sh run
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/lbam/device
+
+device_packages=(busybox-static v4l-utils libv4l-0 libv4lconvert0 libv4l2rds0 libjpeg62-turbo
+    libudev1 libstdc++6 libgcc-s1 libc6)
+
+device_tools() {
+    local missing=()
+    command -v cpio >/dev/null || missing+=(cpio)
+    PATH=$PATH:/sbin:/usr/sbin command -v depmod >/dev/null || missing+=(kmod)
+    if [ "${#missing[@]}" -gt 0 ]; then setup_apt "${missing[@]}"; fi
+    cross_foreign
+    if ! setup_offers busybox-static:arm64; then cross_refresh; fi
+}
+
+# Prints the package files, after fetching those that are not there in the version on offer.
+device_fetch() {
+    local names file
+    mkdir -p "$cache/packages"
+    names=$(apt-get download --print-uris -qq "${@/%/:arm64}" | cut -d ' ' -f 2)
+    [ -n "$names" ] || setup_stop "apt offers no arm64 packages"
+    for file in $names; do
+        if [ ! -s "$cache/packages/$file" ]; then
+            setup_say "fetching ${file%%_*}"
+            # apt warns that its own user cannot write here; that does no harm.
+            (cd "$cache/packages" && apt-get download -qq "${file%%_*}:arm64") >&2
+        fi
+        echo "$cache/packages/$file"
+    done
+}
+
+# Unpacks kernel and packages; that takes longer than all the rest, so it is done once for each
+# set of files.
+device_unpack() {
+    local files file
+    files=$(device_fetch "$kernel" "${device_packages[@]}")
+    unpacked=$cache/unpacked-$(echo "$files" | sha256sum | cut -c 1-16)
+    if [ -d "$unpacked" ]; then return; fi
+    setup_say "unpacking Linux $version and its programs"
+    rm -rf "$cache"/unpacked*
+    mkdir "$unpacked.part"
+    for file in $files; do
+        case $file in
+            # Of the kernel, only what is needed: all of it is 350 MB.
+            */linux-image-*)
+                dpkg --fsys-tarfile "$file" | tar -x -C "$unpacked.part" --wildcards \
+                    './boot/vmlinuz-*' './lib/modules/*/modules.*' \
+                    './lib/modules/*/kernel/drivers/media' \
+                    './lib/modules/*/kernel/drivers/virtio' \
+                    './lib/modules/*/kernel/drivers/block'
+                ;;
+            *) dpkg -x "$file" "$unpacked.part" ;;
+        esac
+    done
+    # The package has no list of dependencies between modules; installing it would make one.
+    depmod -b "$unpacked.part" "$version"
+    mv "$unpacked.part" "$unpacked"
+}
+
+device_tools
+PATH=$PATH:/sbin:/usr/sbin
+
+# linux-image-arm64 has nothing in it; the kernel is in the package that it depends on.
+kernel=$(apt-cache depends linux-image-arm64:arm64 |
+    sed -n 's/^ *Depends: \(linux-image-[0-9][^: ]*\).*/\1/p' | head -n 1)
+[ -n "$kernel" ] || setup_stop "apt offers no linux-image-arm64"
+version=${kernel#linux-image-}
+
+# device_modules FOLDER MODULE...: copies modules of the kernel and what they depend on, numbered
+# in the order in which they must be loaded
+device_modules() {
+    local folder=$1 module file number=10
+    shift
+    for module; do
+        while read -r file; do
+            if [ -z "$(find "$folder" -name "*-${file##*/}")" ]; then
+                cp "$file" "$folder/$number-${file##*/}"
+                number=$((number + 1))
+            fi
+        done < <(modprobe -d "$unpacked" -S "$version" --show-depends "$module" |
+            sed -n 's/^insmod \([^ ]*\).*/\1/p')
+    done
+}
