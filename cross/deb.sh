@@ -5,7 +5,8 @@
 #   cross/deb.sh amd64 arm64   # for these
 #
 # Packages go to the folder `debian` in the build folder unless LBAM_DEB_DIR is set. What is in
-# them stands in Cargo.toml. Installs what is missing, cargo-deb too (some minutes).
+# them stands in Cargo.toml, and the profile that they are built with: `dist`, which takes half an
+# hour the first time. LBAM_PROFILE=release takes what tests are built with, for a try. Installs what is missing, cargo-deb too (some minutes).
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -35,16 +36,17 @@ if [ "${#missing[@]}" -gt 0 ]; then setup_apt "${missing[@]}"; fi
 compgen -G 'models/small-*.lbam' >/dev/null || stop "there is no models/small-*.lbam to pack"
 native=$CARGO_TARGET_DIR
 out=${LBAM_DEB_DIR:-$native/debian}
+export LBAM_PROFILE=${LBAM_PROFILE:-dist}
 mkdir -p "$out"
 
 # Manual pages and completions are printed by the program itself, as it runs here.
-cargo build --locked --release --bin lbam-edge
-parts=$native/release/packaging
+cargo build --locked --profile "$LBAM_PROFILE" --bin lbam-edge
+parts=$native/$LBAM_PROFILE/packaging
 rm -rf "$parts"
 mkdir -p "$parts/man"
-"$native/release/lbam-edge" man "$parts/man"
+"$native/$LBAM_PROFILE/lbam-edge" man "$parts/man"
 for shell in bash zsh fish; do
-    "$native/release/lbam-edge" completions "$shell" >"$parts/completions.$shell"
+    "$native/$LBAM_PROFILE/lbam-edge" completions "$shell" >"$parts/completions.$shell"
 done
 # Without a time of its own, so that the same source gives the same package.
 gzip -9n "$parts"/man/*.1
@@ -71,13 +73,14 @@ pack() {
     shift 3
     check_libraries "$program"
     python3 cross/notices.py "$triple" | gzip -9n >"$(dirname "$program")/packaging/third-party.gz"
-    cargo deb --locked --no-build --output "$out/lbam-edge_$architecture.deb" "$@" >&2
+    cargo deb --locked --no-build --profile "$LBAM_PROFILE" \
+        --output "$out/lbam-edge_$architecture.deb" "$@" >&2
 }
 
 for architecture in "${architectures[@]}"; do
     if [ "$architecture" = "$here" ]; then
         triple=$(rustc -vV | sed -n 's/^host: //p')
-        pack "$architecture" "$triple" "$native/release/lbam-edge"
+        pack "$architecture" "$triple" "$native/$LBAM_PROFILE/lbam-edge"
     else
         program=$(cross/build.sh | tail -n 1)
         folder=$(dirname "$program")

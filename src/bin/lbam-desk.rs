@@ -10,6 +10,7 @@ use lbam::desk::fillers::{self, BASELINES};
 use lbam::desk::{self, RunConfig, Start};
 use lbam::file::{Precision, Weights, write_model};
 use lbam::net::{Network, Preset};
+use lbam::service::Stop;
 
 /// Trains, imports, evaluates and exports LBAM inpainting networks for lbam-edge.
 #[derive(Parser)]
@@ -66,6 +67,15 @@ struct Train {
     /// Top of the learning rate [default: 1e-4, as the authors']
     #[arg(long)]
     learning_rate: Option<f64>,
+    /// Weight of the mean absolute error in holes [default: 6, as the authors']
+    #[arg(long)]
+    hole_weight: Option<f64>,
+    /// Weight of the mean absolute error elsewhere [default: 1, as the authors']
+    #[arg(long)]
+    valid_weight: Option<f64>,
+    /// Weight of one minus the composite's structural similarity [default: 0; the authors have none]
+    #[arg(long)]
+    ssim_weight: Option<f64>,
     /// Give each picture of a batch a mask of its own (slower: the mask branches run for each)
     #[arg(long)]
     own_masks: bool,
@@ -279,6 +289,7 @@ fn train(a: Train) -> anyhow::Result<()> {
                 learning_rate: 1e-4,
                 hole_weight: 6.0,
                 valid_weight: 1.0,
+                ssim_weight: 0.0,
                 own_masks: a.own_masks,
                 backend: "cpu".into(),
                 sample_every: 500,
@@ -294,6 +305,9 @@ fn train(a: Train) -> anyhow::Result<()> {
     config.batch = a.batch.unwrap_or(config.batch);
     config.seed = a.seed.unwrap_or(config.seed);
     config.learning_rate = a.learning_rate.unwrap_or(config.learning_rate);
+    config.hole_weight = a.hole_weight.unwrap_or(config.hole_weight);
+    config.valid_weight = a.valid_weight.unwrap_or(config.valid_weight);
+    config.ssim_weight = a.ssim_weight.unwrap_or(config.ssim_weight);
     config.backend = a.backend.unwrap_or(config.backend);
     config.sample_every = a.sample_every.unwrap_or(config.sample_every).max(1);
     config.checkpoint_every = a.checkpoint_every.unwrap_or(config.checkpoint_every).max(1);
@@ -302,7 +316,7 @@ fn train(a: Train) -> anyhow::Result<()> {
     if let Some(epochs) = a.epochs {
         config.steps = desk::steps_in(&config, epochs)?;
     }
-    desk::train(&config, &folder, start)?;
+    desk::train(&config, &folder, start, &Stop::on_signals()?)?;
     println!("{}", folder.join("weights.safetensors").display());
     Ok(())
 }

@@ -61,6 +61,17 @@ pub enum DeskError {
         /// The loss.
         loss: f32,
     },
+    /// The user stopped a run; a checkpoint was saved.
+    #[error(
+        "stopped after step {step}, which is saved; go on with: lbam-desk train --resume {}",
+        folder.display()
+    )]
+    Stopped {
+        /// Steps done.
+        step: u64,
+        /// The run.
+        folder: PathBuf,
+    },
     /// A backend this program was built without.
     #[error(
         "backend \"{name}\" is not in this build (it has: {has}); build with --features {name}"

@@ -17,6 +17,7 @@ pub mod evaluate;
 pub mod fillers;
 mod html;
 mod import;
+mod losses;
 pub mod masks;
 pub mod model;
 mod onnx;

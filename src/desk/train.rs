@@ -19,12 +19,14 @@ use serde::{Deserialize, Serialize};
 
 use super::DeskError;
 use super::data::{Batch, BatchConfig, Batches};
+use super::losses::dissimilarity;
 use super::masks::Style;
 use super::model::Lbam;
 use super::sheet::{GAP, contact_sheet, from_planes};
 use crate::file::{Weights, write_atomically};
 use crate::net::Network;
 use crate::picture::{PictureError, write_png};
+use crate::service::Stop;
 
 /// Adam's decay rates in the authors' code.
 const BETAS: (f32, f32) = (0.5, 0.9);
@@ -34,6 +36,11 @@ const WARM_UP_STEPS: u64 = 100;
 const FINAL_SHARE: f64 = 0.01;
 /// Most pictures in a sample strip.
 const SAMPLE_ROWS: usize = 4;
+/// Steps between updates of the weights' running average.
+const AVERAGE_EVERY: u64 = 10;
+/// Share that an update takes from the newest weights at least: an average over some thousand
+/// steps. Early on it is more, so that the start is forgotten.
+const AVERAGE_SHARE: f32 = 0.01;
 /// Grey that stands for the hole in sample strips.
 const HOLE_GREY: f32 = 0.5;
 /// How often a line is printed where there is no terminal for a bar.
@@ -60,6 +67,9 @@ pub struct RunConfig {
     pub hole_weight: f64,
     /// Weight of the mean absolute error outside.
     pub valid_weight: f64,
+    /// Weight of one minus the composite's structural similarity.
+    #[serde(default)]
+    pub ssim_weight: f64,
     /// Whether each picture has a mask of its own; else a batch shares one, and the mask
     /// branches run once a step.
     pub own_masks: bool,
@@ -132,12 +142,19 @@ fn device(backend: &str) -> Result<Device, DeskError> {
     }
 }
 
-/// Trains into `folder` and returns the final weights, which are also written there.
+/// Trains into `folder` and returns the final weights, which are also written there: a running
+/// average over the last steps, which is smoother than any of them. `stop` saves a checkpoint and
+/// ends the run after the step in progress.
 ///
 /// # Errors
 /// [`DeskError`] where pictures cannot be read, files cannot be written, a checkpoint is damaged
-/// or the loss leaves the finite numbers.
-pub fn train(config: &RunConfig, folder: &Path, start: Start) -> Result<Weights, DeskError> {
+/// or the loss leaves the finite numbers; [`DeskError::Stopped`] where `stop` was set.
+pub fn train(
+    config: &RunConfig,
+    folder: &Path,
+    start: Start,
+    stop: &Stop,
+) -> Result<Weights, DeskError> {
     let device = device(&config.backend)?.autodiff();
     let trainer = Trainer::new(config, folder, start, device)?;
     let batches = Batches::new(
@@ -160,7 +177,7 @@ pub fn train(config: &RunConfig, folder: &Path, start: Start) -> Result<Weights,
         trainer.progress.step,
         config.steps,
     );
-    trainer.run(batches)
+    trainer.run(batches, stop)
 }
 
 /// Steps that show every picture of the run's folder `epochs` times on average.
@@ -180,6 +197,7 @@ struct Trainer<'a> {
     model: Lbam,
     optimiser: ModuleOptimizer,
     progress: Progress,
+    average: Option<Weights>,
 }
 
 impl<'a> Trainer<'a> {
@@ -192,6 +210,7 @@ impl<'a> Trainer<'a> {
         let network = Network::new(config.base_channels).map_err(crate::file::FileError::from)?;
         let optimiser = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
         let mut progress = Progress { step: 0, seconds: 0.0 };
+        let mut average = None;
         let (model, optimiser) = match start {
             Start::Fresh => (Lbam::initialise(network, config.seed, &device), optimiser),
             Start::From(weights) => {
@@ -212,6 +231,10 @@ impl<'a> Trainer<'a> {
                 let checkpoint = folder.join("checkpoint");
                 progress = read_json(&checkpoint.join("progress.json"))?;
                 let weights = Weights::read(&checkpoint.join("weights.safetensors"))?;
+                let path = checkpoint.join("average.safetensors");
+                if path.exists() {
+                    average = Some(Weights::read(&path)?);
+                }
                 let path = checkpoint.join("optimiser.bpk");
                 let optimiser = optimiser.load(&path).map_err(|error| DeskError::Run {
                     path,
@@ -223,10 +246,10 @@ impl<'a> Trainer<'a> {
         make_folder(&folder.join("samples"))?;
         let json = serde_json::to_vec_pretty(config).expect("plain data");
         write_atomically(&folder.join("config.json"), &json)?;
-        Ok(Self { config, folder, device, network, model, optimiser, progress })
+        Ok(Self { config, folder, device, network, model, optimiser, progress, average })
     }
 
-    fn run(mut self, mut batches: Batches) -> Result<Weights, DeskError> {
+    fn run(mut self, mut batches: Batches, stop: &Stop) -> Result<Weights, DeskError> {
         let mut log = Log::open(self.folder, self.progress.step)?;
         let bar = progress_bar(self.config.steps, self.progress.step);
         let (begun, before) = (Instant::now(), self.progress.seconds);
@@ -255,13 +278,24 @@ impl<'a> Trainer<'a> {
             }
             bar.set_message(message);
             bar.set_position(self.progress.step);
+            if self.progress.step.is_multiple_of(AVERAGE_EVERY) {
+                self.average_weights()?;
+            }
             if self.progress.step.is_multiple_of(self.config.checkpoint_every) {
                 self.save_checkpoint()?;
+            }
+            if stop.is_set() && self.progress.step < self.config.steps {
+                bar.abandon();
+                self.save_checkpoint()?;
+                let (step, folder) = (self.progress.step, self.folder.to_owned());
+                return Err(DeskError::Stopped { step, folder });
             }
         }
         bar.finish();
         self.save_checkpoint()?;
-        let weights = self.weights()?;
+        let newest = self.weights()?;
+        let mut weights = self.average.take().unwrap_or_else(|| newest.clone());
+        weights.provenance = newest.provenance;
         weights.write(&self.folder.join("weights.safetensors"))?;
         eprintln!("waited for data {:.1} % of the time", 100.0 * batches.wait_share());
         Ok(weights)
@@ -276,15 +310,24 @@ impl<'a> Trainer<'a> {
         };
         let (pictures, masks) = (tensor(&batch.pictures, 3), tensor(&batch.masks, 1));
         let output = self.model.forward(pictures.clone(), masks.clone());
-        let difference = (output.clone() - pictures).abs();
+        let difference = (output.clone() - pictures.clone()).abs();
         let valid = (difference.clone() * masks.clone()).mean();
-        let hole = (difference * (masks.neg() + 1.0)).mean();
-        let total =
+        let hole = (difference * (masks.clone().neg() + 1.0)).mean();
+        let mut total =
             hole.clone() * self.config.hole_weight + valid.clone() * self.config.valid_weight;
+        let mut ssim = 0.0;
+        if self.config.ssim_weight > 0.0 {
+            let holes = masks.clone().neg() + 1.0;
+            let composite = output.clone() * holes + pictures.clone() * masks;
+            let loss = dissimilarity(composite, pictures);
+            total = total + loss.clone() * self.config.ssim_weight;
+            ssim = loss.into_scalar();
+        }
         let losses = Losses {
             total: total.clone().into_scalar(),
             hole: hole.into_scalar(),
             valid: valid.into_scalar(),
+            ssim,
         };
         if !losses.total.is_finite() {
             return Err(DeskError::Diverged { step: self.progress.step, loss: losses.total });
@@ -296,6 +339,16 @@ impl<'a> Trainer<'a> {
         let gradients = GradientsParams::from_grads(total.backward(), &self.model);
         self.model = self.optimiser.step(rate, self.model.clone(), gradients).clamped();
         Ok(losses)
+    }
+
+    fn average_weights(&mut self) -> Result<(), DeskError> {
+        let newest = self.model.weights(BTreeMap::new())?;
+        let updates = (self.progress.step / AVERAGE_EVERY) as f32;
+        match &mut self.average {
+            Some(average) => average.approach(&newest, AVERAGE_SHARE.max(9.0 / (10.0 + updates))),
+            None => self.average = Some(newest),
+        }
+        Ok(())
     }
 
     /// A strip: a row a picture, each input, output (composite), original.
@@ -354,6 +407,9 @@ impl<'a> Trainer<'a> {
         }
         make_folder(&new)?;
         self.weights()?.write(&new.join("weights.safetensors"))?;
+        if let Some(average) = &self.average {
+            average.write(&new.join("average.safetensors"))?;
+        }
         let optimiser = new.join("optimiser.bpk");
         self.optimiser.save(&optimiser).map_err(|error| DeskError::Run {
             path: optimiser,
@@ -377,6 +433,8 @@ struct Losses {
     total: f32,
     hole: f32,
     valid: f32,
+    /// One minus the composite's structural similarity; 0 if it has no weight.
+    ssim: f32,
 }
 
 /// `log.csv`, a line a step.
@@ -389,7 +447,7 @@ impl Log {
     /// Opens the log, cut to the steps that were done.
     fn open(folder: &Path, step: u64) -> Result<Self, DeskError> {
         let path = folder.join("log.csv");
-        let head = "step,seconds,loss,hole,valid,learning_rate,pictures_per_second\n";
+        let head = "step,seconds,loss,hole,valid,ssim,learning_rate,pictures_per_second\n";
         let old =
             if step > 0 { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
         let kept = old.lines().skip(1).take(step as usize);
@@ -410,9 +468,11 @@ impl Log {
         speed: f64,
     ) -> Result<(), DeskError> {
         let (step, seconds) = (progress.step, progress.seconds);
-        let Losses { total, hole, valid } = losses;
-        writeln!(self.file, "{step},{seconds:.1},{total},{hole},{valid},{rate:.3e},{speed:.2}")
-            .map_err(|source| DeskError::Io { path: self.path.clone(), source })
+        let Losses { total, hole, valid, ssim } = losses;
+        let line =
+            format!("{step},{seconds:.1},{total},{hole},{valid},{ssim},{rate:.3e},{speed:.2}\n");
+        let written = self.file.write_all(line.as_bytes());
+        written.map_err(|source| DeskError::Io { path: self.path.clone(), source })
     }
 }
 

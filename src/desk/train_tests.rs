@@ -31,6 +31,7 @@ fn config(images: &Path, steps: u64) -> RunConfig {
         learning_rate: 2e-3,
         hole_weight: 6.0,
         valid_weight: 1.0,
+        ssim_weight: 0.0,
         own_masks: false,
         backend: "cpu".into(),
         sample_every: 3,
@@ -52,7 +53,7 @@ fn a_resumed_run_goes_on_to_the_same_losses() {
     pictures(&images);
     let (whole, halves) = (folder.path().join("whole"), folder.path().join("halves"));
     let config = config(&images, 6);
-    train(&config, &whole, Start::Fresh).expect("trained");
+    train(&config, &whole, Start::Fresh, &Stop::default()).expect("trained");
     // The same run, cut off after its checkpoint at step 3.
     let device = device("cpu").expect("there").autodiff();
     let mut stopped = Trainer::new(&config, &halves, Start::Fresh, device).expect("a trainer");
@@ -70,7 +71,7 @@ fn a_resumed_run_goes_on_to_the_same_losses() {
         stopped.progress.step += 1;
     }
     stopped.save_checkpoint().expect("saved");
-    let resumed = train(&config, &halves, Start::Resume).expect("resumed");
+    let resumed = train(&config, &halves, Start::Resume, &Stop::default()).expect("resumed");
     assert_eq!(losses(&whole)[3..], losses(&halves)[..]);
     let first = Weights::read(&whole.join("weights.safetensors")).expect("weights");
     assert_eq!(first.values("dc7.weight"), resumed.values("dc7.weight"));
@@ -86,7 +87,7 @@ fn training_learns() {
     let images = folder.path().join("images");
     pictures(&images);
     let run = folder.path().join("run");
-    train(&config(&images, 150), &run, Start::Fresh).expect("trained");
+    train(&config(&images, 150), &run, Start::Fresh, &Stop::default()).expect("trained");
     let losses: Vec<f32> =
         losses(&run).iter().map(|loss| loss.parse().expect("a number")).collect();
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
@@ -95,15 +96,43 @@ fn training_learns() {
 }
 
 #[test]
+fn a_stopped_run_is_saved_and_averages_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let config = RunConfig { ssim_weight: 0.5, ..config(&images, 12) };
+    let (whole, run) = (folder.path().join("whole"), folder.path().join("run"));
+    let expected = train(&config, &whole, Start::Fresh, &Stop::default()).expect("trained");
+    let stop = Stop::default();
+    stop.set();
+    let mut start = Start::Fresh;
+    for step in 1..12 {
+        // Stopped after every step: before the first average, at it and after it.
+        let error = train(&config, &run, start, &stop).expect_err("stopped").to_string();
+        assert!(error.contains(&format!("after step {step}")), "{error}");
+        assert!(error.contains("--resume"), "{error}");
+        start = Start::Resume;
+    }
+    let resumed = train(&config, &run, Start::Resume, &Stop::default()).expect("trained");
+    assert_eq!(losses(&whole), losses(&run));
+    assert_eq!(expected.values("dc7.weight"), resumed.values("dc7.weight"));
+    // What comes out is the average, and not the last step's weights.
+    let last = Weights::read(&run.join("checkpoint/weights.safetensors")).expect("weights");
+    assert_ne!(last.values("dc7.weight"), resumed.values("dc7.weight"));
+}
+
+#[test]
 fn what_cannot_be_trained_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
     let config = config(folder.path(), 1);
-    assert!(train(&config, &run, Start::Fresh).is_err(), "there are no pictures");
+    assert!(train(&config, &run, Start::Fresh, &Stop::default()).is_err(), "there are no pictures");
     let backend = RunConfig { backend: "abacus".into(), ..config.clone() };
-    let error = train(&backend, &run, Start::Fresh).expect_err("no such backend").to_string();
+    let error = train(&backend, &run, Start::Fresh, &Stop::default())
+        .expect_err("no such backend")
+        .to_string();
     assert!(error.contains("abacus") && error.contains("cpu"), "{error}");
-    let error = train(&config, &folder.path().join("absent"), Start::Resume);
+    let error = train(&config, &folder.path().join("absent"), Start::Resume, &Stop::default());
     assert!(error.expect_err("no run there").to_string().contains("progress.json"));
     let error = RunConfig::read(&folder.path().join("absent")).expect_err("no run there");
     assert!(error.to_string().contains("config.json"));

@@ -26,6 +26,15 @@ pub struct Weights {
 }
 
 impl Weights {
+    /// Moves every value a share of the way to `other`'s, which belongs to a network alike.
+    pub fn approach(&mut self, other: &Self, share: f32) {
+        for (name, values) in &mut self.tensors {
+            for (value, other) in values.iter_mut().zip(other.values(name)) {
+                *value += share * (other - *value);
+            }
+        }
+    }
+
     /// From named tensors with their shapes. The width is read off the first encoder kernel;
     /// attention scalars are brought into their ranges.
     ///

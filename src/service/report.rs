@@ -150,6 +150,8 @@ fn profile(
     let picture: Vec<u8> =
         (0..3 * holes.len() as u32).map(|index| (index.wrapping_mul(NOISE) >> 24) as u8).collect();
     let mut output = vec![0; picture.len()];
+    // Before the runs: benches/instructions counts what comes last.
+    let peak = int8_peak().map_err(FillError::from)?;
     let mut runs = Vec::new();
     for _ in 0..frames {
         runs.push(session.profile(holes, &picture, &mut output).map_err(FillError::from)?);
@@ -159,7 +161,6 @@ fn profile(
         let reason = "--profile is for int8 models; lbam-desk calibrate makes one";
         return Err(ServiceError::Usage(reason.into()));
     }
-    let peak = int8_peak().map_err(FillError::from)?;
     let layers: Vec<Value> = steps
         .iter()
         .enumerate()
