@@ -14,6 +14,7 @@ mod calibrate;
 pub mod data;
 mod error;
 pub mod evaluate;
+mod events;
 pub mod fillers;
 mod html;
 mod import;

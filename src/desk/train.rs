@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DeskError;
 use super::data::{Batch, BatchConfig, Batches};
+use super::events::Events;
 use super::losses::dissimilarity;
 use super::masks::Style;
 use super::model::Lbam;
@@ -437,10 +438,11 @@ struct Losses {
     ssim: f32,
 }
 
-/// `log.csv`, a line a step.
+/// `log.csv`, a line a step, and the same for TensorBoard.
 struct Log {
     file: fs::File,
     path: PathBuf,
+    events: Events,
 }
 
 impl Log {
@@ -457,7 +459,7 @@ impl Log {
             .append(true)
             .open(&path)
             .map_err(|source| DeskError::Io { path: path.clone(), source })?;
-        Ok(Self { file, path })
+        Ok(Self { file, path, events: Events::create(folder)? })
     }
 
     fn line(
@@ -472,7 +474,16 @@ impl Log {
         let line =
             format!("{step},{seconds:.1},{total},{hole},{valid},{ssim},{rate:.3e},{speed:.2}\n");
         let written = self.file.write_all(line.as_bytes());
-        written.map_err(|source| DeskError::Io { path: self.path.clone(), source })
+        written.map_err(|source| DeskError::Io { path: self.path.clone(), source })?;
+        let figures = [
+            ("loss/total", total),
+            ("loss/hole", hole),
+            ("loss/valid", valid),
+            ("loss/ssim", ssim),
+            ("learning rate", rate as f32),
+            ("pictures per second", speed as f32),
+        ];
+        self.events.add(step, &figures)
     }
 }
 
