@@ -5,8 +5,9 @@
 #   cross/deb.sh amd64 arm64   # for these
 #
 # Packages go to the folder `debian` in the build folder unless LBAM_DEB_DIR is set. What is in
-# them stands in Cargo.toml, and the profile that they are built with: `dist`, which takes half an
-# hour the first time. LBAM_PROFILE=release takes what tests are built with, for a try. Installs what is missing, cargo-deb too (some minutes).
+# them stands in Cargo.toml, and the profile that they are built with: `dist`, which takes a
+# quarter of an hour for each machine. LBAM_PROFILE=release takes what tests are built with, for a
+# try. Installs what is missing, cargo-deb too (some minutes).
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -40,13 +41,13 @@ export LBAM_PROFILE=${LBAM_PROFILE:-dist}
 mkdir -p "$out"
 
 # Manual pages and completions are printed by the program itself, as it runs here.
-cargo build --locked --profile "$LBAM_PROFILE" --bin lbam-edge
-parts=$native/$LBAM_PROFILE/packaging
+cargo build --locked --release --bin lbam-edge
+parts=$native/packaging
 rm -rf "$parts"
 mkdir -p "$parts/man"
-"$native/$LBAM_PROFILE/lbam-edge" man "$parts/man"
+"$native/release/lbam-edge" man "$parts/man"
 for shell in bash zsh fish; do
-    "$native/$LBAM_PROFILE/lbam-edge" completions "$shell" >"$parts/completions.$shell"
+    "$native/release/lbam-edge" completions "$shell" >"$parts/completions.$shell"
 done
 # Without a time of its own, so that the same source gives the same package.
 gzip -9n "$parts"/man/*.1
@@ -69,25 +70,26 @@ system, or raise depends in Cargo.toml"
 
 # pack ARCHITECTURE TRIPLE PROGRAM OPTIONS...
 pack() {
-    local architecture=$1 triple=$2 program=$3
+    local architecture=$1 triple=$2 program=$3 packaging
     shift 3
     check_libraries "$program"
-    python3 cross/notices.py "$triple" | gzip -9n >"$(dirname "$program")/packaging/third-party.gz"
+    packaging=$(dirname "$program")/packaging
+    rm -rf "$packaging"
+    cp -a "$parts" "$packaging"
+    python3 cross/notices.py "$triple" | gzip -9n >"$packaging/third-party.gz"
     cargo deb --locked --no-build --profile "$LBAM_PROFILE" \
         --output "$out/lbam-edge_$architecture.deb" "$@" >&2
 }
 
 for architecture in "${architectures[@]}"; do
     if [ "$architecture" = "$here" ]; then
+        cargo build --locked --profile "$LBAM_PROFILE" --bin lbam-edge
         triple=$(rustc -vV | sed -n 's/^host: //p')
         pack "$architecture" "$triple" "$native/$LBAM_PROFILE/lbam-edge"
     else
         program=$(cross/build.sh | tail -n 1)
-        folder=$(dirname "$program")
-        rm -rf "$folder/packaging"
-        cp -a "$parts" "$folder/packaging"
         (
-            CARGO_TARGET_DIR=$(dirname "$(dirname "$folder")")
+            CARGO_TARGET_DIR=${program%/aarch64-unknown-linux-gnu/*}
             export CARGO_TARGET_DIR
             pack "$architecture" aarch64-unknown-linux-gnu "$program" \
                 --target aarch64-unknown-linux-gnu
