@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lbam::desk::evaluate::{self, read_masks, read_samples};
 use lbam::desk::fillers::{self, BASELINES};
@@ -25,7 +25,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Train(Train),
+    Train(Box<Train>),
     Import(Import),
     Export(Export),
     Calibrate(Calibrate),
@@ -76,6 +76,16 @@ struct Train {
     /// Weight of one minus the composite's structural similarity [default: 0; the authors have none]
     #[arg(long)]
     ssim_weight: Option<f64>,
+    /// Feature weights for perceptual and style losses: torchvision's vgg16 (.pth), or a
+    /// .safetensors file with its names (models/features/fetch.sh makes one)
+    #[arg(long, value_name = "FILE")]
+    vgg: Option<PathBuf>,
+    /// Weight of the difference of features [default: with --vgg 0.01, as the authors']
+    #[arg(long)]
+    perceptual_weight: Option<f64>,
+    /// Weight of the difference of their Gram matrices [default: with --vgg 120, as the authors']
+    #[arg(long)]
+    style_weight: Option<f64>,
     /// Give each picture of a batch a mask of its own (slower: the mask branches run for each)
     #[arg(long)]
     own_masks: bool,
@@ -249,7 +259,7 @@ enum PrecisionName {
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let result = match Cli::parse().command {
-        Command::Train(arguments) => train(arguments),
+        Command::Train(arguments) => train(*arguments),
         Command::Import(arguments) => import(&arguments),
         Command::Export(arguments) => export(&arguments),
         Command::Calibrate(arguments) => calibrate(&arguments),
@@ -290,6 +300,9 @@ fn train(a: Train) -> anyhow::Result<()> {
                 hole_weight: 6.0,
                 valid_weight: 1.0,
                 ssim_weight: 0.0,
+                vgg: None,
+                perceptual_weight: 0.0,
+                style_weight: 0.0,
                 own_masks: a.own_masks,
                 backend: "cpu".into(),
                 sample_every: 500,
@@ -308,6 +321,19 @@ fn train(a: Train) -> anyhow::Result<()> {
     config.hole_weight = a.hole_weight.unwrap_or(config.hole_weight);
     config.valid_weight = a.valid_weight.unwrap_or(config.valid_weight);
     config.ssim_weight = a.ssim_weight.unwrap_or(config.ssim_weight);
+    if a.vgg.is_some() {
+        config.vgg = a.vgg;
+        config.perceptual_weight = 0.01;
+        config.style_weight = 120.0;
+    }
+    config.perceptual_weight = a.perceptual_weight.unwrap_or(config.perceptual_weight);
+    config.style_weight = a.style_weight.unwrap_or(config.style_weight);
+    if config.vgg.is_none() && (config.perceptual_weight > 0.0 || config.style_weight > 0.0) {
+        bail!(
+            "perceptual and style losses need feature weights: --vgg with torchvision's vgg16 \
+             (.pth), or with the file that models/features/fetch.sh makes"
+        );
+    }
     config.backend = a.backend.unwrap_or(config.backend);
     config.sample_every = a.sample_every.unwrap_or(config.sample_every).max(1);
     config.checkpoint_every = a.checkpoint_every.unwrap_or(config.checkpoint_every).max(1);

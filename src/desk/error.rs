@@ -34,6 +34,14 @@ pub enum DeskError {
         /// What is wrong with it, and the mend.
         reason: String,
     },
+    /// A file of feature weights that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Features {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A run's folder that cannot be used.
     #[error("{}: {reason}", path.display())]
     Run {

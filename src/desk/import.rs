@@ -11,6 +11,9 @@ use crate::file::Weights;
 /// Prefix that PyTorch's `DataParallel` puts before every name.
 const DATA_PARALLEL_PREFIX: &str = "module.";
 
+/// Tensors by name: shape and values.
+pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// Reads a checkpoint saved by the authors' implementation: a torch zip file whose pickle is
 /// parsed as data, so that none of its code runs.
 ///
@@ -18,31 +21,51 @@ const DATA_PARALLEL_PREFIX: &str = "module.";
 /// [`DeskError::Checkpoint`] for anything that is not such a file (the older tar and stream
 /// formats too), [`DeskError::File`] where its tensors do not make an LBAM network.
 pub fn import(path: &Path) -> Result<Weights, DeskError> {
-    let refuse = |reason: String| DeskError::Checkpoint { path: path.to_owned(), reason };
-    std::fs::File::open(path).map_err(|source| DeskError::Io { path: path.to_owned(), source })?;
-    let reader = PytorchReader::new(path)
-        .map_err(|error| refuse(format!("not a PyTorch checkpoint that can be read: {error}")))?;
-    let format = &reader.metadata().format_type;
-    if *format != FileFormat::Zip {
-        return Err(refuse(format!(
-            "a legacy PyTorch file ({format:?}); load it in PyTorch 1.6 or later, then \
-             torch.save(model.state_dict(), \"new.pth\") and import that"
-        )));
-    }
-    let mut tensors = BTreeMap::new();
-    for (name, tensor) in reader.tensors() {
-        if tensor.dtype() != DType::F32 {
-            return Err(refuse(format!("tensor {name} is {:?}, not float32", tensor.dtype())));
-        }
-        let bytes = tensor.read().map_err(|error| refuse(format!("tensor {name}: {error}")))?;
-        let values = bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-        let name = name.strip_prefix(DATA_PARALLEL_PREFIX).unwrap_or(name);
-        tensors.insert(name.to_owned(), (tensor.shape().to_vec(), values));
-    }
+    let tensors = tensors(path, |_| true)?;
+    let tensors = tensors.into_iter().map(|(name, tensor)| {
+        let name = name.strip_prefix(DATA_PARALLEL_PREFIX).unwrap_or(&name).to_owned();
+        (name, tensor)
+    });
     let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let provenance = BTreeMap::from([("imported_from".to_owned(), file)]);
-    Weights::from_tensors(tensors, provenance).map_err(|error| match error {
-        error @ crate::file::FileError::Tensor { .. } => refuse(error.to_string()),
+    Weights::from_tensors(tensors.collect(), provenance).map_err(|error| match error {
+        error @ crate::file::FileError::Tensor { .. } => refused(path, error.to_string()),
         error => error.into(),
     })
+}
+
+/// Shapes and values of the tensors in a torch zip file whose names are `wanted`.
+///
+/// # Errors
+/// [`DeskError::Checkpoint`] for anything that is not such a file, or a wanted tensor that is not
+/// 32-bit floats.
+pub(super) fn tensors(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tensors, DeskError> {
+    std::fs::File::open(path).map_err(|source| DeskError::Io { path: path.to_owned(), source })?;
+    let reader = PytorchReader::new(path).map_err(|error| {
+        refused(path, format!("not a PyTorch checkpoint that can be read: {error}"))
+    })?;
+    let format = &reader.metadata().format_type;
+    if *format != FileFormat::Zip {
+        let reason = format!(
+            "a legacy PyTorch file ({format:?}); load it in PyTorch 1.6 or later, then \
+             torch.save(model.state_dict(), \"new.pth\") and import that"
+        );
+        return Err(refused(path, reason));
+    }
+    let mut tensors = Tensors::new();
+    for (name, tensor) in reader.tensors().iter().filter(|(name, _)| wanted(name)) {
+        if tensor.dtype() != DType::F32 {
+            let reason = format!("tensor {name} is {:?}, not float32", tensor.dtype());
+            return Err(refused(path, reason));
+        }
+        let bytes =
+            tensor.read().map_err(|error| refused(path, format!("tensor {name}: {error}")))?;
+        let values = bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        tensors.insert(name.to_owned(), (tensor.shape().to_vec(), values));
+    }
+    Ok(tensors)
+}
+
+fn refused(path: &Path, reason: String) -> DeskError {
+    DeskError::Checkpoint { path: path.to_owned(), reason }
 }

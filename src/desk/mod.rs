@@ -15,6 +15,7 @@ pub mod data;
 mod error;
 pub mod evaluate;
 mod events;
+mod features;
 pub mod fillers;
 mod html;
 mod import;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::DeskError;
 use super::data::{Batch, BatchConfig, Batches};
 use super::events::Events;
+use super::features::Features;
 use super::losses::dissimilarity;
 use super::masks::Style;
 use super::model::Lbam;
@@ -71,6 +72,15 @@ pub struct RunConfig {
     /// Weight of one minus the composite's structural similarity.
     #[serde(default)]
     pub ssim_weight: f64,
+    /// Feature weights for the next two: torchvision's `vgg16`.
+    #[serde(default)]
+    pub vgg: Option<PathBuf>,
+    /// Weight of the difference of features.
+    #[serde(default)]
+    pub perceptual_weight: f64,
+    /// Weight of the difference of their Gram matrices.
+    #[serde(default)]
+    pub style_weight: f64,
     /// Whether each picture has a mask of its own; else a batch shares one, and the mask
     /// branches run once a step.
     pub own_masks: bool,
@@ -197,6 +207,7 @@ struct Trainer<'a> {
     network: Network,
     model: Lbam,
     optimiser: ModuleOptimizer,
+    features: Option<Features>,
     progress: Progress,
     average: Option<Weights>,
 }
@@ -210,6 +221,11 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, DeskError> {
         let network = Network::new(config.base_channels).map_err(crate::file::FileError::from)?;
         let optimiser = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
+        let wanted = config.perceptual_weight > 0.0 || config.style_weight > 0.0;
+        let features = match &config.vgg {
+            Some(path) if wanted => Some(Features::read(path, &device)?),
+            _ => None,
+        };
         let mut progress = Progress { step: 0, seconds: 0.0 };
         let mut average = None;
         let (model, optimiser) = match start {
@@ -247,7 +263,7 @@ impl<'a> Trainer<'a> {
         make_folder(&folder.join("samples"))?;
         let json = serde_json::to_vec_pretty(config).expect("plain data");
         write_atomically(&folder.join("config.json"), &json)?;
-        Ok(Self { config, folder, device, network, model, optimiser, progress, average })
+        Ok(Self { config, folder, device, network, model, optimiser, features, progress, average })
     }
 
     fn run(mut self, mut batches: Batches, stop: &Stop) -> Result<Weights, DeskError> {
@@ -316,19 +332,30 @@ impl<'a> Trainer<'a> {
         let hole = (difference * (masks.clone().neg() + 1.0)).mean();
         let mut total =
             hole.clone() * self.config.hole_weight + valid.clone() * self.config.valid_weight;
+        let holes = masks.clone().neg() + 1.0;
+        let composite = output.clone() * holes + pictures.clone() * masks;
         let mut ssim = 0.0;
         if self.config.ssim_weight > 0.0 {
-            let holes = masks.clone().neg() + 1.0;
-            let composite = output.clone() * holes + pictures.clone() * masks;
-            let loss = dissimilarity(composite, pictures);
+            let loss = dissimilarity(composite.clone(), pictures.clone());
             total = total + loss.clone() * self.config.ssim_weight;
             ssim = loss.into_scalar();
+        }
+        let (mut perceptual, mut style) = (0.0, 0.0);
+        if let Some(features) = &self.features {
+            let losses = features.losses(output.clone(), composite, pictures);
+            total = total
+                + losses.perceptual.clone() * self.config.perceptual_weight
+                + losses.style.clone() * self.config.style_weight;
+            perceptual = losses.perceptual.into_scalar();
+            style = losses.style.into_scalar();
         }
         let losses = Losses {
             total: total.clone().into_scalar(),
             hole: hole.into_scalar(),
             valid: valid.into_scalar(),
             ssim,
+            perceptual,
+            style,
         };
         if !losses.total.is_finite() {
             return Err(DeskError::Diverged { step: self.progress.step, loss: losses.total });
@@ -436,6 +463,9 @@ struct Losses {
     valid: f32,
     /// One minus the composite's structural similarity; 0 if it has no weight.
     ssim: f32,
+    /// As the feature losses give them; 0 without.
+    perceptual: f32,
+    style: f32,
 }
 
 /// `log.csv`, a line a step, and the same for TensorBoard.
@@ -449,7 +479,8 @@ impl Log {
     /// Opens the log, cut to the steps that were done.
     fn open(folder: &Path, step: u64) -> Result<Self, DeskError> {
         let path = folder.join("log.csv");
-        let head = "step,seconds,loss,hole,valid,ssim,learning_rate,pictures_per_second\n";
+        let head = "step,seconds,loss,hole,valid,ssim,perceptual,style,learning_rate,\
+                    pictures_per_second\n";
         let old =
             if step > 0 { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
         let kept = old.lines().skip(1).take(step as usize);
@@ -470,9 +501,11 @@ impl Log {
         speed: f64,
     ) -> Result<(), DeskError> {
         let (step, seconds) = (progress.step, progress.seconds);
-        let Losses { total, hole, valid, ssim } = losses;
-        let line =
-            format!("{step},{seconds:.1},{total},{hole},{valid},{ssim},{rate:.3e},{speed:.2}\n");
+        let Losses { total, hole, valid, ssim, perceptual, style } = losses;
+        let line = format!(
+            "{step},{seconds:.1},{total},{hole},{valid},{ssim},{perceptual},{style},{rate:.3e},\
+             {speed:.2}\n"
+        );
         let written = self.file.write_all(line.as_bytes());
         written.map_err(|source| DeskError::Io { path: self.path.clone(), source })?;
         let figures = [
@@ -480,6 +513,8 @@ impl Log {
             ("loss/hole", hole),
             ("loss/valid", valid),
             ("loss/ssim", ssim),
+            ("loss/perceptual", perceptual),
+            ("loss/style", style),
             ("learning rate", rate as f32),
             ("pictures per second", speed as f32),
         ];

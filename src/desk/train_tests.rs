@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::desk::features;
 use crate::picture::{RgbPicture, write_png};
 
 /// A folder of pictures with gradients and edges: something that can be learnt.
@@ -32,6 +33,9 @@ fn config(images: &Path, steps: u64) -> RunConfig {
         hole_weight: 6.0,
         valid_weight: 1.0,
         ssim_weight: 0.0,
+        vgg: None,
+        perceptual_weight: 0.0,
+        style_weight: 0.0,
         own_masks: false,
         backend: "cpu".into(),
         sample_every: 3,
@@ -93,6 +97,30 @@ fn training_learns() {
     let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
     let (begun, ended) = (mean(&losses[..30]), mean(&losses[120..]));
     assert!(ended < 0.9 * begun, "from {begun} to {ended}");
+}
+
+#[test]
+fn feature_losses_alone_train() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let vgg = folder.path().join("small.safetensors");
+    features::tests::write_small(&vgg);
+    let config = RunConfig {
+        hole_weight: 0.0,
+        valid_weight: 0.0,
+        vgg: Some(vgg),
+        perceptual_weight: 1.0,
+        style_weight: 10.0,
+        ..config(&images, 80)
+    };
+    let run = folder.path().join("run");
+    train(&config, &run, Start::Fresh, &Stop::default()).expect("trained");
+    let losses: Vec<f32> =
+        losses(&run).iter().map(|loss| loss.parse().expect("a number")).collect();
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+    let (begun, ended) = (mean(&losses[..20]), mean(&losses[60..]));
+    assert!(ended < 0.92 * begun, "from {begun} to {ended}");
 }
 
 #[test]
