@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lbam::desk::evaluate::{self, read_masks, read_samples};
-use lbam::desk::fillers::{self, BASELINES};
+use lbam::desk::evaluate::{self, ModelFile, filler_names, read_masks, read_samples};
+use lbam::desk::fillers::{self, BASELINES, USUAL_BASELINES};
 use lbam::desk::{self, RunConfig, Start};
 use lbam::file::{Precision, Weights, write_model};
 use lbam::net::{Network, Preset};
@@ -177,15 +178,15 @@ struct Calibrate {
     report: Option<PathBuf>,
 }
 
-/// Score a model beside baselines, by share of hole
+/// Score models beside baselines, by share of hole
 #[derive(Args)]
-#[command(
-    after_help = "Example: lbam-desk eval --model small-f16.lbam --images photos --report report"
-)]
+#[command(after_help = "Examples:
+  lbam-desk eval --model small-f16.lbam --images photos --report report
+  lbam-desk eval --model mine.lbam --model small-f16.lbam --images photos --seed 2 --json")]
 struct Eval {
-    /// .lbam, .safetensors or .onnx
-    #[arg(long)]
-    model: PathBuf,
+    /// .lbam, .safetensors or .onnx; again for each further model
+    #[arg(long, required = true, value_name = "FILE")]
+    model: Vec<PathBuf>,
     /// Folder of pictures, searched in depth; the central square of each is used
     #[arg(long)]
     images: PathBuf,
@@ -198,8 +199,15 @@ struct Eval {
     /// Seed of brush masks, one in each bucket for every picture
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Baselines to compare with
-    #[arg(long, value_delimiter = ',', default_values_t = BASELINES.map(String::from))]
+    /// Baselines to compare with, separated by commas; no name: none
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        num_args = 0..=1,
+        value_parser = PossibleValuesParser::new(BASELINES),
+        default_values = USUAL_BASELINES
+    )]
     baseline: Vec<String>,
     /// Folder for report.html, report.md, report.json and a contact sheet
     #[arg(long)]
@@ -289,8 +297,17 @@ fn train(a: Train) -> anyhow::Result<()> {
                 Start::From(weights) if a.preset.is_none() => weights.network().base(),
                 _ => Network::from(a.preset.map_or(Preset::Small, Preset::from)).base(),
             };
+            let init = match &a.init {
+                Some(path) => {
+                    let hash = blake3::hash(&std::fs::read(path)?);
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    Some(format!("{name}, blake3:{hash}"))
+                }
+                None => None,
+            };
             let config = RunConfig {
                 images: PathBuf::new(),
+                init,
                 base_channels,
                 size: 256,
                 batch: 4,
@@ -407,13 +424,17 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
 }
 
 fn eval(a: &Eval) -> anyhow::Result<()> {
-    let name = a.model.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut fillers = vec![(name, fillers::model(&a.model, a.size)?)];
+    let names = filler_names(&a.model, &a.baseline)?;
+    let (mut fillers, mut models) = (Vec::new(), Vec::new());
+    for (name, path) in names.iter().zip(&a.model) {
+        models.push(ModelFile::read(name, path)?);
+        fillers.push((name.as_str(), fillers::model(path, a.size)?));
+    }
     for name in &a.baseline {
         let filler = fillers::baseline(name).with_context(|| {
             format!("no baseline \"{name}\"; there are {}", BASELINES.join(", "))
         })?;
-        fillers.push((name.clone(), filler));
+        fillers.push((name.as_str(), filler));
     }
     let samples = read_samples(&a.images, a.size)?;
     let masks = match &a.masks {
@@ -421,14 +442,15 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
         None => evaluate::Masks::Seed(a.seed),
     };
     let mut fillers: Vec<(&str, &mut evaluate::Filler)> =
-        fillers.iter_mut().map(|(name, filler)| (name.as_str(), filler.as_mut())).collect();
+        fillers.iter_mut().map(|(name, filler)| (*name, filler.as_mut())).collect();
     let bar = indicatif::ProgressBar::new(0);
-    let report =
+    let mut report =
         evaluate::evaluate(&samples, &masks, &mut fillers, a.examples, &mut |done, all| {
             bar.set_length(all as u64);
             bar.set_position(done as u64);
         })?;
     bar.finish_and_clear();
+    report.models = models;
     if let Some(folder) = &a.report {
         report.write(folder)?;
     }

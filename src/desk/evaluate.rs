@@ -20,6 +20,7 @@
 //! Hazard: figures compare only over the same pictures, masks and size. The report states them.
 
 use std::{
+    collections::HashSet,
     error::Error,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -32,7 +33,10 @@ use super::{
     masks::{self, Style},
     sheet,
 };
-use crate::picture::{Mask, MaskError, PictureError, RgbPicture, metrics};
+use crate::{
+    file::{FileError, Model},
+    picture::{Mask, MaskError, PictureError, RgbPicture, metrics},
+};
 
 #[path = "report.rs"]
 mod report;
@@ -44,6 +48,9 @@ pub const BUCKETS: [(&str, f32, f32); 4] =
 /// Equal pictures have an infinite PSNR, which would swallow a mean and is no JSON number. One
 /// value of a 256x256 picture off by one level gives 101 dB.
 const PSNR_CEILING: f64 = 101.0;
+
+/// Worst cases that a report keeps.
+const WORST: usize = 6;
 
 /// Why an evaluation stopped.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +69,12 @@ pub enum EvaluateError {
     NoMasks {
         /// The folder.
         path: PathBuf,
+    },
+    /// The command line: what is named twice would be two results under one name.
+    #[error("\"{name}\" is given twice; name each model and baseline once")]
+    Twice {
+        /// The filler's name.
+        name: String,
     },
     /// A filler gave up: the model, or what it was given.
     #[error("\"{filler}\" failed on {picture}: {source}")]
@@ -120,7 +133,7 @@ pub enum Masks {
     Seed(u64),
 }
 
-/// One filler's means over some pictures.
+/// One composite's scores, or their means over several.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scores {
     /// PSNR of the composite against the original, whole picture, dB.
@@ -133,6 +146,39 @@ pub struct Scores {
     pub l1: f64,
     /// Composites averaged.
     pub count: usize,
+}
+
+/// One picture with one hole, and how every filler did.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The picture's name.
+    pub picture: String,
+    /// Position in [`BUCKETS`]; `None` outside all of them.
+    pub bucket: Option<usize>,
+    /// Share of hole, `0.0..=1.0`.
+    pub hole: f64,
+    /// Each filler's scores, in the fillers' order.
+    pub scores: Vec<Scores>,
+}
+
+/// A trial with its pictures.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What was scored.
+    pub trial: Trial,
+    /// Input, each filler's composite, original.
+    pub row: Vec<RgbPicture>,
+}
+
+/// A model file among the fillers, for the record.
+#[derive(Clone, Debug)]
+pub struct ModelFile {
+    /// The filler's name.
+    pub filler: String,
+    /// The file.
+    pub path: PathBuf,
+    /// How kernels are stored, and the checksum of the content: what a `.lbam` file states.
+    pub stated: Option<(&'static str, String)>,
 }
 
 /// One filler's results.
@@ -151,12 +197,56 @@ pub struct FillerReport {
 pub struct Report {
     /// Pictures evaluated.
     pub pictures: usize,
+    /// Width and height of the first; [`read_samples`] makes all alike.
+    pub size: Option<(usize, usize)>,
     /// Where holes came from, in words.
     pub masks: String,
+    /// The model files, which only the caller knows.
+    pub models: Vec<ModelFile>,
     /// The results.
     pub fillers: Vec<FillerReport>,
+    /// What they are the means of.
+    pub trials: Vec<Trial>,
     /// Some rows for a contact sheet: input, each filler's composite, original.
     pub examples: Vec<Vec<RgbPicture>>,
+    /// The pictures on which the first filler's PSNR in the hole is lowest, the lowest first, each
+    /// with the mask on which it is.
+    pub worst: Vec<Case>,
+}
+
+/// Names for models, then baselines: a model goes by its file name, or its path where two files
+/// share one.
+pub fn filler_names(
+    models: &[PathBuf],
+    baselines: &[String],
+) -> Result<Vec<String>, EvaluateError> {
+    let shared = |path: &PathBuf| {
+        models.iter().filter(|other| other.file_name() == path.file_name()).count() > 1
+    };
+    let models = models.iter().map(|path| match path.file_name() {
+        Some(name) if !shared(path) => name.to_string_lossy().into_owned(),
+        _ => path.display().to_string(),
+    });
+    let names: Vec<String> = models.chain(baselines.iter().cloned()).collect();
+    let mut seen = HashSet::new();
+    match names.iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(EvaluateError::Twice { name: name.clone() }),
+        None => Ok(names),
+    }
+}
+
+impl ModelFile {
+    /// What is known of the file at `path`.
+    pub fn read(filler: &str, path: &Path) -> Result<Self, FileError> {
+        let stated = match path.extension().is_some_and(|extension| extension == "lbam") {
+            true => {
+                let model = Model::open(path)?;
+                Some((model.precision().name(), model.checksum().to_owned()))
+            }
+            false => None,
+        };
+        Ok(Self { filler: filler.to_owned(), path: path.to_owned(), stated })
+    }
 }
 
 /// All pictures below `folder` in the order of their paths, each cut to its central square and
@@ -250,10 +340,13 @@ pub fn evaluate(
 ) -> Result<Report, EvaluateError> {
     let per_sample = if matches!(masks, Masks::Seed(_)) { BUCKETS.len() } else { 1 };
     let runs = samples.len() * per_sample;
-    let mut sums = vec![[Sum::default(); BUCKETS.len() + 1]; fillers.len()];
-    let mut kept = Vec::new();
+    // With four masks a sample, an odd stride walks through buckets as well.
+    let every = (runs / examples.max(1)).max(1) | 1;
+    let (mut trials, mut kept, mut worst) = (Vec::new(), Vec::new(), Vec::new());
     let mut run = 0;
     for (index, sample) in samples.iter().enumerate() {
+        // One case of a picture is enough: else the worst would be one picture in all its masks.
+        let mut worst_of_sample: Option<Case> = None;
         for mask in masks.for_picture(index, &sample.picture)? {
             let blank = sheet::painted(&sample.picture, &mask, [0; 3])?;
             let composites = fill(sample, &blank, &mask, fillers)?;
@@ -261,35 +354,63 @@ pub fn evaluate(
                 .par_iter()
                 .map(|composite| score(&sample.picture, composite, &mask))
                 .collect::<Result<Vec<_>, PictureError>>()?;
-            let ratio = mask.hole_ratio() as f32;
-            let bucket = BUCKETS.iter().position(|&(_, above, to)| above < ratio && ratio <= to);
-            for (sums, scores) in sums.iter_mut().zip(scores.iter().flatten()) {
-                bucket.into_iter().chain([BUCKETS.len()]).for_each(|at| sums[at].add(scores));
-            }
-            // Every `runs / examples`-th; with four masks a sample, that walks through buckets
-            // as well if it is odd.
-            let every = (runs / examples.max(1)).max(1) | 1;
+            let mut row = vec![sheet::painted(&sample.picture, &mask, sheet::HOLE_COLOUR)?];
+            row.extend(composites);
+            row.push(sample.picture.clone());
             if run % every == 0 && kept.len() < examples {
-                let mut row = vec![sheet::painted(&sample.picture, &mask, sheet::HOLE_COLOUR)?];
-                row.extend(composites);
-                row.push(sample.picture.clone());
-                kept.push(row);
+                kept.push(row.clone());
+            }
+            // A mask without a hole asks for nothing, so there is nothing to score.
+            if let Some(scores) = scores.into_iter().collect::<Option<Vec<_>>>() {
+                let (hole, picture) = (mask.hole_ratio(), sample.name.clone());
+                let trial = Trial { picture, bucket: bucket(hole), hole, scores };
+                trials.push(trial.clone());
+                let case = Case { trial, row };
+                if worst_of_sample.as_ref().is_none_or(|worst| case.psnr() < worst.psnr()) {
+                    worst_of_sample = Some(case);
+                }
             }
             run += 1;
             progress(run * fillers.len(), runs * fillers.len());
         }
+        worst.extend(worst_of_sample);
+        worst.sort_by(|a: &Case, b| a.psnr().total_cmp(&b.psnr()));
+        worst.truncate(WORST);
     }
-    let fillers = fillers.iter().zip(&sums).map(|((name, _), sums)| FillerReport {
-        name: (*name).to_owned(),
-        buckets: [0, 1, 2, 3].map(|bucket| sums[bucket].mean()),
-        overall: sums[BUCKETS.len()].mean(),
-    });
+    let means = |filler: usize, name: &str| {
+        let of = |wanted: &dyn Fn(&Trial) -> bool| {
+            mean(trials.iter().filter(|trial| wanted(trial)).map(|trial| &trial.scores[filler]))
+        };
+        FillerReport {
+            name: name.to_owned(),
+            buckets: [0, 1, 2, 3].map(|bucket| of(&|trial| trial.bucket == Some(bucket))),
+            overall: of(&|_| true),
+        }
+    };
     Ok(Report {
         pictures: samples.len(),
+        size: samples.first().map(|sample| (sample.picture.width, sample.picture.height)),
         masks: masks.describe(),
-        fillers: fillers.collect(),
+        models: Vec::new(),
+        fillers: fillers.iter().enumerate().map(|(at, (name, _))| means(at, name)).collect(),
+        trials,
         examples: kept,
+        worst,
     })
+}
+
+/// Position in [`BUCKETS`] of a share of hole.
+fn bucket(hole: f64) -> Option<usize> {
+    // Masks are drawn against these very numbers as f32.
+    let hole = hole as f32;
+    BUCKETS.iter().position(|&(_, above, to)| above < hole && hole <= to)
+}
+
+impl Case {
+    /// The first filler's PSNR in the hole; without fillers all cases are equal.
+    fn psnr(&self) -> f64 {
+        self.trial.scores.first().map_or(0.0, |scores| scores.psnr_hole)
+    }
 }
 
 /// Each filler's composite: its hole pixels, all others from the original.
@@ -335,35 +456,17 @@ fn score(
     }))
 }
 
-/// Scores added up.
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    psnr: f64,
-    psnr_hole: f64,
-    ssim: f64,
-    l1: f64,
-    count: usize,
-}
-
-impl Sum {
-    fn add(&mut self, scores: &Scores) {
-        self.psnr += scores.psnr;
-        self.psnr_hole += scores.psnr_hole;
-        self.ssim += scores.ssim;
-        self.l1 += scores.l1;
-        self.count += scores.count;
-    }
-
-    fn mean(&self) -> Option<Scores> {
-        let count = self.count as f64;
-        (self.count > 0).then(|| Scores {
-            psnr: self.psnr / count,
-            psnr_hole: self.psnr_hole / count,
-            ssim: self.ssim / count,
-            l1: self.l1 / count,
-            count: self.count,
-        })
-    }
+/// The means; `None` of nothing.
+fn mean<'a>(scores: impl Iterator<Item = &'a Scores> + Clone) -> Option<Scores> {
+    let count = scores.clone().count();
+    let of = |value: fn(&Scores) -> f64| scores.clone().map(value).sum::<f64>() / count as f64;
+    (count > 0).then(|| Scores {
+        psnr: of(|scores| scores.psnr),
+        psnr_hole: of(|scores| scores.psnr_hole),
+        ssim: of(|scores| scores.ssim),
+        l1: of(|scores| scores.l1),
+        count,
+    })
 }
 
 #[cfg(test)]

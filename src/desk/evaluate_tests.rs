@@ -167,6 +167,150 @@ fn reports_on_disk() {
     assert!(folder.path().join("new/sheet.png").exists());
 }
 
+/// The fillers of picture `i` is off by the `i`-th of `levels` in every hole pixel.
+fn off_by(
+    levels: &'static [u8],
+) -> impl FnMut(&RgbPicture, &Mask) -> Result<RgbPicture, FillError> {
+    // Pictures of `flat` say which they are by their known pixels.
+    move |picture, mask| {
+        let known = mask.data().iter().position(|&hole| hole == 0).unwrap();
+        let index = usize::from(picture.data[3 * known] - 100);
+        Ok(RgbPicture { data: vec![picture.data[3 * known] + levels[index]; 3072], ..*picture })
+    }
+}
+
+fn flat(count: u8) -> Vec<Sample> {
+    let picture = |index| RgbPicture::new(32, 32, vec![100 + index; 3 * 32 * 32]).unwrap();
+    (0..count).map(|at| Sample { name: format!("<{at}>"), picture: picture(at) }).collect()
+}
+
+#[test]
+fn worst_cases_are_the_first_fillers_lowest_of_each_picture_in_order() {
+    const LEVELS: &[u8] = &[9, 30, 5, 40, 20, 1, 50, 10];
+    let (mut first, mut second) = (off_by(LEVELS), off_by(&[1; 8]));
+    let fillers: &mut [(&str, &mut Filler)] = &mut [("first", &mut first), ("b", &mut second)];
+    let report = run(&flat(8), &Masks::Seed(1), fillers);
+    let names: Vec<_> = report.worst.iter().map(|case| case.trial.picture.as_str()).collect();
+    assert_eq!(names, ["<6>", "<3>", "<1>", "<4>", "<7>", "<0>"]);
+    for case in &report.worst {
+        assert_eq!(case.row.len(), 4);
+        let level = LEVELS[usize::from(case.row[3].data[0] - 100)];
+        let psnr = 20.0 * (255.0 / f64::from(level)).log10();
+        assert!((case.trial.scores[0].psnr_hole - psnr).abs() < 1e-9, "{:?}", case.trial);
+        assert!(case.trial.scores[1].psnr_hole > 48.0);
+    }
+    let html = report.to_html(None);
+    let worst = html.split("<h2>Worst cases</h2>").nth(1).unwrap();
+    let at = |name: &str| worst.find(&format!("<b>&lt;{name}&gt;</b>"));
+    assert!(at("6").is_some() && at("6") < at("3") && at("3") < at("0"));
+    assert_eq!((at("2"), at("5")), (None, None));
+    assert_eq!(worst.matches("<img").count(), 6 * 4);
+}
+
+/// Of one picture's masks, the one on which the first filler does worst is kept.
+#[test]
+fn the_worst_mask_of_a_picture_is_kept() {
+    let mut turn = 0;
+    let mut filler = |picture: &RgbPicture, _: &Mask| {
+        turn += 1;
+        let data = vec![100 + [3, 8, 20, 6][(turn - 1) % 4]; picture.data.len()];
+        Ok(RgbPicture { data, ..*picture })
+    };
+    let report = run(&flat(1), &Masks::Seed(1), &mut [("a", &mut filler)]);
+    let buckets: Vec<_> = report.worst.iter().map(|case| case.trial.bucket).collect();
+    assert_eq!(buckets, [Some(2)]);
+}
+
+#[test]
+fn means_are_those_of_the_pictures_listed() {
+    let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
+    let mut telea = |picture: &RgbPicture, mask: &Mask| Ok(telea(picture, mask, 3)?);
+    let fillers: &mut [(&str, &mut Filler)] = &mut [("mean", &mut mean), ("telea", &mut telea)];
+    let samples = samples(3);
+    let json = run(&samples, &Masks::Seed(1), fillers).to_json();
+    let listed = json["scores"].as_array().unwrap();
+    assert_eq!(listed.len(), 2 * 4 * samples.len());
+    let mut means = Vec::new();
+    for filler in ["mean", "telea"] {
+        for bucket in ["0.1-0.2", "0.2-0.3", "0.3-0.4", "0.4-0.5", "overall"] {
+            let own: Vec<_> = listed
+                .iter()
+                .filter(|scores| scores["filler"] == filler)
+                .filter(|scores| bucket == "overall" || scores["bucket"] == bucket)
+                .collect();
+            let report = &json["results"][filler][bucket];
+            assert_eq!(report["count"], own.len());
+            for name in ["psnr", "psnr_hole", "ssim", "l1"] {
+                let sum: f64 = own.iter().map(|scores| scores[name].as_f64().unwrap()).sum();
+                let (mean, reported) = (sum / own.len() as f64, report[name].as_f64().unwrap());
+                assert!((mean - reported).abs() < 1e-9, "{filler} {bucket} {name}");
+                means.push(reported);
+            }
+            let bounds = BUCKETS.iter().find(|(name, ..)| *name == bucket);
+            let (above, to) = bounds.map_or((0.1, 0.5), |&(_, above, to)| (above, to));
+            assert!(own.iter().all(|scores| {
+                let hole = scores["hole"].as_f64().unwrap() as f32;
+                above < hole && hole <= to
+            }));
+        }
+    }
+    means.sort_by(f64::total_cmp);
+    means.dedup();
+    assert_eq!(means.len(), 40, "equal means would hide a mix-up");
+    let names: HashSet<_> = listed.iter().map(|scores| scores["picture"].as_str()).collect();
+    assert_eq!(names, HashSet::from([Some("0"), Some("1"), Some("2")]));
+}
+
+#[test]
+fn masks_outside_buckets_are_listed_without_one() {
+    let masks = Masks::Given(vec![Mask::from_grey(1, 1, &[255]).unwrap()]);
+    let mut black = |picture: &RgbPicture, _: &Mask| Ok(picture.clone());
+    let report = run(&samples(1), &masks, &mut [("black", &mut black)]);
+    let json = report.to_json();
+    assert_eq!(json["scores"][0]["hole"], 1.0);
+    assert!(json["scores"][0]["bucket"].is_null());
+    assert!(!report.to_html(None).contains("<svg"), "no bucket has anything to draw");
+}
+
+#[test]
+fn several_models_have_names_of_their_own() {
+    let names = |models: &[&str], baselines: &[&str]| {
+        let models: Vec<_> = models.iter().map(PathBuf::from).collect();
+        let baselines: Vec<_> = baselines.iter().map(ToString::to_string).collect();
+        filler_names(&models, &baselines).map_err(|error| error.to_string())
+    };
+    assert_eq!(names(&["x/a.lbam", "b.lbam"], &["mean"]).unwrap(), ["a.lbam", "b.lbam", "mean"]);
+    let shared = names(&["x/a.lbam", "y/a.lbam", "b.lbam"], &[]).unwrap();
+    assert_eq!(shared, ["x/a.lbam", "y/a.lbam", "b.lbam"]);
+    let twice = names(&["x/a.lbam", "b.lbam", "x/a.lbam"], &[]).unwrap_err();
+    assert!(twice.contains("\"x/a.lbam\" is given twice"), "{twice}");
+    assert!(names(&["telea"], &["mean", "telea"]).unwrap_err().contains("\"telea\""));
+}
+
+#[test]
+fn reports_say_where_they_come_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let parity = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parity");
+    let weights = crate::desk::import(&parity.join("official_width_8.pth")).unwrap();
+    let paths = ["a&b.lbam", "c.safetensors"].map(|name| folder.path().join(name));
+    crate::file::write_model(&weights, crate::file::Precision::F16, &paths[0]).unwrap();
+    let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
+    let mut report = run(&samples(1), &Masks::Seed(7), &mut [("mean", &mut mean)]);
+    report.models = paths.iter().map(|path| ModelFile::read("m", path).unwrap()).collect();
+    let json = report.to_json();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(json["size"], serde_json::json!([32, 32]));
+    assert_eq!(json["models"][0]["precision"], "f16");
+    assert_eq!(json["models"][1]["path"], paths[1].to_str().unwrap());
+    assert!(json["models"][1]["precision"].is_null(), "only .lbam files state one");
+    let checksum = json["models"][0]["checksum"].as_str().unwrap();
+    let html = report.to_html(None);
+    assert!(html.contains(&format!("a&amp;b.lbam, f16, {checksum}")), "{html}");
+    assert!(html.contains("seed 7") && html.contains("32x32"), "{html}");
+    std::fs::write(&paths[0], "no model").unwrap();
+    assert!(ModelFile::read("m", &paths[0]).is_err());
+}
+
 #[test]
 fn folders_are_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,6 +7,9 @@ use tract_onnx::prelude::*;
 
 use super::DeskError;
 use super::evaluate::{FillError, Filler};
+use super::exemplar::exemplar;
+use super::navier_stokes::navier_stokes;
+use super::patchmatch::patchmatch;
 use super::sheet;
 use super::telea::{USUAL_RADIUS, mean_colour, telea};
 use crate::file::{Model, Precision, Weights, write_model};
@@ -15,12 +18,19 @@ use crate::picture::{Mask, RgbPicture};
 use crate::runtime::Session;
 
 /// Names of the baselines.
-pub const BASELINES: [&str; 2] = ["telea", "mean"];
+pub const BASELINES: [&str; 5] = ["telea", "navier-stokes", "patchmatch", "exemplar", "mean"];
+/// The quick ones among them, which are compared unless others are asked for.
+pub const USUAL_BASELINES: [&str; 2] = ["telea", "mean"];
 
 /// The baseline of this name (one of [`BASELINES`]).
 pub fn baseline(name: &str) -> Option<Box<Filler<'static>>> {
     match name {
         "telea" => Some(Box::new(|picture, mask| Ok(telea(picture, mask, USUAL_RADIUS)?))),
+        "navier-stokes" => {
+            Some(Box::new(|picture, mask| Ok(navier_stokes(picture, mask, USUAL_RADIUS)?)))
+        }
+        "patchmatch" => Some(Box::new(|picture, mask| Ok(patchmatch(picture, mask)?))),
+        "exemplar" => Some(Box::new(|picture, mask| Ok(exemplar(picture, mask)?))),
         "mean" => Some(Box::new(|picture, mask| Ok(mean_colour(picture, mask)?))),
         _ => None,
     }

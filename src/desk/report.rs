@@ -1,18 +1,23 @@
 //! An evaluation's report as JSON, Markdown and one self-contained HTML page.
+//!
+//! The JSON has the scores of every single picture, so that others can do their own statistics.
 
 use std::{fs, path::Path};
 
 use serde_json::{Map, Value, json};
 
-use super::{BUCKETS, EvaluateError, FillerReport, Report, Scores};
+use super::{BUCKETS, EvaluateError, FillerReport, ModelFile, Report, Scores};
 use crate::{
-    desk::html,
+    desk::html::{self, Chart},
     desk::sheet::{GAP, contact_sheet},
     picture::{RgbPicture, write_png},
 };
 
+/// One of the scores.
+type Score = fn(&Scores) -> f64;
+
 /// A column of the tables: title, decimals, its value, and whether more is better.
-type Column = (&'static str, i32, fn(&Scores) -> f64, bool);
+type Column = (&'static str, i32, Score, bool);
 
 const COLUMNS: [Column; 4] = [
     ("PSNR, dB", 2, |scores| scores.psnr, true),
@@ -30,27 +35,42 @@ impl FillerReport {
 }
 
 impl Report {
-    /// `{"pictures", "masks", "results": {filler: {"0.1-0.2": {"psnr", "psnr_hole", "ssim", "l1",
-    /// "count"}, ..., "overall": {...}}}}`. A bucket without masks has a count of 0 and nulls.
+    /// `{"version", "models", "pictures", "size", "masks", "results": {filler: {"0.1-0.2": {"psnr",
+    /// "psnr_hole", "ssim", "l1", "count"}, ..., "overall": {...}}}, "scores": [{"picture",
+    /// "bucket", "hole", "filler", "psnr", ...}, ...]}`. A bucket without masks has a count of 0
+    /// and nulls; a mask outside all buckets has a null for its bucket.
     pub fn to_json(&self) -> Value {
         let mut results = Map::new();
         for filler in &self.fillers {
             let mut buckets = Map::new();
             for (name, scores) in filler.rows() {
-                buckets.insert(
-                    name.to_owned(),
-                    json!({
-                        "psnr": scores.map(|scores| scores.psnr),
-                        "psnr_hole": scores.map(|scores| scores.psnr_hole),
-                        "ssim": scores.map(|scores| scores.ssim),
-                        "l1": scores.map(|scores| scores.l1),
-                        "count": scores.map_or(0, |scores| scores.count),
-                    }),
-                );
+                let mut entry = figures(scores.as_ref());
+                entry.insert("count".to_owned(), scores.map_or(0, |scores| scores.count).into());
+                buckets.insert(name.to_owned(), entry.into());
             }
-            results.insert(filler.name.clone(), Value::Object(buckets));
+            results.insert(filler.name.clone(), buckets.into());
         }
-        json!({ "pictures": self.pictures, "masks": self.masks, "results": results })
+        let mut each = Vec::new();
+        for trial in &self.trials {
+            for (filler, scores) in self.fillers.iter().zip(&trial.scores) {
+                let mut entry = Map::new();
+                entry.insert("picture".to_owned(), trial.picture.clone().into());
+                entry.insert("bucket".to_owned(), trial.bucket.map(|at| BUCKETS[at].0).into());
+                entry.insert("hole".to_owned(), trial.hole.into());
+                entry.insert("filler".to_owned(), filler.name.clone().into());
+                entry.extend(figures(Some(scores)));
+                each.push(Value::Object(entry));
+            }
+        }
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "models": self.models.iter().map(model_to_json).collect::<Vec<_>>(),
+            "pictures": self.pictures,
+            "size": self.size.map(|(width, height)| [width, height]),
+            "masks": self.masks,
+            "results": results,
+            "scores": each,
+        })
     }
 
     /// One table: a row for each bucket and filler, the best of each bucket in bold.
@@ -69,34 +89,126 @@ impl Report {
         text
     }
 
-    /// The tables and, if there are examples, the contact sheet with the columns' names.
+    /// Where the figures come from, the table, charts, worst cases and, if there are examples, the
+    /// contact sheet.
     pub fn to_html(&self, sheet: Option<&RgbPicture>) -> String {
-        let mut text =
-            format!("<p>{} pictures, {}.</p><table><tr>", self.pictures, html::escape(&self.masks));
-        let titles = COLUMNS.iter().map(|(title, ..)| *title);
-        for title in ["hole", "filler"].into_iter().chain(titles).chain(["count"]) {
-            text += &format!("<th>{title}</th>");
-        }
-        self.each_row(|bucket, filler, cells, count| {
-            let filler = html::escape(filler);
-            text += &format!("<tr><td>{bucket}</td><td class=\"text\">{filler}</td>");
-            for (cell, best) in cells {
-                let (open, close) = if *best { ("<b>", "</b>") } else { ("", "") };
-                text += &format!("<td>{open}{cell}{close}</td>");
-            }
-            text += &format!("<td>{count}</td></tr>\n");
-        });
-        text += "</table>";
+        let mut text = self.provenance() + &self.table() + &self.charts() + &self.worst_cases();
         if let Some(sheet) = sheet {
-            let names: Vec<_> =
-                self.fillers.iter().map(|filler| html::escape(&filler.name)).collect();
             text += &format!(
-                "<h2>Examples</h2><p>From left to right: input, {}, original.</p>{}",
-                names.join(", "),
+                "<h2>Examples</h2><figure>{}{}</figure>",
+                self.headings(),
                 html::picture("examples", sheet)
             );
         }
         html::page("Inpainting report", &text)
+    }
+
+    fn provenance(&self) -> String {
+        let mut text = String::from("<table>");
+        let mut row = |title: &str, value: &str| {
+            let value = html::escape(value);
+            text += &format!("<tr><td>{title}</td><td class=\"text\">{value}</td></tr>\n");
+        };
+        for model in &self.models {
+            let stated =
+                model.stated.iter().map(|(precision, sum)| format!(", {precision}, {sum}"));
+            row("model", &(model.path.display().to_string() + &stated.collect::<String>()));
+        }
+        row("pictures", &self.pictures.to_string());
+        if let Some((width, height)) = self.size {
+            row("size", &format!("{width}x{height} pixels"));
+        }
+        row("masks", &self.masks);
+        row("program", concat!("lbam-desk ", env!("CARGO_PKG_VERSION")));
+        text + "</table>\n"
+    }
+
+    fn table(&self) -> String {
+        let mut text = String::from(
+            "<h2>Scores</h2><p>Means over pictures of each composite against its original. Higher \
+             PSNR and SSIM (structural similarity) are better, lower l1 (mean absolute difference) \
+             is; the best of each bucket is marked. In full, with each picture's scores: \
+             report.json.</p>\n<table><tr><th>hole</th><th class=\"text\">filler</th>",
+        );
+        for (title, _, _, more) in COLUMNS {
+            text += &format!("<th>{title} {}</th>", if more { "&uarr;" } else { "&darr;" });
+        }
+        text += "<th>count</th></tr>\n";
+        let mut last = String::new();
+        self.each_row(|bucket, filler, cells, count| {
+            let filler = html::escape(filler);
+            text += "<tr>";
+            if last != bucket {
+                let rows = self.fillers.len();
+                text += &format!("<th scope=\"rowgroup\" rowspan=\"{rows}\">{bucket}</th>");
+                bucket.clone_into(&mut last);
+            }
+            text += &format!("<td class=\"text\">{filler}</td>");
+            for (cell, best) in cells {
+                text += &match best {
+                    true => format!("<td class=\"best\"><b>{cell}</b></td>"),
+                    false => format!("<td>{cell}</td>"),
+                };
+            }
+            text += &format!("<td>{count}</td></tr>\n");
+        });
+        text + "</table>\n"
+    }
+
+    /// Each column of the table by bucket.
+    fn charts(&self) -> String {
+        let charts = COLUMNS.map(|(measured, _, value, _)| {
+            let of = |filler: &FillerReport| {
+                filler.buckets.iter().map(|scores| scores.as_ref().map(value)).collect()
+            };
+            let lines: Vec<_> =
+                self.fillers.iter().map(|filler| (filler.name.as_str(), of(filler))).collect();
+            let positions = BUCKETS.map(|(name, _, _)| name);
+            Chart { measured, along: "share of hole", positions: &positions, lines: &lines }.svg()
+        });
+        format!("<h2>By share of hole</h2><div class=\"charts\">{}</div>\n", charts.concat())
+    }
+
+    fn worst_cases(&self) -> String {
+        let (Some(first), false) = (self.fillers.first(), self.worst.is_empty()) else {
+            return String::new();
+        };
+        let mut text = format!(
+            "<h2>Worst cases</h2><p>The pictures on which {} has the lowest PSNR in the hole, each \
+             with the mask on which it has it; the lowest first.</p>\n",
+            html::escape(&first.name)
+        );
+        for case in &self.worst {
+            // The columns: input, each filler's, original; the two ends have no scores.
+            let scores = case.trial.scores.iter().map(scores_below);
+            let below = [String::new()].into_iter().chain(scores).chain([String::new()]);
+            let cells: String = case
+                .row
+                .iter()
+                .zip(below)
+                .map(|(shown, below)| format!("<div>{}{below}</div>", html::picture("", shown)))
+                .collect();
+            text += &format!(
+                "<figure><figcaption><b>{}</b>, hole: {:.1} %</figcaption>{}\
+                 <div class=\"row\">{cells}</div></figure>\n",
+                html::escape(&case.trial.picture),
+                case.trial.hole * 100.0,
+                self.headings(),
+            );
+        }
+        text
+    }
+
+    /// The names of a row's pictures.
+    fn headings(&self) -> String {
+        let names = self.fillers.iter().map(|filler| filler.name.as_str());
+        let cells: String = ["input"]
+            .into_iter()
+            .chain(names)
+            .chain(["original"])
+            .map(|name| format!("<div>{}</div>", html::escape(name)))
+            .collect();
+        format!("<div class=\"row\">{cells}</div>")
     }
 
     /// Writes `report.json`, `report.md`, `report.html` and, if there are examples, `sheet.png`
@@ -143,4 +255,34 @@ impl Report {
             }
         }
     }
+}
+
+/// A composite's scores, a line each.
+fn scores_below(scores: &Scores) -> String {
+    let line = |(title, decimals, value, _): Column| {
+        let (name, unit) = title.split_once(", ").unwrap_or((title, ""));
+        format!("<br>{name} {:.1$} {unit}", value(scores), decimals as usize)
+    };
+    COLUMNS.map(line).concat()
+}
+
+/// Scores under their names in the JSON; nulls where there are none.
+fn figures(scores: Option<&Scores>) -> Map<String, Value> {
+    let values: [(&str, Score); 4] = [
+        ("psnr", |scores| scores.psnr),
+        ("psnr_hole", |scores| scores.psnr_hole),
+        ("ssim", |scores| scores.ssim),
+        ("l1", |scores| scores.l1),
+    ];
+    values.map(|(name, value)| (name.to_owned(), scores.map(value).into())).into_iter().collect()
+}
+
+fn model_to_json(model: &ModelFile) -> Value {
+    let (precision, checksum) = model.stated.clone().unzip();
+    json!({
+        "filler": model.filler,
+        "path": model.path.to_string_lossy(),
+        "precision": precision,
+        "checksum": checksum,
+    })
 }

@@ -1,23 +1,7 @@
 //! Telea's filler against OpenCV's, whose outputs lie in `tests/data`.
 
-use std::path::Path;
-
 use super::*;
-use crate::picture::read_rgb;
-
-/// Input, mask and OpenCV 5.0's `inpaint(picture, mask, 3, INPAINT_TELEA)` lie side by side.
-fn case(name: &str) -> (RgbPicture, Mask, RgbPicture) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/telea_{name}.png"));
-    let all = read_rgb(&path).unwrap();
-    let width = all.width / 3;
-    let part = |index: usize| {
-        let rows = all.data.chunks_exact(3 * all.width);
-        let data = rows.flat_map(|row| &row[3 * width * index..3 * width * (index + 1)]).copied();
-        RgbPicture::new(width, all.height, data.collect()).unwrap()
-    };
-    let grey: Vec<u8> = part(1).data.chunks_exact(3).map(|pixel| pixel[0]).collect();
-    (part(0), Mask::from_grey(width, all.height, &grey).unwrap(), part(2))
-}
+use crate::desk::filler_cases::opencv as case;
 
 /// OpenCV sums in its compiler's order: a value that lies on a half may round the other way.
 const ROUNDING: u8 = 1;

@@ -53,6 +53,9 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 pub struct RunConfig {
     /// Folder of training pictures.
     pub images: PathBuf,
+    /// The weights it began with, by file name and BLAKE3 hash; `None` for random ones.
+    #[serde(default)]
+    pub init: Option<String>,
     /// Base channels of the network.
     pub base_channels: usize,
     /// Side of the crops, pixels.
@@ -404,7 +407,7 @@ impl<'a> Trainer<'a> {
     fn weights(&self) -> Result<Weights, DeskError> {
         let c = self.config;
         let data = c.images.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let provenance = BTreeMap::from([
+        let mut provenance = BTreeMap::from([
             ("program".to_owned(), format!("lbam-desk {}", env!("CARGO_PKG_VERSION"))),
             ("training_data".to_owned(), data),
             ("training_steps".to_owned(), self.progress.step.to_string()),
@@ -414,6 +417,9 @@ impl<'a> Trainer<'a> {
             ("training_learning_rate".to_owned(), c.learning_rate.to_string()),
             ("training_seconds".to_owned(), format!("{:.0}", self.progress.seconds)),
         ]);
+        if let Some(init) = &c.init {
+            provenance.insert("training_init".to_owned(), init.clone());
+        }
         Ok(self.model.weights(provenance)?)
     }
 

@@ -24,6 +24,7 @@ fn pictures(folder: &Path) {
 fn config(images: &Path, steps: u64) -> RunConfig {
     RunConfig {
         images: images.to_owned(),
+        init: None,
         base_channels: 4,
         size: 128,
         batch: 2,
