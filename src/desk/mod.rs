@@ -27,6 +27,7 @@ mod marching;
 pub mod masks;
 pub mod model;
 pub mod navier_stokes;
+mod objective;
 mod onnx;
 mod patches;
 pub mod patchmatch;

@@ -20,10 +20,9 @@ use serde::{Deserialize, Serialize};
 use super::DeskError;
 use super::data::{Batch, BatchConfig, Batches};
 use super::events::Events;
-use super::features::Features;
-use super::losses::dissimilarity;
 use super::masks::Style;
 use super::model::Lbam;
+use super::objective::{Losses, Objective};
 use super::sheet::{GAP, contact_sheet, from_planes};
 use crate::file::{Weights, write_atomically};
 use crate::net::Network;
@@ -210,7 +209,7 @@ struct Trainer<'a> {
     network: Network,
     model: Lbam,
     optimiser: ModuleOptimizer,
-    features: Option<Features>,
+    objective: Objective,
     progress: Progress,
     average: Option<Weights>,
 }
@@ -224,11 +223,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, DeskError> {
         let network = Network::new(config.base_channels).map_err(crate::file::FileError::from)?;
         let optimiser = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
-        let wanted = config.perceptual_weight > 0.0 || config.style_weight > 0.0;
-        let features = match &config.vgg {
-            Some(path) if wanted => Some(Features::read(path, &device)?),
-            _ => None,
-        };
+        let objective = Objective::new(config, &device)?;
         let mut progress = Progress { step: 0, seconds: 0.0 };
         let mut average = None;
         let (model, optimiser) = match start {
@@ -266,7 +261,7 @@ impl<'a> Trainer<'a> {
         make_folder(&folder.join("samples"))?;
         let json = serde_json::to_vec_pretty(config).expect("plain data");
         write_atomically(&folder.join("config.json"), &json)?;
-        Ok(Self { config, folder, device, network, model, optimiser, features, progress, average })
+        Ok(Self { config, folder, device, network, model, optimiser, objective, progress, average })
     }
 
     fn run(mut self, mut batches: Batches, stop: &Stop) -> Result<Weights, DeskError> {
@@ -330,39 +325,8 @@ impl<'a> Trainer<'a> {
         };
         let (pictures, masks) = (tensor(&batch.pictures, 3), tensor(&batch.masks, 1));
         let output = self.model.forward(pictures.clone(), masks.clone());
-        let difference = (output.clone() - pictures.clone()).abs();
-        let valid = (difference.clone() * masks.clone()).mean();
-        let hole = (difference * (masks.clone().neg() + 1.0)).mean();
-        let mut total =
-            hole.clone() * self.config.hole_weight + valid.clone() * self.config.valid_weight;
-        let holes = masks.clone().neg() + 1.0;
-        let composite = output.clone() * holes + pictures.clone() * masks;
-        let mut ssim = 0.0;
-        if self.config.ssim_weight > 0.0 {
-            let loss = dissimilarity(composite.clone(), pictures.clone());
-            total = total + loss.clone() * self.config.ssim_weight;
-            ssim = loss.into_scalar();
-        }
-        let (mut perceptual, mut style) = (0.0, 0.0);
-        if let Some(features) = &self.features {
-            let losses = features.losses(output.clone(), composite, pictures);
-            total = total
-                + losses.perceptual.clone() * self.config.perceptual_weight
-                + losses.style.clone() * self.config.style_weight;
-            perceptual = losses.perceptual.into_scalar();
-            style = losses.style.into_scalar();
-        }
-        let losses = Losses {
-            total: total.clone().into_scalar(),
-            hole: hole.into_scalar(),
-            valid: valid.into_scalar(),
-            ssim,
-            perceptual,
-            style,
-        };
-        if !losses.total.is_finite() {
-            return Err(DeskError::Diverged { step: self.progress.step, loss: losses.total });
-        }
+        let (total, losses) =
+            self.objective.judge(self.progress.step, output.clone(), pictures, masks)?;
         if sample {
             let output = output.inner().to_data().try_to_vec::<f32>().unwrap_or_default();
             self.save_sample(batch, &output)?;
@@ -460,18 +424,6 @@ impl<'a> Trainer<'a> {
         }
         Ok(())
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Losses {
-    total: f32,
-    hole: f32,
-    valid: f32,
-    /// One minus the composite's structural similarity; 0 if it has no weight.
-    ssim: f32,
-    /// As the feature losses give them; 0 without.
-    perceptual: f32,
-    style: f32,
 }
 
 /// `log.csv`, a line a step, and the same for TensorBoard.
