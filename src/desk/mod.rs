@@ -12,6 +12,7 @@
 
 mod calibrate;
 pub mod data;
+mod engine;
 mod error;
 pub mod evaluate;
 mod events;
@@ -20,6 +21,7 @@ mod features;
 #[cfg(test)]
 mod filler_cases;
 pub mod fillers;
+mod generator;
 mod html;
 mod import;
 mod losses;

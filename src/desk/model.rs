@@ -240,6 +240,29 @@ impl Lbam {
     }
 }
 
+#[cfg(test)]
+impl Lbam {
+    /// Gradients by name.
+    pub fn gradients(
+        &self,
+        gradients: &burn::optim::GradientsParams,
+    ) -> BTreeMap<String, Vec<f32>> {
+        let values = |name: &str, data: Option<TensorData>| {
+            let data = data.unwrap_or_else(|| panic!("{name} has no gradient"));
+            data.try_to_vec::<f32>().expect("training is in 32-bit floats")
+        };
+        let named = self.named(self.network()).into_iter().map(|(name, parameter)| {
+            let data = match parameter {
+                Named::Kernel(p) => gradients.get::<4>(p.id).map(|g| g.to_data()),
+                Named::Scalar(p) => gradients.get::<1>(p.id).map(|g| g.to_data()),
+            };
+            let values = values(&name, data);
+            (name, values)
+        });
+        named.collect()
+    }
+}
+
 /// A parameter under a fixed number. Only on a training device can gradients be asked for.
 fn parameter_of<const D: usize>(id: ParamId, value: Tensor<D>, trained: bool) -> Param<Tensor<D>> {
     Param::initialized(id, if trained { value.require_grad() } else { value })

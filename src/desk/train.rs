@@ -12,14 +12,14 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::DeskError;
 use super::data::{Batch, BatchConfig, Batches};
 use super::events::Events;
+use super::generator::{Generator, Planar, floats};
 use super::masks::Style;
 use super::model::Lbam;
 use super::objective::{Losses, Objective};
@@ -29,8 +29,6 @@ use crate::net::Network;
 use crate::picture::{PictureError, write_png};
 use crate::service::Stop;
 
-/// Adam's decay rates in the authors' code.
-const BETAS: (f32, f32) = (0.5, 0.9);
 /// Steps over which the learning rate rises from nothing, so that Adam's averages settle first.
 const WARM_UP_STEPS: u64 = 100;
 /// The learning rate at the end of the cosine, as a share of its top.
@@ -86,7 +84,8 @@ pub struct RunConfig {
     /// Whether each picture has a mask of its own; else a batch shares one, and the mask
     /// branches run once a step.
     pub own_masks: bool,
-    /// `cpu`, or a GPU backend the program was built with.
+    /// `cpu`: written out for the processor; `cpu-burn`: the same in Burn; or a GPU backend the
+    /// program was built with.
     pub backend: String,
     /// Steps between sample strips.
     pub sample_every: u64,
@@ -135,7 +134,7 @@ impl RunConfig {
 /// [`DeskError::Backend`] for a backend this program was built without.
 fn device(backend: &str) -> Result<Device, DeskError> {
     match backend {
-        "cpu" => Ok(Device::flex()),
+        "cpu" | "cpu-burn" => Ok(Device::flex()),
         #[cfg(feature = "wgpu")]
         "wgpu" => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
         #[cfg(feature = "vulkan")]
@@ -145,6 +144,7 @@ fn device(backend: &str) -> Result<Device, DeskError> {
         name => {
             let has = [
                 ("cpu", true),
+                ("cpu-burn", true),
                 ("wgpu", cfg!(feature = "wgpu")),
                 ("vulkan", cfg!(feature = "vulkan")),
                 ("cuda", cfg!(feature = "cuda")),
@@ -207,8 +207,7 @@ struct Trainer<'a> {
     folder: &'a Path,
     device: Device,
     network: Network,
-    model: Lbam,
-    optimiser: ModuleOptimizer,
+    generator: Generator,
     objective: Objective,
     progress: Progress,
     average: Option<Weights>,
@@ -222,12 +221,15 @@ impl<'a> Trainer<'a> {
         device: Device,
     ) -> Result<Self, DeskError> {
         let network = Network::new(config.base_channels).map_err(crate::file::FileError::from)?;
-        let optimiser = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
         let objective = Objective::new(config, &device)?;
         let mut progress = Progress { step: 0, seconds: 0.0 };
         let mut average = None;
-        let (model, optimiser) = match start {
-            Start::Fresh => (Lbam::initialise(network, config.seed, &device), optimiser),
+        let written_out = config.backend == "cpu";
+        let generator = match start {
+            Start::Fresh => {
+                let model = Lbam::initialise(network, config.seed, &Device::flex());
+                Generator::new(&model.weights(BTreeMap::new())?, written_out, &device)
+            }
             Start::From(weights) => {
                 if weights.network() != network {
                     return Err(DeskError::Run {
@@ -240,7 +242,7 @@ impl<'a> Trainer<'a> {
                         ),
                     });
                 }
-                (Lbam::from_weights(&weights, &device), optimiser)
+                Generator::new(&weights, written_out, &device)
             }
             Start::Resume => {
                 let checkpoint = folder.join("checkpoint");
@@ -250,18 +252,15 @@ impl<'a> Trainer<'a> {
                 if path.exists() {
                     average = Some(Weights::read(&path)?);
                 }
-                let path = checkpoint.join("optimiser.bpk");
-                let optimiser = optimiser.load(&path).map_err(|error| DeskError::Run {
-                    path,
-                    reason: format!("the optimiser's state is damaged: {error}"),
-                })?;
-                (Lbam::from_weights(&weights, &device), optimiser)
+                let mut generator = Generator::new(&weights, written_out, &device);
+                generator.load_optimiser(&checkpoint)?;
+                generator
             }
         };
         make_folder(&folder.join("samples"))?;
         let json = serde_json::to_vec_pretty(config).expect("plain data");
         write_atomically(&folder.join("config.json"), &json)?;
-        Ok(Self { config, folder, device, network, model, optimiser, objective, progress, average })
+        Ok(Self { config, folder, device, network, generator, objective, progress, average })
     }
 
     fn run(mut self, mut batches: Batches, stop: &Stop) -> Result<Weights, DeskError> {
@@ -318,26 +317,21 @@ impl<'a> Trainer<'a> {
 
     fn step(&mut self, batch: &Batch, rate: f64, sample: bool) -> Result<Losses, DeskError> {
         let size = self.config.size;
-        let tensor = |values: &[f32], channels: usize| -> Tensor<4> {
-            let count = values.len() / (channels * size * size);
-            let data = TensorData::new(values.to_vec(), [count, channels, size, size]);
-            Tensor::from_data(data, &self.device)
-        };
-        let (pictures, masks) = (tensor(&batch.pictures, 3), tensor(&batch.masks, 1));
-        let output = self.model.forward(pictures.clone(), masks.clone());
+        let pictures = Planar { values: &batch.pictures, channels: 3, size };
+        let masks = Planar { values: &batch.masks, channels: 1, size };
+        let output = self.generator.forward(&pictures, &masks, &self.device);
+        let (originals, known) = (pictures.tensor(&self.device), masks.tensor(&self.device));
         let (total, losses) =
-            self.objective.judge(self.progress.step, output.clone(), pictures, masks)?;
+            self.objective.judge(self.progress.step, output.clone(), originals, known)?;
         if sample {
-            let output = output.inner().to_data().try_to_vec::<f32>().unwrap_or_default();
-            self.save_sample(batch, &output)?;
+            self.save_sample(batch, &floats(output.clone().inner()))?;
         }
-        let gradients = GradientsParams::from_grads(total.backward(), &self.model);
-        self.model = self.optimiser.step(rate, self.model.clone(), gradients).clamped();
+        self.generator.update(total, &output, rate);
         Ok(losses)
     }
 
     fn average_weights(&mut self) -> Result<(), DeskError> {
-        let newest = self.model.weights(BTreeMap::new())?;
+        let newest = self.generator.weights(BTreeMap::new())?;
         let updates = (self.progress.step / AVERAGE_EVERY) as f32;
         match &mut self.average {
             Some(average) => average.approach(&newest, AVERAGE_SHARE.max(9.0 / (10.0 + updates))),
@@ -384,11 +378,11 @@ impl<'a> Trainer<'a> {
         if let Some(init) = &c.init {
             provenance.insert("training_init".to_owned(), init.clone());
         }
-        Ok(self.model.weights(provenance)?)
+        Ok(self.generator.weights(provenance)?)
     }
 
     /// Writes a whole checkpoint aside, then puts it in the old one's place.
-    fn save_checkpoint(&self) -> Result<(), DeskError> {
+    fn save_checkpoint(&mut self) -> Result<(), DeskError> {
         let (new, old, place) = (
             self.folder.join("checkpoint.new"),
             self.folder.join("checkpoint.old"),
@@ -408,11 +402,7 @@ impl<'a> Trainer<'a> {
         if let Some(average) = &self.average {
             average.write(&new.join("average.safetensors"))?;
         }
-        let optimiser = new.join("optimiser.bpk");
-        self.optimiser.save(&optimiser).map_err(|error| DeskError::Run {
-            path: optimiser,
-            reason: format!("the optimiser's state cannot be written: {error}"),
-        })?;
+        self.generator.save_optimiser(&new)?;
         let json = serde_json::to_vec(&self.progress).expect("plain data");
         write_atomically(&new.join("progress.json"), &json)?;
         if place.exists() {

@@ -19,6 +19,7 @@
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+pub mod float;
 mod generic;
 pub mod int8;
 mod x86;

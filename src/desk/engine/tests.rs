@@ -1,0 +1,153 @@
+//! Against the same network in Burn, which is tested against the authors' numbers.
+
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::*;
+use crate::desk::masks;
+use crate::desk::model::Lbam;
+
+/// Of outputs, whose sums of up to some thousand products are made in another order.
+const TOLERANCE: f32 = 1e-5;
+/// Of gradients, as a share of the largest of their tensor: they pass through up to 13 layers.
+const GRADIENT_TOLERANCE: f32 = 2e-4;
+
+const SIDE: usize = 128;
+const BETAS: (f32, f32) = (0.5, 0.9);
+
+/// Numbers from 0 to 1.
+fn numbers(seed: u64, count: usize) -> Vec<f32> {
+    let mut rng = masks::generator(seed, 0, 0);
+    (0..count).map(|_| masks::unit(&mut rng)).collect()
+}
+
+fn tensor(values: &[f32], channels: usize, device: &Device) -> Tensor<4> {
+    let count = values.len() / (channels * SIDE * SIDE);
+    Tensor::from_data(TensorData::new(values.to_vec(), [count, channels, SIDE, SIDE]), device)
+}
+
+/// Kernels of a size at which all activations are in use.
+fn weights(base: usize) -> Weights {
+    let network = Network::new(base).expect("a width");
+    Lbam::initialise(network, 5, &Device::flex()).weights(BTreeMap::new()).expect("finite")
+}
+
+fn masks_of(count: usize) -> Vec<f32> {
+    let mut rng = masks::generator(9, 0, 0);
+    let style = masks::Style::Mixed;
+    let holes = (0..count).flat_map(|_| masks::draw(&mut rng, SIDE, SIDE, 0.2..=0.5, style));
+    holes.map(|hole| if hole == 0 { 1.0 } else { 0.0 }).collect()
+}
+
+#[test]
+fn outputs_gradients_and_steps_are_those_of_burn() {
+    // 6 channels fill no vector, 16 one; masks shared and not.
+    for (base, pictures, mask_count) in [(6, 2, 1), (6, 2, 2), (16, 1, 1)] {
+        let case = format!("{base} base channels, {pictures} pictures, {mask_count} masks");
+        let weights = weights(base);
+        let plane = SIDE * SIDE;
+        let (photographs, masks) = (numbers(1, pictures * 3 * plane), masks_of(mask_count));
+        let factors = numbers(2, pictures * 3 * plane);
+        let mut engine = Engine::new(&weights, BETAS);
+        let output = engine.forward(&photographs, &masks, SIDE);
+
+        let device = Device::flex().autodiff();
+        let model = Lbam::from_weights(&weights, &device);
+        let (known, originals) = (tensor(&masks, 1, &device), tensor(&photographs, 3, &device));
+        let wanted = model.forward(originals, known);
+        let values = wanted.clone().inner().to_data().try_to_vec::<f32>().expect("floats");
+        for (at, (found, wanted)) in output.iter().zip(&values).enumerate() {
+            assert!((found - wanted).abs() < TOLERANCE, "{case}: {at}: {found}, {wanted}");
+        }
+
+        engine.backward(&factors);
+        let loss = (wanted * tensor(&factors, 3, &device)).sum();
+        let slopes = GradientsParams::from_grads(loss.backward(), &model);
+        let names = weights.network().parameters().into_iter().map(|parameter| parameter.name);
+        let expected = model.gradients(&slopes);
+        let found = engine.gradients();
+        let mut squares = 0.0;
+        for name in names {
+            let (found, expected) = (&found[&name], &expected[&name]);
+            assert_eq!(found.len(), expected.len(), "{case}: {name}");
+            let largest = expected.iter().fold(0.0_f32, |largest, slope| largest.max(slope.abs()));
+            assert!(largest > 0.0, "{case}: {name} has no gradient");
+            for (found, expected) in found.iter().zip(expected) {
+                let apart = (found - expected).abs() / largest;
+                assert!(apart < GRADIENT_TOLERANCE, "{case}: {name}: {found}, {expected}");
+            }
+            squares += expected.iter().map(|slope| f64::from(*slope).powi(2)).sum::<f64>();
+        }
+        let norm = engine.gradient_norm();
+        assert!((norm / squares.sqrt() - 1.0).abs() < 1e-4, "{case}: {norm}, {}", squares.sqrt());
+
+        let adam = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
+        let mut adam = adam;
+        let stepped = adam.step(1e-3, model, slopes).clamped();
+        engine.update(1e-3, 1.0);
+        let found = engine.weights(BTreeMap::new()).expect("finite");
+        let expected = stepped.weights(BTreeMap::new()).expect("finite");
+        for parameter in weights.network().parameters() {
+            let name = parameter.name;
+            let pairs = found.values(&name).iter().zip(expected.values(&name));
+            // A step is as long as the rate, whatever the gradient, unless that is near nothing.
+            let far = pairs.filter(|(found, wanted)| (*found - *wanted).abs() > 1e-4).count();
+            assert!(far * 100 <= found.values(&name).len(), "{case}: {name}: {far} differ");
+        }
+    }
+}
+
+#[test]
+fn threads_and_repetition_change_nothing() {
+    let weights = weights(16);
+    let plane = SIDE * SIDE;
+    let (photographs, masks) = (numbers(3, 2 * 3 * plane), masks_of(1));
+    let trained = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| {
+            let mut engine = Engine::new(&weights, BETAS);
+            for _ in 0..2 {
+                let output = engine.forward(&photographs, &masks, SIDE);
+                engine.backward(&output);
+                engine.update(1e-3, 1.0);
+            }
+            engine.weights(BTreeMap::new()).expect("finite")
+        })
+    };
+    let one = trained(1);
+    assert_eq!(one, trained(2));
+    assert_eq!(one, trained(3));
+    assert_ne!(one, weights);
+}
+
+#[test]
+fn weights_and_optimiser_come_back() {
+    let weights = weights(6);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("optimiser.safetensors");
+    let plane = SIDE * SIDE;
+    let (photographs, masks) = (numbers(4, 3 * plane), masks_of(1));
+    let step = |engine: &mut Engine| {
+        let output = engine.forward(&photographs, &masks, SIDE);
+        engine.backward(&output);
+        engine.update(1e-3, 1.0);
+    };
+    let mut engine = Engine::new(&weights, BETAS);
+    assert_eq!(engine.weights(BTreeMap::new()).expect("finite"), weights);
+    step(&mut engine);
+    engine.save_optimiser(&path).expect("saved");
+    let mut again = Engine::new(&engine.weights(BTreeMap::new()).expect("finite"), BETAS);
+    again.load_optimiser(&path).expect("read");
+    step(&mut engine);
+    step(&mut again);
+    assert_eq!(engine.weights(BTreeMap::new()), again.weights(BTreeMap::new()));
+    // Another network's, half a file, none.
+    let mut other = Engine::new(&self::weights(16), BETAS);
+    let refused = |engine: &mut Engine| engine.load_optimiser(&path).unwrap_err().to_string();
+    assert!(refused(&mut other).contains("another network"));
+    let bytes = std::fs::read(&path).expect("read");
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("written");
+    assert!(refused(&mut again).contains("optimiser.safetensors"));
+    std::fs::remove_file(&path).expect("removed");
+    assert!(refused(&mut again).contains("optimiser.safetensors"));
+}

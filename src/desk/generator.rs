@@ -1,0 +1,138 @@
+//! The network in training, with its optimiser, in one of two forms.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::DeskError;
+use super::engine::Engine;
+use super::model::Lbam;
+use crate::file::{FileError, Weights};
+
+/// Adam's decay rates in the authors' code.
+const BETAS: (f32, f32) = (0.5, 0.9);
+
+/// The network and its optimiser: written out for the processor, or Burn's for any device.
+pub(super) enum Generator {
+    Engine(Box<Engine>),
+    Burn(Box<BurnGenerator>),
+}
+
+/// What Burn keeps.
+pub(super) struct BurnGenerator {
+    model: Lbam,
+    optimiser: ModuleOptimizer,
+}
+
+impl Generator {
+    /// Of these weights: written out, or on `device`.
+    pub fn new(weights: &Weights, written_out: bool, device: &Device) -> Self {
+        if written_out {
+            return Self::Engine(Box::new(Engine::new(weights, BETAS)));
+        }
+        let optimiser = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
+        Self::Burn(Box::new(BurnGenerator {
+            model: Lbam::from_weights(weights, device),
+            optimiser,
+        }))
+    }
+
+    /// The network's pictures `[N, 3, size, size]`, of which gradients are wanted, for pictures and
+    /// masks `[K, 1, size, size]` (1 = known; `K` is `N`, or 1 for all).
+    pub fn forward(&mut self, pictures: &Planar, masks: &Planar, device: &Device) -> Tensor<4> {
+        match self {
+            Self::Engine(engine) => {
+                let output = engine.forward(pictures.values, masks.values, pictures.size);
+                Planar { values: &output, ..*pictures }.tensor(device).require_grad()
+            }
+            Self::Burn(burn) => burn.model.forward(pictures.tensor(device), masks.tensor(device)),
+        }
+    }
+
+    /// One step of the optimiser that makes `loss` of `output`, which [`Generator::forward`] gave,
+    /// smaller.
+    pub fn update(&mut self, loss: Tensor<1>, output: &Tensor<4>, rate: f64) {
+        let gradients = loss.backward();
+        match self {
+            Self::Engine(engine) => {
+                let Some(gradient) = output.grad(&gradients) else { return };
+                engine.backward(&floats(gradient));
+                engine.update(rate, 1.0);
+            }
+            Self::Burn(burn) => {
+                let gradients = GradientsParams::from_grads(gradients, &burn.model);
+                burn.model = burn.optimiser.step(rate, burn.model.clone(), gradients).clamped();
+            }
+        }
+    }
+
+    /// Copies the weights out.
+    ///
+    /// # Errors
+    /// [`FileError::Tensor`] if a weight is not finite.
+    pub fn weights(&self, provenance: BTreeMap<String, String>) -> Result<Weights, FileError> {
+        match self {
+            Self::Engine(engine) => engine.weights(provenance),
+            Self::Burn(burn) => burn.model.weights(provenance),
+        }
+    }
+
+    /// Writes the optimiser's state into a folder.
+    ///
+    /// # Errors
+    /// [`DeskError`] if it cannot be written.
+    pub fn save_optimiser(&mut self, folder: &Path) -> Result<(), DeskError> {
+        match self {
+            Self::Engine(engine) => engine.save_optimiser(&folder.join("optimiser.safetensors")),
+            Self::Burn(burn) => {
+                let path = folder.join("optimiser.bpk");
+                burn.optimiser.save(&path).map_err(|error| DeskError::Run {
+                    path,
+                    reason: format!("the optimiser's state cannot be written: {error}"),
+                })
+            }
+        }
+    }
+
+    /// Takes over what [`Generator::save_optimiser`] wrote.
+    ///
+    /// # Errors
+    /// [`DeskError`] if it is absent, damaged, another network's or of another backend.
+    pub fn load_optimiser(&mut self, folder: &Path) -> Result<(), DeskError> {
+        match self {
+            Self::Engine(engine) => engine.load_optimiser(&folder.join("optimiser.safetensors")),
+            Self::Burn(burn) => {
+                let path = folder.join("optimiser.bpk");
+                burn.optimiser = burn.optimiser.clone().load(&path).map_err(|error| {
+                    let reason = format!("the optimiser's state is absent or damaged: {error}");
+                    DeskError::Run { path, reason }
+                })?;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A batch of square planes, `[count, channels, size, size]`.
+#[derive(Clone, Copy)]
+pub(super) struct Planar<'a> {
+    pub values: &'a [f32],
+    pub channels: usize,
+    pub size: usize,
+}
+
+impl Planar<'_> {
+    /// As a tensor.
+    pub fn tensor(&self, device: &Device) -> Tensor<4> {
+        let count = self.values.len() / (self.channels * self.size * self.size);
+        let shape = [count, self.channels, self.size, self.size];
+        Tensor::from_data(TensorData::new(self.values.to_vec(), shape), device)
+    }
+}
+
+/// A tensor's values.
+pub(super) fn floats(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.to_data().try_to_vec().expect("training is in 32-bit floats")
+}
