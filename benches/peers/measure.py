@@ -45,9 +45,11 @@ PEERS = [
 ]
 # What lbam-edge is asked: name, and how the hole is given.
 EVERYTHING, ROUND = "all a hole", "5 % round hole"
+# The mask that the peers get, too.
+SAME = "20 % hole"
 HOLES = [
     (EVERYTHING, ["--hole", "1"]),
-    ("20 % hole", ["--mask", "mask.png"]),
+    (SAME, ["--mask", "mask.png"]),
     (ROUND, ["--mask", "round.png"]),
 ]
 
@@ -352,11 +354,14 @@ class Run:
         for threads in (1, 2):
             whole, given = (self.best_peer(threads, work) for work in ("whole", "split"))
             frame = self.ours[threads, EVERYTHING, "frame stage"]
-            both = self.ours[threads, EVERYTHING, "both stages"]
+            same = self.ours[threads, SAME, "frame stage"]
+            both = self.ours[threads, SAME, "both stages"]
             hole = self.ours[threads, ROUND, "frame stage"]
             own = (frame, "lbam-edge")
-            yield threads, "mask stands, peer runs the whole network", *whole, frame
-            yield threads, "mask stands, maps given to both", *given, frame
+            yield threads, "mask stands, peer runs the whole network", *whole, same
+            yield threads, "the same, but all a hole for lbam-edge", *whole, frame
+            yield threads, "mask stands, maps given to both", *given, same
+            yield threads, "the same, but all a hole for us", *given, frame
             yield threads, "mask changes on every frame", *whole, both
             yield threads, "round hole of 5 %, peer runs the whole network", *whole, hole
             yield threads, "round hole of 5 %, against our own whole picture", *own, hole

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::alike::{Alike, Sight};
 use crate::file::{Int8Place, Model};
 use crate::kernels::int8::{Convolution, Kernel, Pixels, Plane};
 use crate::net::{Conv, ENCODER_LAYERS, INPUT_CHANNELS, LANES, Packing, REVERSE_LAYERS, padded};
@@ -105,12 +106,12 @@ pub(super) struct Int8Session {
     encoded: Vec<Plane>,
     /// `d_1 .. d_6`.
     decoded: Vec<Plane>,
-    /// All pixels of level 1, read by stride 2 from a plane of one channel.
-    mask_halving: Pixels,
     /// All pixels of each level, 1 first, read by stride 2.
     halving: Vec<Pixels>,
-    /// Whether the decoder computes all pixels, whatever the mask.
+    /// Whether all pixels are computed, whatever the mask.
     pub everything: bool,
+    /// Pixels of each level of both mask branches to compute, and those like one of them.
+    masking: Vec<(Pixels, Vec<Alike>)>,
     /// Pixels of each decoder layer to compute, in its inputs' resolution, the picture's first.
     doubling: Vec<Pixels>,
     /// When each step ended, while somebody wants to know.
@@ -168,16 +169,18 @@ impl Int8Session {
             reverse: branch(network.reverse()),
             updates,
             input: Plane::new(height, width, &[0; INPUT_CHANNELS]),
-            mask_halving: halving(1, 1, width, height, padded(network.base())),
             halving: network
                 .encoder()
                 .iter()
                 .map(|conv| {
                     let channels = Packing::encoder(conv).stored_channels;
-                    halving(conv.level, channels, width, height, padded(conv.output))
+                    let (height, width) = at(conv.level);
+                    let all = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+                    halving(all, width, channels, padded(conv.output))
                 })
                 .collect(),
             everything: false,
+            masking: Vec::new(),
             doubling: Vec::new(),
             laps: None,
             encoder,
@@ -204,6 +207,7 @@ impl Int8Session {
             let input = self.input.row_mut(y).as_chunks_mut::<INPUT_CHANNELS>().0;
             input.iter_mut().zip(holes).for_each(|(pixel, hole)| *pixel = [0, 0, 0, known(hole)]);
         }
+        self.find_alike(holes);
         lap(&mut self.laps);
         let model = &self.model;
         for branch in [&mut self.forward, &mut self.reverse] {
@@ -214,16 +218,39 @@ impl Int8Session {
                 let input = below.last().unwrap_or(&branch.start);
                 let convolution = layer.convolution(model, 0);
                 let table = model.attention_table(attention);
-                let pixels = match index {
-                    0 => &self.mask_halving,
-                    _ => &self.halving[index],
-                };
+                let (pixels, alike) = &self.masking[index];
                 kernel.attend(&convolution, input, table, map, &mut from[0], pixels);
+                for Alike { first, row, columns } in alike {
+                    map.repeat(*first, *row, columns.clone());
+                    from[0].repeat(*first, *row, columns.clone());
+                }
                 lap(&mut self.laps);
             }
         }
         self.plan(holes);
         lap(&mut self.laps);
+    }
+
+    /// Which pixels of the mask branches' levels are to be computed.
+    fn find_alike(&mut self, holes: &[u8]) {
+        self.masking.clear();
+        let mut sight = Sight::new(holes, self.width);
+        // The mask itself has one channel.
+        let mut channels = 1;
+        for (level, updates) in (1..).zip(&self.updates) {
+            let width = self.width >> level;
+            sight = sight.halved();
+            let (computed, alike) = match self.everything {
+                true => {
+                    let rows = 0..updates.height();
+                    (rows.flat_map(|y| (0..width).map(move |x| (y, x))).collect(), Vec::new())
+                }
+                false => sight.split(),
+            };
+            let pixels = halving(computed, width, channels, updates.channels());
+            self.masking.push((pixels, alike));
+            channels = updates.channels();
+        }
     }
 
     /// Which pixels of each decoder layer reach a hole's pixel or its rim.
@@ -324,8 +351,8 @@ impl Int8Session {
         let mut steps = vec![("mask", "spread the mask".to_owned(), 0)];
         for (branch, title) in [(&self.forward, "forward"), (&self.reverse, "reverse")] {
             for (level, (layer, _)) in branch.layers.iter().enumerate() {
-                let pixels = if level == 0 { &self.mask_halving } else { &self.halving[level] };
-                steps.push(("mask", format!("{title} {}", level + 1), layer.products(pixels)));
+                let products = layer.products(&self.masking[level].0);
+                steps.push(("mask", format!("{title} {}", level + 1), products));
             }
         }
         steps.push(("mask", "plan the decoder".to_owned(), 0));
@@ -351,18 +378,17 @@ fn lap(laps: &mut Option<Vec<Instant>>) {
     }
 }
 
-/// All pixels of a level, read by stride 2 from the level below, which has `channels`.
+/// Pixels (row, column) of a level `width` pixels wide, read by stride 2 from the level below, which
+/// has `channels`.
 fn halving(
-    level: usize,
-    channels: usize,
+    places: impl IntoIterator<Item = (usize, usize)>,
     width: usize,
-    height: usize,
+    channels: usize,
     output_channels: usize,
 ) -> Pixels {
-    let (height, width) = (height >> level, width >> level);
     let (row_bytes, output_row) = ((2 * width + 2) * channels, (width + 2) * output_channels);
     Pixels::new(
-        (0..height).flat_map(|y| (0..width).map(move |x| (y, x))),
+        places,
         |y, x| 2 * (y * row_bytes + x * channels),
         |y, x| (y + 1) * output_row + (x + 1) * output_channels,
     )

@@ -97,6 +97,28 @@ fn holes_alone_are_decoded_to_the_same_pixels() {
 }
 
 #[test]
+fn maps_of_few_pixels_are_those_of_all() {
+    let model = model(3);
+    let mut maps = [true, false].map(|everything| {
+        let mut session = Int8Session::new(&model, WIDTH, HEIGHT, Kernel::best());
+        session.everything = everything;
+        let mut computed = Vec::new();
+        // One session for all: what another mask left behind must not show.
+        let maps = masks().into_iter().map(|mask| {
+            session.set_mask(&mask, 1);
+            computed.push(session.masking.iter().map(|(pixels, _)| pixels.count()).sum::<usize>());
+            [session.forward.maps.clone(), session.reverse.maps.clone()].concat()
+        });
+        (maps.collect::<Vec<_>>(), computed)
+    });
+    let [(all, every), (few, some)] = &mut maps;
+    assert!(all == few);
+    // A whole hole is alike but for what lies at the edges.
+    assert!(some.iter().zip(every.iter()).all(|(some, every)| some < every), "{some:?} {every:?}");
+    assert!(some[3] * 4 < every[3], "{} of {}", some[3], every[3]);
+}
+
+#[test]
 fn hidden_pixels_do_not_reach_the_network() {
     let model = model(3);
     let mut session = Int8Session::new(&model, WIDTH, HEIGHT, Kernel::best());

@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alike;
 mod float;
 mod graph;
 mod int8;

@@ -55,6 +55,26 @@ impl Plane {
         &mut self.bytes[begin..begin + self.width * self.channels]
     }
 
+    /// Copies pixel `first` (row, column) into columns of row `y`.
+    ///
+    /// # Panics
+    /// If a place lies outside the plane: the caller's mistake.
+    pub fn repeat(&mut self, first: (usize, usize), y: usize, columns: std::ops::Range<usize>) {
+        assert!(first.0 < self.height && first.1 < self.width && y < self.height);
+        assert!(columns.end <= self.width);
+        let place = |y: usize, x: usize| (y + 1) * self.row_bytes() + (x + 1) * self.channels;
+        let (from, to) = (place(first.0, first.1), place(y, columns.start));
+        let all = columns.len() * self.channels;
+        let mut done = self.channels.min(all);
+        self.bytes.copy_within(from..from + done, to);
+        // What is there already is copied on: few long copies in place of many short ones.
+        while done < all {
+            let more = done.min(all - done);
+            self.bytes.copy_within(to..to + more, to + done);
+            done += more;
+        }
+    }
+
     /// Row `y` without its border, `width * channels` bytes.
     pub fn row(&self, y: usize) -> &[u8] {
         let begin = (y + 1) * self.row_bytes() + self.channels;
