@@ -24,6 +24,7 @@ mod html;
 mod import;
 mod losses;
 mod marching;
+mod mask_folder;
 pub mod masks;
 pub mod model;
 pub mod navier_stokes;
