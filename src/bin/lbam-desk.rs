@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lbam::desk;
 use lbam::desk::evaluate::{self, ModelFile, filler_names, read_masks, read_samples};
 use lbam::desk::fillers::{self, BASELINES, USUAL_BASELINES};
-use lbam::desk::{self, RunConfig, Start};
 use lbam::file::{Precision, Weights, write_model};
-use lbam::net::{Network, Preset};
-use lbam::service::Stop;
+
+// A folder of its own: a file beside this one would become a program.
+#[path = "lbam-desk/train.rs"]
+mod train;
 
 /// Trains, imports, evaluates and exports LBAM inpainting networks for lbam-edge.
 #[derive(Parser)]
@@ -26,104 +28,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Train(Box<Train>),
+    Train(Box<train::Train>),
     Import(Import),
     Export(Export),
     Calibrate(Calibrate),
     Eval(Eval),
     Masks(MasksArguments),
     Completions(Completions),
-}
-
-/// Train a network on a folder of pictures
-#[derive(Args)]
-#[command(after_help = "Examples:
-  lbam-desk train --images photos --output run --preset nano --steps 2000
-  lbam-desk train --resume run --steps 4000")]
-struct Train {
-    /// Folder of pictures, searched in depth
-    #[arg(long, required_unless_present = "resume")]
-    images: Option<PathBuf>,
-    /// Folder for the run: log, samples, checkpoint, weights
-    #[arg(long, required_unless_present = "resume", conflicts_with = "resume")]
-    output: Option<PathBuf>,
-    /// Width of the network [default: small]
-    #[arg(long, value_enum)]
-    preset: Option<PresetName>,
-    /// Side of the training crops in pixels, a multiple of 128 [default: 256]
-    #[arg(long)]
-    size: Option<usize>,
-    /// Pictures a step [default: 4]
-    #[arg(long)]
-    batch: Option<usize>,
-    /// Steps in all [default: 10000]
-    #[arg(long, conflicts_with = "epochs")]
-    steps: Option<u64>,
-    /// The same in passes over the pictures
-    #[arg(long)]
-    epochs: Option<u64>,
-    /// Everything random follows from it [default: 0]
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Top of the learning rate [default: 1e-4, as the authors']
-    #[arg(long)]
-    learning_rate: Option<f64>,
-    /// Weight of the mean absolute error in holes [default: 6, as the authors']
-    #[arg(long)]
-    hole_weight: Option<f64>,
-    /// Weight of the mean absolute error elsewhere [default: 1, as the authors']
-    #[arg(long)]
-    valid_weight: Option<f64>,
-    /// Weight of one minus the composite's structural similarity [default: 0; the authors have none]
-    #[arg(long)]
-    ssim_weight: Option<f64>,
-    /// Feature weights for perceptual and style losses: torchvision's vgg16 (.pth), or a
-    /// .safetensors file with its names (models/features/fetch.sh makes one)
-    #[arg(long, value_name = "FILE")]
-    vgg: Option<PathBuf>,
-    /// Weight of the difference of features [default: with --vgg 0.01, as the authors']
-    #[arg(long)]
-    perceptual_weight: Option<f64>,
-    /// Weight of the difference of their Gram matrices [default: with --vgg 120, as the authors']
-    #[arg(long)]
-    style_weight: Option<f64>,
-    /// Give each picture of a batch a mask of its own (slower: the mask branches run for each)
-    #[arg(long)]
-    own_masks: bool,
-    /// cpu, or a GPU backend this program was built with (wgpu, vulkan, cuda)
-    #[arg(long)]
-    backend: Option<String>,
-    /// Steps between sample strips [default: 500]
-    #[arg(long)]
-    sample_every: Option<u64>,
-    /// Steps between checkpoints [default: 500]
-    #[arg(long)]
-    checkpoint_every: Option<u64>,
-    /// Weights to begin with
-    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
-    init: Option<PathBuf>,
-    /// Go on with an earlier run, in its folder
-    #[arg(long, value_name = "RUN_DIR")]
-    resume: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PresetName {
-    Nano,
-    Small,
-    Base,
-    Paper,
-}
-
-impl From<PresetName> for Preset {
-    fn from(name: PresetName) -> Self {
-        match name {
-            PresetName::Nano => Self::Nano,
-            PresetName::Small => Self::Small,
-            PresetName::Base => Self::Base,
-            PresetName::Paper => Self::Paper,
-        }
-    }
 }
 
 /// Convert a checkpoint of the authors' PyTorch code to safetensors
@@ -267,7 +178,7 @@ enum PrecisionName {
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
     let result = match Cli::parse().command {
-        Command::Train(arguments) => train(*arguments),
+        Command::Train(arguments) => train::train(*arguments),
         Command::Import(arguments) => import(&arguments),
         Command::Export(arguments) => export(&arguments),
         Command::Calibrate(arguments) => calibrate(&arguments),
@@ -282,86 +193,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn train(a: Train) -> anyhow::Result<()> {
-    let (mut config, folder, start) = match (a.resume, a.output) {
-        (Some(folder), _) => (RunConfig::read(&folder)?, folder, Start::Resume),
-        (None, output) => {
-            let folder = output.context("--output is missing")?;
-            let start = match &a.init {
-                Some(path) => Start::From(Box::new(Weights::read(path)?)),
-                None => Start::Fresh,
-            };
-            let base_channels = match &start {
-                Start::From(weights) if a.preset.is_none() => weights.network().base(),
-                _ => Network::from(a.preset.map_or(Preset::Small, Preset::from)).base(),
-            };
-            let init = match &a.init {
-                Some(path) => {
-                    let hash = blake3::hash(&std::fs::read(path)?);
-                    let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    Some(format!("{name}, blake3:{hash}"))
-                }
-                None => None,
-            };
-            let config = RunConfig {
-                images: PathBuf::new(),
-                init,
-                base_channels,
-                size: 256,
-                batch: 4,
-                steps: 10_000,
-                seed: 0,
-                learning_rate: 1e-4,
-                hole_weight: 6.0,
-                valid_weight: 1.0,
-                ssim_weight: 0.0,
-                vgg: None,
-                perceptual_weight: 0.0,
-                style_weight: 0.0,
-                own_masks: a.own_masks,
-                backend: "cpu".into(),
-                sample_every: 500,
-                checkpoint_every: 500,
-            };
-            (config, folder, start)
-        }
-    };
-    if let Some(images) = a.images {
-        config.images = images;
-    }
-    config.size = a.size.unwrap_or(config.size);
-    config.batch = a.batch.unwrap_or(config.batch);
-    config.seed = a.seed.unwrap_or(config.seed);
-    config.learning_rate = a.learning_rate.unwrap_or(config.learning_rate);
-    config.hole_weight = a.hole_weight.unwrap_or(config.hole_weight);
-    config.valid_weight = a.valid_weight.unwrap_or(config.valid_weight);
-    config.ssim_weight = a.ssim_weight.unwrap_or(config.ssim_weight);
-    if a.vgg.is_some() {
-        config.vgg = a.vgg;
-        config.perceptual_weight = 0.01;
-        config.style_weight = 120.0;
-    }
-    config.perceptual_weight = a.perceptual_weight.unwrap_or(config.perceptual_weight);
-    config.style_weight = a.style_weight.unwrap_or(config.style_weight);
-    if config.vgg.is_none() && (config.perceptual_weight > 0.0 || config.style_weight > 0.0) {
-        bail!(
-            "perceptual and style losses need feature weights: --vgg with torchvision's vgg16 \
-             (.pth), or with the file that models/features/fetch.sh makes"
-        );
-    }
-    config.backend = a.backend.unwrap_or(config.backend);
-    config.sample_every = a.sample_every.unwrap_or(config.sample_every).max(1);
-    config.checkpoint_every = a.checkpoint_every.unwrap_or(config.checkpoint_every).max(1);
-    config.steps = a.steps.unwrap_or(config.steps);
-    Network::check_size(config.size, config.size)?;
-    if let Some(epochs) = a.epochs {
-        config.steps = desk::steps_in(&config, epochs)?;
-    }
-    desk::train(&config, &folder, start, &Stop::on_signals()?)?;
-    println!("{}", folder.join("weights.safetensors").display());
-    Ok(())
 }
 
 fn import(arguments: &Import) -> anyhow::Result<()> {

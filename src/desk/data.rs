@@ -34,7 +34,8 @@ use std::{
 use fast_image_resize::Resizer;
 use rand_pcg::Pcg64;
 
-use super::masks::{self, Style};
+use super::mask_folder::MaskFolder;
+use super::masks::{self, Border, Style};
 use photos::{Picture, decode, has_pixels, list, resized, source_name};
 
 #[path = "photos.rs"]
@@ -60,6 +61,32 @@ pub enum DataError {
         path: PathBuf,
         /// Pictures by their name, but not by their content.
         unreadable: usize,
+    },
+    /// No mask to train with: most likely the wrong folder.
+    #[error("no readable mask (jpg, png, webp, bmp, gif, tiff) in {path} or below{}",
+        if *unreadable > 0 { format!("; {unreadable} files could not be read, see the warnings") }
+        else { String::new() })]
+    NoMasks {
+        /// The folder.
+        path: PathBuf,
+        /// Pictures by their name, but not by their content.
+        unreadable: usize,
+    },
+    /// Masks, but none with such a hole.
+    #[error(
+        "none of {count} masks in {path} has a hole of {} to {} of its middle square (white = \
+         fill); they have {} to {}: give another --mask-ratio",
+        wanted.0, wanted.1, found.0, found.1
+    )]
+    NoSuchMask {
+        /// The folder.
+        path: PathBuf,
+        /// Masks that were read.
+        count: usize,
+        /// Smallest and largest share of hole asked for.
+        wanted: (f32, f32),
+        /// Smallest and largest there is.
+        found: (f32, f32),
     },
     /// A number in [`BatchConfig`] makes no sense: the caller's mistake.
     #[error("{0}")]
@@ -89,8 +116,12 @@ pub struct BatchConfig {
     pub masks_per_batch: usize,
     /// Shares of hole, within `0.0..=1.0`.
     pub mask_ratio: RangeInclusive<f32>,
-    /// What the holes look like.
+    /// Folder of mask pictures (white = fill) to draw from; `None`: masks are drawn up.
+    pub mask_folder: Option<PathBuf>,
+    /// What the holes look like that are drawn up.
     pub mask_style: Style,
+    /// Whether their strokes may run over the border.
+    pub mask_border: Border,
     /// Memory that decoded pictures may take, bytes.
     pub cache_bytes: usize,
 }
@@ -106,7 +137,9 @@ impl Default for BatchConfig {
             ready: 3,
             masks_per_batch: 1,
             mask_ratio: 0.1..=0.5,
+            mask_folder: None,
             mask_style: Style::Brush,
+            mask_border: Border::Half,
             cache_bytes: 3 << 30,
         }
     }
@@ -271,6 +304,7 @@ struct Pool {
     cache: Mutex<Cache>,
     /// A file that was decoded once.
     good: usize,
+    masks: Option<MaskFolder>,
 }
 
 #[derive(Default)]
@@ -317,12 +351,16 @@ impl Pool {
             cache_bytes: config.cache_bytes,
             cache: Mutex::new(cache),
             good: 0,
+            masks: None,
         };
         let good = (0..pool.files.len()).find(|&index| pool.picture(index).is_some());
         pool.good = good.ok_or_else(|| DataError::NoPictures {
             path: folder.to_owned(),
             unreadable: unreadable + pool.files.len(),
         })?;
+        if let Some(folder) = &config.mask_folder {
+            pool.masks = Some(MaskFolder::open(folder, config.size, config.mask_ratio.clone())?);
+        }
         Ok(pool)
     }
 
@@ -387,8 +425,14 @@ impl Pool {
         let mut known = Vec::with_capacity(config.masks_per_batch * plane);
         for index in 0..config.masks_per_batch {
             let mut rng = masks::generator(config.seed, step, MASK_INDEX + index as u64);
-            let ratio = config.mask_ratio.clone();
-            let mask = masks::draw(&mut rng, config.size, config.size, ratio, config.mask_style);
+            let mask = match &self.masks {
+                Some(folder) => folder.draw(&mut rng),
+                None => {
+                    let (size, ratio) = (config.size, config.mask_ratio.clone());
+                    let (style, border) = (config.mask_style, config.mask_border);
+                    masks::draw_with(&mut rng, size, size, ratio, style, border)
+                }
+            };
             known.extend(mask.iter().map(|&hole| if hole == 0 { 1.0 } else { 0.0 }));
         }
         Batch { step, pictures, masks: known }

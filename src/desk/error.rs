@@ -60,14 +60,15 @@ pub enum DeskError {
     },
     /// Training left the finite numbers.
     #[error(
-        "the loss at step {step} is {loss}: training diverged; the last checkpoint is untouched. \
-         Resume with a smaller --learning-rate"
+        "training diverged at step {step}: {what}; nothing of it was saved, and the last \
+         checkpoint is as it was. Resume with a smaller --learning-rate or \
+         --adversary-learning-rate, or with --clip-gradient"
     )]
     Diverged {
         /// The step.
         step: u64,
-        /// The loss.
-        loss: f32,
+        /// What is not finite.
+        what: String,
     },
     /// The user stopped a run; a checkpoint was saved.
     #[error(

@@ -6,11 +6,13 @@ use std::path::Path;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::DeskError;
 use super::engine::Engine;
 use super::model::Lbam;
+use super::{DeskError, gradients};
 use crate::file::{FileError, Weights};
 
+/// What messages call it.
+const NETWORK: &str = "the network";
 /// Adam's decay rates in the authors' code.
 const BETAS: (f32, f32) = (0.5, 0.9);
 
@@ -52,18 +54,35 @@ impl Generator {
     }
 
     /// One step of the optimiser that makes `loss` of `output`, which [`Generator::forward`] gave,
-    /// smaller.
-    pub fn update(&mut self, loss: Tensor<1>, output: &Tensor<4>, rate: f64) {
+    /// smaller; a gradient longer than `most` is shortened to it. Returns the length it had.
+    ///
+    /// # Errors
+    /// [`DeskError::Diverged`] where the length is not finite; nothing is changed then.
+    pub fn update(
+        &mut self,
+        loss: Tensor<1>,
+        output: &Tensor<4>,
+        rate: f64,
+        most: Option<f64>,
+        step: u64,
+    ) -> Result<f32, DeskError> {
         let gradients = loss.backward();
         match self {
             Self::Engine(engine) => {
-                let Some(gradient) = output.grad(&gradients) else { return };
+                let Some(gradient) = output.grad(&gradients) else { return Ok(0.0) };
                 engine.backward(&floats(gradient));
-                engine.update(rate, 1.0);
+                let length = engine.gradient_norm();
+                gradients::finite(length as f32, step, NETWORK)?;
+                let scale = most.map_or(1.0, |most| (most / length).min(1.0));
+                engine.update(rate, scale as f32);
+                Ok(length as f32)
             }
             Self::Burn(burn) => {
-                let gradients = GradientsParams::from_grads(gradients, &burn.model);
-                burn.model = burn.optimiser.step(rate, burn.model.clone(), gradients).clamped();
+                let found = GradientsParams::from_grads(gradients, &burn.model);
+                let (found, length) =
+                    gradients::bounded(&burn.model, found, most, (step, NETWORK))?;
+                burn.model = burn.optimiser.step(rate, burn.model.clone(), found).clamped();
+                Ok(length)
             }
         }
     }

@@ -19,9 +19,11 @@ use std::{
 };
 
 use rand_pcg::{Pcg64, rand_core::Rng};
+use serde::{Deserialize, Serialize};
 
 /// What a mask's holes look like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Style {
     /// Brush strokes.
     #[default]
@@ -30,6 +32,19 @@ pub enum Style {
     Rect,
     /// One mask in two is strokes, one in four rectangles, one in four both.
     Mixed,
+}
+
+/// Whether brush strokes may run over the border.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Border {
+    /// In one mask of two.
+    #[default]
+    Half,
+    /// In none that leaves room for it: strokes end some pixels before the border.
+    Clear,
+    /// In every mask.
+    Any,
 }
 
 /// What can go wrong around masks.
@@ -119,7 +134,8 @@ pub(crate) fn below(rng: &mut Pcg64, end: usize) -> usize {
     ((u128::from(rng.next_u64()) * end as u128) >> 64) as usize
 }
 
-/// Draws one mask of `width x height` bytes, 255 = hole, 0 = known.
+/// Draws one mask of `width x height` bytes, 255 = hole, 0 = known, half of them clear of the
+/// border.
 ///
 /// The share of hole lies in `ratio` whenever some whole number of pixels does; else it is the
 /// nearest that does not exceed the range's end.
@@ -129,6 +145,18 @@ pub fn draw(
     height: usize,
     ratio: RangeInclusive<f32>,
     style: Style,
+) -> Vec<u8> {
+    draw_with(rng, width, height, ratio, style, Border::default())
+}
+
+/// The same with a wish about the border.
+pub fn draw_with(
+    rng: &mut Pcg64,
+    width: usize,
+    height: usize,
+    ratio: RangeInclusive<f32>,
+    style: Style,
+    border: Border,
 ) -> Vec<u8> {
     let total = width * height;
     // Widened first: 0.3_f32 * total is not what the caller's comparison in f32 sees.
@@ -153,7 +181,7 @@ pub fn draw(
         draw_rectangles(rng, &mut canvas, share);
     }
     if strokes {
-        draw_strokes(rng, &mut canvas);
+        draw_strokes(rng, &mut canvas, border);
     }
     canvas.settle(least);
     canvas.pixels
@@ -295,10 +323,17 @@ const PIECES: RangeInclusive<usize> = 3..=14;
 /// Above this share of hole a mask is not kept off the border: there is no room to be.
 const LARGEST_WITH_MARGIN: f32 = 0.45;
 
-fn draw_strokes(rng: &mut Pcg64, canvas: &mut Canvas) {
+fn draw_strokes(rng: &mut Pcg64, canvas: &mut Canvas, border: Border) {
     let side = canvas.width.min(canvas.height) as f32;
     let share = canvas.wanted as f32 / (canvas.width * canvas.height).max(1) as f32;
-    let keep_off = unit(rng) < 0.5 && share <= LARGEST_WITH_MARGIN;
+    // Drawn whatever the wish is, so that it moves nothing else.
+    let drawn = unit(rng) < 0.5;
+    let wanted = match border {
+        Border::Half => drawn,
+        Border::Clear => true,
+        Border::Any => false,
+    };
+    let keep_off = wanted && share <= LARGEST_WITH_MARGIN;
     let margin = if keep_off { (side * (0.03 + 0.05 * unit(rng))) as usize } else { 0 };
     // Masks differ in their brush as well as strokes do, so that all-thin and all-wide ones occur.
     let widest = RADIUS.start() + (RADIUS.end() - RADIUS.start()) * (0.15 + 0.85 * unit(rng));

@@ -79,6 +79,25 @@ fn masks_are_varied() {
 }
 
 #[test]
+fn strokes_keep_off_the_border_as_wished() {
+    let side = 64;
+    let off_border = |border: Border| {
+        let off = |seed: &u64| {
+            let rng = &mut generator(*seed, 0, 0);
+            let mask = draw_with(rng, side, side, 0.1..=0.3, Style::Brush, border);
+            let edge =
+                (0..side).flat_map(|i| [i, i * side, (side - 1) * side + i, i * side + side - 1]);
+            edge.into_iter().all(|at| mask[at] == 0)
+        };
+        (0..200).filter(off).count()
+    };
+    assert_eq!(off_border(Border::Clear), 200);
+    let (half, any) = (off_border(Border::Half), off_border(Border::Any));
+    // By chance a few keep off that need not.
+    assert!(any < 40 && (80..140).contains(&half), "{any} of any, {half} of half");
+}
+
+#[test]
 fn users_words() {
     assert_eq!(parse_ratio("0.1-0.5").unwrap(), 0.1..=0.5);
     assert_eq!(parse_ratio("0.3").unwrap(), 0.3..=0.3);

@@ -1,8 +1,8 @@
 //! The desktop companion: training, import, export and evaluation.
 //!
 //! Training is a loop of our own over Burn's tensors and optimiser, not Burn's learner: a run
-//! must go on after a stop to the very same losses, and the adversarial training to come wants
-//! two optimisers. Weights leave as safetensors in the authors' names ([`crate::file::Weights`]),
+//! must go on after a stop to the very same losses, and adversarial training wants two
+//! optimisers. Weights leave as safetensors in the authors' names ([`crate::file::Weights`]),
 //! from which the model file and ONNX are written.
 //!
 //! Hazard: Burn's powers and comparisons differ between backends at 0; `model.rs` keeps zeros
@@ -10,8 +10,10 @@
 
 #![forbid(unsafe_code)]
 
+mod adversary;
 mod calibrate;
 pub mod data;
+mod discriminator;
 mod engine;
 mod error;
 pub mod evaluate;
@@ -22,10 +24,12 @@ mod features;
 mod filler_cases;
 pub mod fillers;
 mod generator;
+mod gradients;
 mod html;
 mod import;
 mod losses;
 mod marching;
+mod mask_folder;
 pub mod masks;
 pub mod model;
 pub mod navier_stokes;
@@ -34,6 +38,7 @@ mod onnx;
 mod patches;
 pub mod patchmatch;
 mod quantise;
+mod run_log;
 pub mod sheet;
 pub mod telea;
 mod train;
@@ -42,4 +47,4 @@ pub use calibrate::{Calibrated, calibrate};
 pub use error::DeskError;
 pub use import::import;
 pub use onnx::write_onnx;
-pub use train::{RunConfig, Start, steps_in, train};
+pub use train::{ADVERSARY_LEARNING_RATE, RunConfig, Start, steps_in, train};

@@ -3,15 +3,17 @@
 //! It knows nothing of how the output came about, only that it is a tensor gradients are wanted
 //! of: the network may have computed it in any way.
 
+use std::path::Path;
+
 use burn::tensor::{Device, Tensor};
 
 use super::DeskError;
+use super::adversary::Adversary;
 use super::features::Features;
 use super::losses::dissimilarity;
 use super::train::RunConfig;
 
 /// All losses of a run with their weights.
-#[derive(Debug)]
 pub(super) struct Objective {
     hole_weight: f64,
     valid_weight: f64,
@@ -19,32 +21,70 @@ pub(super) struct Objective {
     features: Option<Features>,
     perceptual_weight: f64,
     style_weight: f64,
+    adversary: Option<Adversary>,
+    adversarial_weight: f64,
+    adversary_from: u64,
 }
 
-/// A step's losses as numbers, none weighted except in `total`.
+/// A step's losses as numbers, none weighted except in `total`; 0 where a loss takes no part.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Losses {
     /// What is minimised: the weighted sum.
     pub total: f32,
     pub hole: f32,
     pub valid: f32,
-    /// One minus the composite's structural similarity; 0 if it has no weight.
+    /// One minus the composite's structural similarity.
     pub ssim: f32,
-    /// As the feature losses give them; 0 without.
+    /// As the feature losses give them.
     pub perceptual: f32,
     pub style: f32,
+    /// Minus the discriminator's score of the output.
+    pub adversarial: f32,
+    /// The discriminator's own: score of outputs less that of originals, and the penalty.
+    pub critic: f32,
+    pub penalty: f32,
+}
+
+impl Losses {
+    /// Names in the order of [`Self::values`].
+    pub const NAMES: [&str; 9] = [
+        "total",
+        "hole",
+        "valid",
+        "ssim",
+        "perceptual",
+        "style",
+        "adversarial",
+        "critic",
+        "penalty",
+    ];
+
+    pub fn values(&self) -> [f32; 9] {
+        let Self { total, hole, valid, ssim, perceptual, style, adversarial, critic, penalty } =
+            *self;
+        [total, hole, valid, ssim, perceptual, style, adversarial, critic, penalty]
+    }
 }
 
 impl Objective {
-    /// The losses that have a weight, with the files they need.
+    /// The losses that have a weight, with the files they need, and what a checkpoint holds of
+    /// them.
     ///
     /// # Errors
-    /// [`DeskError`] where feature weights cannot be read.
-    pub fn new(config: &RunConfig, device: &Device) -> Result<Self, DeskError> {
+    /// [`DeskError`] where feature weights or the checkpoint cannot be read.
+    pub fn new(
+        config: &RunConfig,
+        checkpoint: Option<&Path>,
+        device: &Device,
+    ) -> Result<Self, DeskError> {
         let wanted = config.perceptual_weight > 0.0 || config.style_weight > 0.0;
         let features = match &config.vgg {
             Some(path) if wanted => Some(Features::read(path, device)?),
             _ => None,
+        };
+        let adversary = match config.adversarial_weight > 0.0 {
+            true => Some(Adversary::new(config, checkpoint, device)?),
+            false => None,
         };
         Ok(Self {
             hole_weight: config.hole_weight,
@@ -53,14 +93,18 @@ impl Objective {
             features,
             perceptual_weight: config.perceptual_weight,
             style_weight: config.style_weight,
+            adversary,
+            adversarial_weight: config.adversarial_weight,
+            adversary_from: config.adversary_from,
         })
     }
 
     /// The loss of `output` `[N, 3, H, W]` at a step, to be differentiated, and its parts, for the
-    /// original `pictures` and `masks` `[K, 1, H, W]` (1 = known; `K` is `N`, or 1 for all).
+    /// original `pictures` and `masks` `[K, 1, H, W]` (1 = known; `K` is `N`, or 1 for all). A
+    /// discriminator is trained by the way.
     ///
     /// # Errors
-    /// [`DeskError::Diverged`] where the loss is not finite.
+    /// [`DeskError::Diverged`] where a loss is not finite.
     pub fn judge(
         &mut self,
         step: u64,
@@ -76,24 +120,56 @@ impl Objective {
         let mut total = hole.clone() * self.hole_weight + valid.clone() * self.valid_weight;
         losses.hole = hole.into_scalar();
         losses.valid = valid.into_scalar();
-        let composite = output.clone() * holes + pictures.clone() * masks;
+        let composite = output.clone() * holes + pictures.clone() * masks.clone();
         if self.ssim_weight > 0.0 {
             let ssim = dissimilarity(composite.clone(), pictures.clone());
             total = total + ssim.clone() * self.ssim_weight;
             losses.ssim = ssim.into_scalar();
         }
         if let Some(features) = &self.features {
-            let found = features.losses(output, composite, pictures);
+            let found = features.losses(output.clone(), composite, pictures.clone());
             total = total
                 + found.perceptual.clone() * self.perceptual_weight
                 + found.style.clone() * self.style_weight;
             losses.perceptual = found.perceptual.into_scalar();
             losses.style = found.style.into_scalar();
         }
+        if let Some(adversary) = self.adversary.as_mut().filter(|_| step >= self.adversary_from) {
+            let verdict = adversary.judge(step, output, pictures, masks)?;
+            total = total + verdict.loss.clone() * self.adversarial_weight;
+            losses.adversarial = verdict.loss.into_scalar();
+            losses.critic = verdict.critic;
+            losses.penalty = verdict.penalty;
+        }
         losses.total = total.clone().into_scalar();
         if !losses.total.is_finite() {
-            return Err(DeskError::Diverged { step, loss: losses.total });
+            let what = format!("the loss is {}", losses.total);
+            return Err(DeskError::Diverged { step, what });
         }
         Ok((total, losses))
+    }
+
+    /// Whether a discriminator takes part at `step`.
+    pub fn is_adversarial(&self, step: u64) -> bool {
+        self.adversary.is_some() && step >= self.adversary_from
+    }
+
+    /// The weights of what is trained beside the network, if anything is.
+    ///
+    /// # Errors
+    /// [`DeskError::Diverged`] where one is not finite.
+    pub fn weights(&self, step: u64) -> Result<Option<Vec<u8>>, DeskError> {
+        self.adversary.as_ref().map(|adversary| adversary.weights(step)).transpose()
+    }
+
+    /// Writes `weights` and what belongs to them into a checkpoint.
+    ///
+    /// # Errors
+    /// [`DeskError`] where they cannot be written.
+    pub fn save(&self, weights: Option<&[u8]>, checkpoint: &Path) -> Result<(), DeskError> {
+        match (&self.adversary, weights) {
+            (Some(adversary), Some(weights)) => adversary.save(weights, checkpoint),
+            _ => Ok(()),
+        }
     }
 }

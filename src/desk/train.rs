@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,17 +19,19 @@ use serde::{Deserialize, Serialize};
 
 use super::DeskError;
 use super::data::{Batch, BatchConfig, Batches};
-use super::events::Events;
 use super::generator::{Generator, Planar, floats};
-use super::masks::Style;
+use super::masks::{Border, Style};
 use super::model::Lbam;
 use super::objective::{Losses, Objective};
+use super::run_log::{Figures, Log};
 use super::sheet::{GAP, contact_sheet, from_planes};
-use crate::file::{Weights, write_atomically};
+use crate::file::{FileError, Weights, write_atomically};
 use crate::net::Network;
 use crate::picture::{PictureError, write_png};
 use crate::service::Stop;
 
+/// The discriminator's learning rate in the paper.
+pub const ADVERSARY_LEARNING_RATE: f64 = 1e-5;
 /// Steps over which the learning rate rises from nothing, so that Adam's averages settle first.
 const WARM_UP_STEPS: u64 = 100;
 /// The learning rate at the end of the cosine, as a share of its top.
@@ -81,9 +84,38 @@ pub struct RunConfig {
     /// Weight of the difference of their Gram matrices.
     #[serde(default)]
     pub style_weight: f64,
+    /// Weight of the discriminator's judgement; 0: there is none.
+    #[serde(default)]
+    pub adversarial_weight: f64,
+    /// The first step with it.
+    #[serde(default)]
+    pub adversary_from: u64,
+    /// The discriminator's learning rate, the same in all steps.
+    #[serde(default = "adversary_learning_rate")]
+    pub adversary_learning_rate: f64,
+    /// Channels of its first layer; `None` for as many as the network has.
+    #[serde(default)]
+    pub adversary_channels: Option<usize>,
+    /// The length to which longer gradients are shortened, the network's and the discriminator's
+    /// each as a whole.
+    #[serde(default)]
+    pub clip_gradient: Option<f64>,
     /// Whether each picture has a mask of its own; else a batch shares one, and the mask
     /// branches run once a step.
     pub own_masks: bool,
+    /// Folder of mask pictures (white = fill) to draw from; `None`: masks are drawn up.
+    #[serde(default)]
+    pub masks: Option<PathBuf>,
+    /// Smallest and largest share of hole; `None` for the usual: anything for masks of a folder,
+    /// 0.1 to 0.5 for others.
+    #[serde(default)]
+    pub mask_ratio: Option<(f32, f32)>,
+    /// What the holes look like that are drawn up.
+    #[serde(default = "mask_style")]
+    pub mask_style: Style,
+    /// Whether their strokes may run over the border.
+    #[serde(default)]
+    pub mask_border: Border,
     /// `cpu`: written out for the processor; `cpu-burn`: the same in Burn; or a GPU backend the
     /// program was built with.
     pub backend: String,
@@ -91,6 +123,15 @@ pub struct RunConfig {
     pub sample_every: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
+}
+
+fn adversary_learning_rate() -> f64 {
+    ADVERSARY_LEARNING_RATE
+}
+
+/// What runs had before there was a choice.
+fn mask_style() -> Style {
+    Style::Mixed
 }
 
 /// Where a run begins.
@@ -118,6 +159,14 @@ impl RunConfig {
     /// [`DeskError::Run`] where there is none, or it is damaged.
     pub fn read(folder: &Path) -> Result<Self, DeskError> {
         read_json(&folder.join("config.json"))
+    }
+
+    fn mask_ratio(&self) -> RangeInclusive<f32> {
+        match (self.mask_ratio, &self.masks) {
+            (Some((low, high)), _) => low..=high,
+            (None, Some(_)) => 0.0..=1.0,
+            (None, None) => BatchConfig::default().mask_ratio,
+        }
     }
 
     fn learning_rate_at(&self, step: u64) -> f64 {
@@ -178,7 +227,10 @@ pub fn train(
             seed: config.seed,
             start_step: trainer.progress.step,
             masks_per_batch: if config.own_masks { config.batch } else { 1 },
-            mask_style: Style::Mixed,
+            mask_ratio: config.mask_ratio(),
+            mask_folder: config.masks.clone(),
+            mask_style: config.mask_style,
+            mask_border: config.mask_border,
             ..BatchConfig::default()
         },
     )?;
@@ -221,7 +273,9 @@ impl<'a> Trainer<'a> {
         device: Device,
     ) -> Result<Self, DeskError> {
         let network = Network::new(config.base_channels).map_err(crate::file::FileError::from)?;
-        let objective = Objective::new(config, &device)?;
+        let checkpoint = folder.join("checkpoint");
+        let resumed = matches!(start, Start::Resume).then_some(&*checkpoint);
+        let objective = Objective::new(config, resumed, &device)?;
         let mut progress = Progress { step: 0, seconds: 0.0 };
         let mut average = None;
         let written_out = config.backend == "cpu";
@@ -245,7 +299,6 @@ impl<'a> Trainer<'a> {
                 Generator::new(&weights, written_out, &device)
             }
             Start::Resume => {
-                let checkpoint = folder.join("checkpoint");
                 progress = read_json(&checkpoint.join("progress.json"))?;
                 let weights = Weights::read(&checkpoint.join("weights.safetensors"))?;
                 let path = checkpoint.join("average.safetensors");
@@ -275,17 +328,34 @@ impl<'a> Trainer<'a> {
             })?;
             let sample = self.progress.step.is_multiple_of(self.config.sample_every);
             let rate = self.config.learning_rate_at(self.progress.step);
-            let losses = self.step(&batch, rate, sample)?;
+            let adversarial = self.objective.is_adversarial(self.progress.step);
+            let (losses, gradient) = self.step(&batch, rate, sample)?;
             self.progress.step += 1;
             let elapsed = begun.elapsed().as_secs_f64();
             self.progress.seconds = before + elapsed;
             let done = (self.progress.step - first) * self.config.batch as u64;
             let speed = done as f64 / elapsed;
-            log.line(&self.progress, losses, rate, speed)?;
-            let message = format!(
-                "loss {:.4} (hole {:.4}, valid {:.4}), {speed:.1} pictures/s",
+            log.line(Figures {
+                step: self.progress.step,
+                seconds: self.progress.seconds,
+                losses,
+                gradient,
+                learning_rate: rate,
+                pictures_per_second: speed,
+            })?;
+            let mut message = format!(
+                "loss {:.4} (hole {:.4}, valid {:.4}",
                 losses.total, losses.hole, losses.valid
             );
+            if adversarial {
+                let Losses { adversarial, critic, penalty, .. } = losses;
+                message += &format!(
+                    ", adversarial {adversarial:.4}), critic {critic:.4}, penalty {penalty:.4}"
+                );
+            } else {
+                message.push(')');
+            }
+            message += &format!(", {speed:.1} pictures/s");
             if bar.is_hidden() && last_line.elapsed() > LINE_EVERY {
                 eprintln!("step {} of {}: {message}", self.progress.step, self.config.steps);
                 last_line = Instant::now();
@@ -315,7 +385,8 @@ impl<'a> Trainer<'a> {
         Ok(weights)
     }
 
-    fn step(&mut self, batch: &Batch, rate: f64, sample: bool) -> Result<Losses, DeskError> {
+    /// One step; its losses, and the length of the network's gradient.
+    fn step(&mut self, batch: &Batch, rate: f64, sample: bool) -> Result<(Losses, f32), DeskError> {
         let size = self.config.size;
         let pictures = Planar { values: &batch.pictures, channels: 3, size };
         let masks = Planar { values: &batch.masks, channels: 1, size };
@@ -326,12 +397,13 @@ impl<'a> Trainer<'a> {
         if sample {
             self.save_sample(batch, &floats(output.clone().inner()))?;
         }
-        self.generator.update(total, &output, rate);
-        Ok(losses)
+        let (clip, step) = (self.config.clip_gradient, self.progress.step);
+        let length = self.generator.update(total, &output, rate, clip, step)?;
+        Ok((losses, length))
     }
 
     fn average_weights(&mut self) -> Result<(), DeskError> {
-        let newest = self.generator.weights(BTreeMap::new())?;
+        let newest = self.finite(self.generator.weights(BTreeMap::new()))?;
         let updates = (self.progress.step / AVERAGE_EVERY) as f32;
         match &mut self.average {
             Some(average) => average.approach(&newest, AVERAGE_SHARE.max(9.0 / (10.0 + updates))),
@@ -378,11 +450,25 @@ impl<'a> Trainer<'a> {
         if let Some(init) = &c.init {
             provenance.insert("training_init".to_owned(), init.clone());
         }
-        Ok(self.generator.weights(provenance)?)
+        self.finite(self.generator.weights(provenance))
     }
 
-    /// Writes a whole checkpoint aside, then puts it in the old one's place.
+    /// Weights are refused for one reason: a value is not finite.
+    fn finite(&self, weights: Result<Weights, FileError>) -> Result<Weights, DeskError> {
+        let step = self.progress.step;
+        weights.map_err(|error| DeskError::Diverged { step, what: error.to_string() })
+    }
+
+    /// Writes a whole checkpoint aside, then puts it in the old one's place. Nothing is written
+    /// where a weight is not finite. (The optimisers' averages are: gradients are looked at before
+    /// they see them.)
     fn save_checkpoint(&mut self) -> Result<(), DeskError> {
+        let weights = self.weights()?;
+        let adversary = self.objective.weights(self.progress.step)?;
+        if self.average.as_ref().is_some_and(|average| !average.is_finite()) {
+            let what = "the average of the weights is not finite".into();
+            return Err(DeskError::Diverged { step: self.progress.step, what });
+        }
         let (new, old, place) = (
             self.folder.join("checkpoint.new"),
             self.folder.join("checkpoint.old"),
@@ -398,7 +484,8 @@ impl<'a> Trainer<'a> {
             }
         }
         make_folder(&new)?;
-        self.weights()?.write(&new.join("weights.safetensors"))?;
+        weights.write(&new.join("weights.safetensors"))?;
+        self.objective.save(adversary.as_deref(), &new)?;
         if let Some(average) = &self.average {
             average.write(&new.join("average.safetensors"))?;
         }
@@ -413,60 +500,6 @@ impl<'a> Trainer<'a> {
             fs::remove_dir_all(&old).map_err(io(&old))?;
         }
         Ok(())
-    }
-}
-
-/// `log.csv`, a line a step, and the same for TensorBoard.
-struct Log {
-    file: fs::File,
-    path: PathBuf,
-    events: Events,
-}
-
-impl Log {
-    /// Opens the log, cut to the steps that were done.
-    fn open(folder: &Path, step: u64) -> Result<Self, DeskError> {
-        let path = folder.join("log.csv");
-        let head = "step,seconds,loss,hole,valid,ssim,perceptual,style,learning_rate,\
-                    pictures_per_second\n";
-        let old =
-            if step > 0 { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
-        let kept = old.lines().skip(1).take(step as usize);
-        let text = kept.fold(head.to_owned(), |text, line| text + line + "\n");
-        write_atomically(&path, text.as_bytes())?;
-        let file = fs::OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .map_err(|source| DeskError::Io { path: path.clone(), source })?;
-        Ok(Self { file, path, events: Events::create(folder)? })
-    }
-
-    fn line(
-        &mut self,
-        progress: &Progress,
-        losses: Losses,
-        rate: f64,
-        speed: f64,
-    ) -> Result<(), DeskError> {
-        let (step, seconds) = (progress.step, progress.seconds);
-        let Losses { total, hole, valid, ssim, perceptual, style } = losses;
-        let line = format!(
-            "{step},{seconds:.1},{total},{hole},{valid},{ssim},{perceptual},{style},{rate:.3e},\
-             {speed:.2}\n"
-        );
-        let written = self.file.write_all(line.as_bytes());
-        written.map_err(|source| DeskError::Io { path: self.path.clone(), source })?;
-        let figures = [
-            ("loss/total", total),
-            ("loss/hole", hole),
-            ("loss/valid", valid),
-            ("loss/ssim", ssim),
-            ("loss/perceptual", perceptual),
-            ("loss/style", style),
-            ("learning rate", rate as f32),
-            ("pictures per second", speed as f32),
-        ];
-        self.events.add(step, &figures)
     }
 }
 

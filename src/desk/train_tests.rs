@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::desk::features;
+use crate::desk::{features, masks};
 use crate::picture::{RgbPicture, write_png};
 
 /// A folder of pictures with gradients and edges: something that can be learnt.
@@ -37,7 +37,16 @@ fn config(images: &Path, steps: u64) -> RunConfig {
         vgg: None,
         perceptual_weight: 0.0,
         style_weight: 0.0,
+        adversarial_weight: 0.0,
+        adversary_from: 0,
+        adversary_learning_rate: ADVERSARY_LEARNING_RATE,
+        adversary_channels: None,
+        clip_gradient: None,
         own_masks: false,
+        masks: None,
+        mask_ratio: None,
+        mask_style: Style::Mixed,
+        mask_border: Border::Half,
         backend: "cpu".into(),
         sample_every: 3,
         checkpoint_every: 3,
@@ -148,6 +157,150 @@ fn a_stopped_run_is_saved_and_averages_go_on() {
     // What comes out is the average, and not the last step's weights.
     let last = Weights::read(&run.join("checkpoint/weights.safetensors")).expect("weights");
     assert_ne!(last.values("dc7.weight"), resumed.values("dc7.weight"));
+}
+
+/// Everything in a run's log that does not depend on the clock.
+fn figures(run: &Path) -> Vec<String> {
+    let log = fs::read_to_string(run.join("log.csv")).expect("a log");
+    let columns = |line: &str| line.split(',').take(13).collect::<Vec<_>>()[2..].join(",");
+    log.lines().skip(1).map(columns).collect()
+}
+
+/// Column of a run's log by name.
+fn column(run: &Path, name: &str) -> Vec<f32> {
+    let log = fs::read_to_string(run.join("log.csv")).expect("a log");
+    let head = log.lines().next().expect("a head");
+    let at = head.split(',').position(|found| found == name).expect("such a column");
+    let value = |line: &str| line.split(',').nth(at).expect("a field").parse().expect("a number");
+    log.lines().skip(1).map(value).collect()
+}
+
+#[test]
+fn an_adversarial_run_goes_on_to_the_same_losses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let config = RunConfig {
+        adversarial_weight: 0.1,
+        adversary_from: 2,
+        adversary_learning_rate: 1e-3,
+        clip_gradient: Some(0.05),
+        own_masks: true,
+        ..config(&images, 5)
+    };
+    let (whole, run) = (folder.path().join("whole"), folder.path().join("run"));
+    let expected = train(&config, &whole, Start::Fresh, &Stop::default()).expect("trained");
+    let stop = Stop::default();
+    stop.set();
+    // Stopped before the discriminator's first step, after it, and between later ones.
+    let mut start = Start::Fresh;
+    for _ in 1..5 {
+        train(&config, &run, start, &stop).expect_err("stopped");
+        start = Start::Resume;
+    }
+    let resumed = train(&config, &run, Start::Resume, &Stop::default()).expect("trained");
+    assert_eq!(figures(&whole), figures(&run));
+    assert_eq!(expected.values("dc7.weight"), resumed.values("dc7.weight"));
+    let bytes = |run: &Path| fs::read(run.join("checkpoint/adversary.safetensors")).expect("saved");
+    assert!(bytes(&whole) == bytes(&run), "another discriminator");
+    let adversarial = column(&run, "adversarial");
+    assert!(adversarial[..2].iter().all(|&loss| loss == 0.0), "{adversarial:?}");
+    assert!(adversarial[2..].iter().all(|&loss| loss != 0.0), "{adversarial:?}");
+    // Of the network's own losses the gradients are longer than the clip.
+    assert!(column(&run, "gradient").iter().all(|&length| length > 0.0));
+}
+
+#[test]
+fn the_discriminator_learns_to_tell() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let config = RunConfig {
+        adversarial_weight: 0.1,
+        adversary_learning_rate: 1e-3,
+        // The network stays nearly as it was.
+        learning_rate: 1e-7,
+        ..config(&images, 40)
+    };
+    let run = folder.path().join("run");
+    train(&config, &run, Start::Fresh, &Stop::default()).expect("trained");
+    let (critic, penalty) = (column(&run, "critic"), column(&run, "penalty"));
+    let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
+    // Held to a slope of 1, scores can be as far apart as pictures are: some tens.
+    assert!(mean(&critic[30..]) < mean(&critic[..5]) - 1.0, "{critic:?}");
+    assert!(mean(&penalty[30..]) < 0.5, "{penalty:?}");
+}
+
+/// All files of a folder.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("one").path());
+    entries.map(|path| (path.clone(), fs::read(path).expect("a file"))).collect()
+}
+
+#[test]
+fn nothing_that_is_not_finite_is_saved() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let good = RunConfig { adversarial_weight: 0.1, ..config(&images, 2) };
+    let run = folder.path().join("run");
+    train(&good, &run, Start::Fresh, &Stop::default()).expect("trained");
+    let checkpoint = run.join("checkpoint");
+    let before = files(&checkpoint);
+    let diverges = |config: RunConfig| {
+        let config = RunConfig { steps: 20, checkpoint_every: 1000, ..config };
+        let error = train(&config, &run, Start::Resume, &Stop::default()).expect_err("diverges");
+        assert!(matches!(error, DeskError::Diverged { .. }), "{error}");
+        assert!(before == files(&checkpoint), "the checkpoint has changed");
+        error.to_string()
+    };
+    let error = diverges(RunConfig { learning_rate: 1e35, ..good.clone() });
+    assert!(error.contains("--clip-gradient"), "{error}");
+    let error = diverges(RunConfig { adversary_learning_rate: 1e35, ..good.clone() });
+    assert!(error.contains("adversary"), "{error}");
+
+    // Losses and gradients that were finite, weights that are not any more.
+    let device = device("cpu").expect("there").autodiff();
+    let data = BatchConfig { size: 128, batch: 2, seed: 7, ..Default::default() };
+    let batch = Batches::new(&images, data).expect("pictures").next().expect("endless");
+    let mut trainer = Trainer::new(&good, &run, Start::Resume, device).expect("a trainer");
+    trainer.step(&batch, f64::NAN, false).expect("all was finite");
+    for result in [trainer.save_checkpoint(), trainer.average_weights()] {
+        let error = result.expect_err("refused");
+        assert!(matches!(error, DeskError::Diverged { .. }), "{error}");
+    }
+    assert!(before == files(&checkpoint), "the checkpoint has changed");
+}
+
+#[test]
+fn runs_of_older_programs_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = config(folder.path(), 6);
+    let mut json = serde_json::to_value(&config).expect("plain data");
+    let fields = json.as_object_mut().expect("an object");
+    fields.retain(|name, _| !name.starts_with("adversar") && !name.starts_with("mask"));
+    fields.remove("clip_gradient");
+    fs::write(folder.path().join("config.json"), json.to_string()).expect("written");
+    let read = RunConfig::read(folder.path()).expect("an older run");
+    assert_eq!(format!("{read:?}"), format!("{config:?}"));
+}
+
+#[test]
+fn masks_come_from_a_folder_where_one_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (images, masks) = (folder.path().join("images"), folder.path().join("masks"));
+    pictures(&images);
+    masks::write_set(&masks, 3, (200, 150), 0.2..=0.3, Style::Rect, 1).expect("written");
+    let run = folder.path().join("run");
+    let with = RunConfig { masks: Some(masks), batch: 1, ..config(&images, 2) };
+    train(&with, &run, Start::Fresh, &Stop::default()).expect("trained");
+    assert_eq!(column(&run, "loss").len(), 2);
+    let none = RunConfig { masks: Some(folder.path().join("absent")), ..with.clone() };
+    let error = train(&none, &run, Start::Fresh, &Stop::default()).expect_err("no such folder");
+    assert!(error.to_string().contains("absent"), "{error}");
+    let narrow = RunConfig { mask_ratio: Some((0.8, 0.9)), ..with };
+    let error = train(&narrow, &run, Start::Fresh, &Stop::default()).expect_err("no such mask");
+    assert!(error.to_string().contains("--mask-ratio"), "{error}");
 }
 
 #[test]

@@ -92,6 +92,11 @@ impl Weights {
         }
     }
 
+    /// Whether no value is infinite or no number.
+    pub fn is_finite(&self) -> bool {
+        self.tensors.values().flatten().all(|value| value.is_finite())
+    }
+
     /// The network these weights belong to.
     pub fn network(&self) -> Network {
         self.network

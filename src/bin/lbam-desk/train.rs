@@ -1,0 +1,292 @@
+//! `lbam-desk train`: what a run is to be, from arguments and from the run that is resumed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use lbam::desk::masks::{Border, Style, parse_ratio};
+use lbam::desk::{self, ADVERSARY_LEARNING_RATE, RunConfig, Start};
+use lbam::file::Weights;
+use lbam::net::{Network, Preset};
+use lbam::service::Stop;
+
+/// Train a network on a folder of pictures
+#[derive(Args)]
+#[command(after_help = "Examples:
+  lbam-desk train --images photos --output run --preset nano --steps 2000
+  lbam-desk train --resume run --steps 4000
+  lbam-desk train --images photos --output run --init first/weights.safetensors \\
+      --vgg vgg16.safetensors --adversarial-weight 0.1 --adversary-from 2000 --clip-gradient 1
+  lbam-desk train --images photos --output run --masks strokes --mask-ratio 0.1-0.3")]
+pub struct Train {
+    /// Folder of pictures, searched in depth
+    #[arg(long, required_unless_present = "resume")]
+    images: Option<PathBuf>,
+    /// Folder for the run: log, samples, checkpoint, weights
+    #[arg(long, required_unless_present = "resume", conflicts_with = "resume")]
+    output: Option<PathBuf>,
+    /// Width of the network [default: small]
+    #[arg(long, value_enum)]
+    preset: Option<PresetName>,
+    /// Side of the training crops in pixels, a multiple of 128 [default: 256]
+    #[arg(long)]
+    size: Option<usize>,
+    /// Pictures a step [default: 4]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Steps in all [default: 10000]
+    #[arg(long, conflicts_with = "epochs")]
+    steps: Option<u64>,
+    /// The same in passes over the pictures
+    #[arg(long)]
+    epochs: Option<u64>,
+    /// Everything random follows from it [default: 0]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Top of the learning rate [default: 1e-4, as the authors']
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Weight of the mean absolute error in holes [default: 6, as the authors']
+    #[arg(long)]
+    hole_weight: Option<f64>,
+    /// Weight of the mean absolute error elsewhere [default: 1, as the authors']
+    #[arg(long)]
+    valid_weight: Option<f64>,
+    /// Weight of one minus the composite's structural similarity [default: 0; the authors have none]
+    #[arg(long)]
+    ssim_weight: Option<f64>,
+    /// Feature weights for perceptual and style losses: torchvision's vgg16 (.pth), or a
+    /// .safetensors file with its names (models/features/fetch.sh makes one)
+    #[arg(long, value_name = "FILE")]
+    vgg: Option<PathBuf>,
+    /// Weight of the difference of features [default: with --vgg 0.01, as the authors']
+    #[arg(long)]
+    perceptual_weight: Option<f64>,
+    /// Weight of the difference of their Gram matrices [default: with --vgg 120, as the authors']
+    #[arg(long)]
+    style_weight: Option<f64>,
+    /// Train against a discriminator (WGAN-GP) and give its judgement this weight [default: 0,
+    /// none; the authors' is 0.1, beside --vgg]
+    #[arg(long, value_name = "WEIGHT", value_parser = weight)]
+    adversarial_weight: Option<f64>,
+    /// The first step with the discriminator: until then the network learns by itself [default: 0]
+    #[arg(long, value_name = "STEP")]
+    adversary_from: Option<u64>,
+    /// The discriminator's learning rate [default: 1e-5, as the paper's]
+    #[arg(long, value_name = "RATE", value_parser = weight)]
+    adversary_learning_rate: Option<f64>,
+    /// Channels of the discriminator's first layer [default: as many as the network's: 64, the
+    /// paper's, for --preset paper]
+    #[arg(long, value_name = "N")]
+    adversary_channels: Option<NonZeroUsize>,
+    /// Shorten the gradient to this length where it is longer, the network's and the
+    /// discriminator's each as a whole [default: never; the column gradient of log.csv has the
+    /// network's length]
+    #[arg(long, value_name = "LENGTH", value_parser = length)]
+    clip_gradient: Option<f64>,
+    /// Folder of mask pictures (white: fill), searched in depth, to train with squares of
+    /// [default: masks are drawn up]
+    #[arg(long, value_name = "DIR")]
+    masks: Option<PathBuf>,
+    /// Shares of hole to train with [default: 0.1-0.5; with --masks whatever they have]
+    #[arg(long, value_name = "LOW-HIGH")]
+    mask_ratio: Option<String>,
+    /// Holes that are drawn up: brush strokes, rectangles, or now these, now those, now both
+    /// [default: mixed]
+    #[arg(long, value_enum, conflicts_with = "masks")]
+    mask_style: Option<StyleName>,
+    /// Whether brush strokes keep clear of the border [default: half]
+    #[arg(long, value_enum, conflicts_with = "masks")]
+    mask_border: Option<BorderName>,
+    /// Give each picture of a batch a mask of its own (slower: the mask branches run for each)
+    #[arg(long)]
+    own_masks: bool,
+    /// cpu, or a GPU backend this program was built with (wgpu, vulkan, cuda)
+    #[arg(long)]
+    backend: Option<String>,
+    /// Steps between sample strips [default: 500]
+    #[arg(long)]
+    sample_every: Option<u64>,
+    /// Steps between checkpoints [default: 500]
+    #[arg(long)]
+    checkpoint_every: Option<u64>,
+    /// Weights to begin with
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+    /// Go on with an earlier run, in its folder
+    #[arg(long, value_name = "RUN_DIR")]
+    resume: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum StyleName {
+    Brush,
+    Rect,
+    Mixed,
+}
+
+impl From<StyleName> for Style {
+    fn from(name: StyleName) -> Self {
+        match name {
+            StyleName::Brush => Self::Brush,
+            StyleName::Rect => Self::Rect,
+            StyleName::Mixed => Self::Mixed,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BorderName {
+    /// In one mask of two
+    Half,
+    /// In all that have room
+    Clear,
+    /// In none
+    Any,
+}
+
+impl From<BorderName> for Border {
+    fn from(name: BorderName) -> Self {
+        match name {
+            BorderName::Half => Self::Half,
+            BorderName::Clear => Self::Clear,
+            BorderName::Any => Self::Any,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PresetName {
+    Nano,
+    Small,
+    Base,
+    Paper,
+}
+
+impl From<PresetName> for Preset {
+    fn from(name: PresetName) -> Self {
+        match name {
+            PresetName::Nano => Self::Nano,
+            PresetName::Small => Self::Small,
+            PresetName::Base => Self::Base,
+            PresetName::Paper => Self::Paper,
+        }
+    }
+}
+
+fn weight(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "a number of 0 or more is wanted".into())
+}
+
+fn length(text: &str) -> Result<f64, String> {
+    weight(text).ok().filter(|&number| number > 0.0).ok_or("a number above 0 is wanted".into())
+}
+
+pub fn train(a: Train) -> anyhow::Result<()> {
+    let (mut config, folder, start) = match (a.resume, a.output) {
+        (Some(folder), _) => (RunConfig::read(&folder)?, folder, Start::Resume),
+        (None, output) => {
+            let folder = output.context("--output is missing")?;
+            let start = match &a.init {
+                Some(path) => Start::From(Box::new(Weights::read(path)?)),
+                None => Start::Fresh,
+            };
+            let base_channels = match &start {
+                Start::From(weights) if a.preset.is_none() => weights.network().base(),
+                _ => Network::from(a.preset.map_or(Preset::Small, Preset::from)).base(),
+            };
+            let init = match &a.init {
+                Some(path) => {
+                    let hash = blake3::hash(&std::fs::read(path)?);
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    Some(format!("{name}, blake3:{hash}"))
+                }
+                None => None,
+            };
+            let config = RunConfig {
+                images: PathBuf::new(),
+                init,
+                base_channels,
+                size: 256,
+                batch: 4,
+                steps: 10_000,
+                seed: 0,
+                learning_rate: 1e-4,
+                hole_weight: 6.0,
+                valid_weight: 1.0,
+                ssim_weight: 0.0,
+                vgg: None,
+                perceptual_weight: 0.0,
+                style_weight: 0.0,
+                adversarial_weight: 0.0,
+                adversary_from: 0,
+                adversary_learning_rate: ADVERSARY_LEARNING_RATE,
+                adversary_channels: None,
+                clip_gradient: None,
+                own_masks: a.own_masks,
+                masks: None,
+                mask_ratio: None,
+                mask_style: Style::Mixed,
+                mask_border: Border::Half,
+                backend: "cpu".into(),
+                sample_every: 500,
+                checkpoint_every: 500,
+            };
+            (config, folder, start)
+        }
+    };
+    if let Some(images) = a.images {
+        config.images = images;
+    }
+    config.size = a.size.unwrap_or(config.size);
+    config.batch = a.batch.unwrap_or(config.batch);
+    config.seed = a.seed.unwrap_or(config.seed);
+    config.learning_rate = a.learning_rate.unwrap_or(config.learning_rate);
+    config.hole_weight = a.hole_weight.unwrap_or(config.hole_weight);
+    config.valid_weight = a.valid_weight.unwrap_or(config.valid_weight);
+    config.ssim_weight = a.ssim_weight.unwrap_or(config.ssim_weight);
+    if a.vgg.is_some() {
+        config.vgg = a.vgg;
+        config.perceptual_weight = 0.01;
+        config.style_weight = 120.0;
+    }
+    config.perceptual_weight = a.perceptual_weight.unwrap_or(config.perceptual_weight);
+    config.style_weight = a.style_weight.unwrap_or(config.style_weight);
+    if config.vgg.is_none() && (config.perceptual_weight > 0.0 || config.style_weight > 0.0) {
+        bail!(
+            "perceptual and style losses need feature weights: --vgg with torchvision's vgg16 \
+             (.pth), or with the file that models/features/fetch.sh makes"
+        );
+    }
+    config.adversarial_weight = a.adversarial_weight.unwrap_or(config.adversarial_weight);
+    config.adversary_from = a.adversary_from.unwrap_or(config.adversary_from);
+    config.adversary_learning_rate =
+        a.adversary_learning_rate.unwrap_or(config.adversary_learning_rate);
+    config.adversary_channels = a.adversary_channels.map(usize::from).or(config.adversary_channels);
+    config.clip_gradient = a.clip_gradient.or(config.clip_gradient);
+    config.masks = a.masks.or(config.masks);
+    if let Some(text) = &a.mask_ratio {
+        let ratio = parse_ratio(text)?;
+        config.mask_ratio = Some((*ratio.start(), *ratio.end()));
+    }
+    if config.masks.is_some() && (a.mask_style.is_some() || a.mask_border.is_some()) {
+        bail!(
+            "--mask-style and --mask-border are for masks that are drawn up; this run has --masks"
+        );
+    }
+    config.mask_style = a.mask_style.map_or(config.mask_style, Style::from);
+    config.mask_border = a.mask_border.map_or(config.mask_border, Border::from);
+    config.backend = a.backend.unwrap_or(config.backend);
+    config.sample_every = a.sample_every.unwrap_or(config.sample_every).max(1);
+    config.checkpoint_every = a.checkpoint_every.unwrap_or(config.checkpoint_every).max(1);
+    config.steps = a.steps.unwrap_or(config.steps);
+    Network::check_size(config.size, config.size)?;
+    if let Some(epochs) = a.epochs {
+        config.steps = desk::steps_in(&config, epochs)?;
+    }
+    desk::train(&config, &folder, start, &Stop::on_signals()?)?;
+    println!("{}", folder.join("weights.safetensors").display());
+    Ok(())
+}

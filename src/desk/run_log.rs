@@ -1,0 +1,129 @@
+//! A run's figures: `log.csv`, a line a step, and the same for TensorBoard.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::DeskError;
+use super::events::Events;
+use super::objective::Losses;
+use crate::file::write_atomically;
+
+/// One step's figures.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Figures {
+    /// Steps done, this one among them.
+    pub step: u64,
+    /// Time in training, earlier parts of a resumed run among it.
+    pub seconds: f64,
+    pub losses: Losses,
+    /// Length of the network's gradient, before it was clipped.
+    pub gradient: f32,
+    pub learning_rate: f64,
+    pub pictures_per_second: f64,
+}
+
+/// The files, open for more lines.
+pub(super) struct Log {
+    file: fs::File,
+    path: PathBuf,
+    events: Events,
+}
+
+impl Log {
+    /// Opens the log, cut to the steps that were done. Lines of an older program, which knew fewer
+    /// columns, get a 0 in each new one.
+    ///
+    /// # Errors
+    /// [`DeskError`] where it cannot be written.
+    pub fn open(folder: &Path, step: u64) -> Result<Self, DeskError> {
+        let path = folder.join("log.csv");
+        let old =
+            if step > 0 { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
+        let columns = columns();
+        let mut text = columns.join(",") + "\n";
+        let mut lines = old.lines();
+        let head: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+        let places: Vec<Option<usize>> =
+            columns.iter().map(|column| head.iter().position(|old| old == column)).collect();
+        for line in lines.take(step as usize) {
+            let fields: Vec<&str> = line.split(',').collect();
+            let field = |place: &Option<usize>| place.and_then(|at| fields.get(at)).unwrap_or(&"0");
+            let fields: Vec<&str> = places.iter().map(|place| *field(place)).collect();
+            text += &(fields.join(",") + "\n");
+        }
+        write_atomically(&path, text.as_bytes())?;
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(|source| DeskError::Io { path: path.clone(), source })?;
+        Ok(Self { file, path, events: Events::create(folder)? })
+    }
+
+    /// Adds a step.
+    ///
+    /// # Errors
+    /// [`DeskError::Io`] where it cannot be written: a full disk.
+    pub fn line(&mut self, figures: Figures) -> Result<(), DeskError> {
+        let Figures { step, seconds, losses, gradient, learning_rate, pictures_per_second } =
+            figures;
+        let values = losses.values().map(|value| value.to_string()).join(",");
+        let line = format!(
+            "{step},{seconds:.1},{values},{gradient},{learning_rate:.3e},\
+             {pictures_per_second:.2}\n"
+        );
+        let written = self.file.write_all(line.as_bytes());
+        written.map_err(|source| DeskError::Io { path: self.path.clone(), source })?;
+        let tags = Losses::NAMES.map(|name| format!("loss/{name}"));
+        let mut values: Vec<(&str, f32)> =
+            tags.iter().map(String::as_str).zip(losses.values()).collect();
+        values.push(("gradient", gradient));
+        values.push(("learning rate", learning_rate as f32));
+        values.push(("pictures per second", pictures_per_second as f32));
+        self.events.add(step, &values)
+    }
+}
+
+fn columns() -> Vec<&'static str> {
+    // The total has been called so from the start; scripts read it.
+    let losses = Losses::NAMES.map(|name| if name == "total" { "loss" } else { name });
+    [&["step", "seconds"][..], &losses, &["gradient", "learning_rate", "pictures_per_second"]]
+        .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_older_programs_keep_their_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        let old = "step,seconds,loss,hole,valid,learning_rate,pictures_per_second\n\
+                   1,0.5,3,2,1,1e-4,8\n2,1.0,2.5,2,0.5,2e-4,9\n3,1.5,9,9,9,9,9\n";
+        fs::write(&path, old).unwrap();
+        let mut log = Log::open(folder.path(), 2).unwrap();
+        let losses = Losses { total: 4.0, hole: 1.0, penalty: 0.25, ..Losses::default() };
+        log.line(Figures {
+            step: 3,
+            seconds: 2.0,
+            losses,
+            gradient: 0.75,
+            learning_rate: 3e-4,
+            pictures_per_second: 10.0,
+        })
+        .unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "step,seconds,loss,hole,valid,ssim,perceptual,style,adversarial,critic,penalty,\
+                 gradient,learning_rate,pictures_per_second",
+                "1,0.5,3,2,1,0,0,0,0,0,0,0,1e-4,8",
+                "2,1.0,2.5,2,0.5,0,0,0,0,0,0,0,2e-4,9",
+                "3,2.0,4,1,0,0,0,0,0,0,0.25,0.75,3.000e-4,10.00",
+            ]
+        );
+    }
+}
