@@ -34,6 +34,7 @@ use std::{
 use fast_image_resize::Resizer;
 use rand_pcg::Pcg64;
 
+use super::colours::Colours;
 use super::mask_folder::MaskFolder;
 use super::masks::{self, Border, Style};
 use photos::{Picture, decode, has_pixels, list, resized, source_name};
@@ -122,6 +123,8 @@ pub struct BatchConfig {
     pub mask_style: Style,
     /// Whether their strokes may run over the border.
     pub mask_border: Border,
+    /// Whether pictures are shown in other colours, too.
+    pub vary_colours: bool,
     /// Memory that decoded pictures may take, bytes.
     pub cache_bytes: usize,
 }
@@ -140,6 +143,7 @@ impl Default for BatchConfig {
             mask_folder: None,
             mask_style: Style::Brush,
             mask_border: Border::Half,
+            vary_colours: false,
             cache_bytes: 3 << 30,
         }
     }
@@ -420,7 +424,7 @@ impl Pool {
         for (index, out) in pictures.chunks_exact_mut(3 * plane).enumerate() {
             let mut rng = masks::generator(config.seed, step, index as u64);
             let picture = self.draw_picture(&mut rng);
-            crop(&picture, config.size, &mut rng, resizer, out);
+            crop(&picture, (config.size, config.vary_colours), &mut rng, resizer, out);
         }
         let mut known = Vec::with_capacity(config.masks_per_batch * plane);
         for index in 0..config.masks_per_batch {
@@ -441,7 +445,13 @@ impl Pool {
 
 /// A random square of `picture` at a random scale, maybe mirrored, as `[3, size, size]` in
 /// `0.0..=1.0`. Only a picture whose short side is below `size` is scaled up.
-fn crop(picture: &Picture, size: usize, rng: &mut Pcg64, resizer: &mut Resizer, out: &mut [f32]) {
+fn crop(
+    picture: &Picture,
+    (size, vary_colours): (usize, bool),
+    rng: &mut Pcg64,
+    resizer: &mut Resizer,
+    out: &mut [f32],
+) {
     let short = picture.width.min(picture.height);
     let whole = masks::unit(rng) < WHOLE_SCENES;
     let scale = masks::unit(rng);
@@ -454,10 +464,12 @@ fn crop(picture: &Picture, size: usize, rng: &mut Pcg64, resizer: &mut Resizer, 
     let left = masks::below(rng, picture.width - side + 1);
     let top = masks::below(rng, picture.height - side + 1);
     let mirrored = masks::unit(rng) < 0.5;
+    let colours = if vary_colours { Colours::varied(rng) } else { Colours::unchanged() };
     let mut store = |x: usize, y: usize, pixel: &[u8]| {
         let x = if mirrored { size - 1 - x } else { x };
         for channel in 0..3 {
-            out[(channel * size + y) * size + x] = f32::from(pixel[channel]) / 255.0;
+            let byte = pixel[colours.from[channel]];
+            out[(channel * size + y) * size + x] = colours.values[channel][usize::from(byte)];
         }
     };
     let region = (left, top, side, side);

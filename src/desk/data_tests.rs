@@ -86,7 +86,7 @@ fn crops_are_upright_and_of_every_scale() {
     for index in 0..400 {
         let mut rng = masks::generator(1, 2, index);
         let mut out = vec![-1.0; 3 * plane];
-        crop(&picture, size, &mut rng, &mut Resizer::new(), &mut out);
+        crop(&picture, (size, false), &mut rng, &mut Resizer::new(), &mut out);
         assert!(out[2 * plane..].iter().all(|&blue| blue == 10.0 / 255.0));
         let (red, green) = (&out[..plane], &out[plane..2 * plane]);
         assert!(green[0] < green[(size - 1) * size], "upside down");

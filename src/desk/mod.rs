@@ -12,6 +12,7 @@
 
 mod adversary;
 mod calibrate;
+mod colours;
 pub mod data;
 mod discriminator;
 mod engine;

@@ -116,6 +116,9 @@ pub struct RunConfig {
     /// Whether their strokes may run over the border.
     #[serde(default)]
     pub mask_border: Border,
+    /// Whether pictures are shown in other colours, too.
+    #[serde(default)]
+    pub vary_colours: bool,
     /// `cpu`: written out for the processor; `cpu-burn`: the same in Burn; or a GPU backend the
     /// program was built with.
     pub backend: String,
@@ -231,6 +234,7 @@ pub fn train(
             mask_folder: config.masks.clone(),
             mask_style: config.mask_style,
             mask_border: config.mask_border,
+            vary_colours: config.vary_colours,
             ..BatchConfig::default()
         },
     )?;

@@ -47,6 +47,7 @@ fn config(images: &Path, steps: u64) -> RunConfig {
         mask_ratio: None,
         mask_style: Style::Mixed,
         mask_border: Border::Half,
+        vary_colours: false,
         backend: "cpu".into(),
         sample_every: 3,
         checkpoint_every: 3,

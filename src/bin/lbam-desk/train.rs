@@ -99,10 +99,14 @@ pub struct Train {
     /// Whether brush strokes keep clear of the border [default: half]
     #[arg(long, value_enum, conflicts_with = "masks")]
     mask_border: Option<BorderName>,
+    /// Show pictures in other colours, too, so that few teach more
+    #[arg(long)]
+    vary_colours: bool,
     /// Give each picture of a batch a mask of its own (slower: the mask branches run for each)
     #[arg(long)]
     own_masks: bool,
-    /// cpu, or a GPU backend this program was built with (wgpu, vulkan, cuda)
+    /// cpu (the network written out for processors), cpu-burn (the same in Burn, slower), or a GPU
+    /// backend this program was built with (wgpu, vulkan, cuda) [default: cpu]
     #[arg(long)]
     backend: Option<String>,
     /// Steps between sample strips [default: 500]
@@ -226,6 +230,7 @@ pub fn train(a: Train) -> anyhow::Result<()> {
                 adversary_channels: None,
                 clip_gradient: None,
                 own_masks: a.own_masks,
+                vary_colours: a.vary_colours,
                 masks: None,
                 mask_ratio: None,
                 mask_style: Style::Mixed,
