@@ -157,8 +157,16 @@ fn encode(
     bytes
 }
 
+/// Fewest bytes worth sharing their hash among threads: less takes a millisecond or two.
+const SHARED_HASH: usize = 8 << 20;
+
 fn checksum(data: &[u8]) -> String {
-    format!("blake3:{}", blake3::hash(data).to_hex())
+    let mut hasher = blake3::Hasher::new();
+    match data.len() < SHARED_HASH {
+        true => hasher.update(data),
+        false => hasher.update_rayon(data),
+    };
+    format!("blake3:{}", hasher.finalize().to_hex())
 }
 
 /// Values of a mapped tensor, where they lie in the file.
