@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cores;
 mod float;
 mod graph;
 mod int8;
