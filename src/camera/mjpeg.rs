@@ -10,6 +10,7 @@ use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::{CameraError, Captured, Source, StreamInfo};
+use crate::picture::{Bytes, Pool};
 
 /// Larger than any camera's JPEG; keeps a damaged length from eating the memory.
 const MAX_JPEG: usize = 64 << 20;
@@ -21,6 +22,7 @@ pub(super) struct MjpegFile {
     reader: BufReader<File>,
     layout: Layout,
     rate: (u32, u32),
+    pool: Pool,
 }
 
 enum Layout {
@@ -36,7 +38,7 @@ impl MjpegFile {
         let file = File::open(path).map_err(|error| CameraError::read(path.display(), error))?;
         let mut reader = BufReader::with_capacity(1 << 18, file);
         let (layout, rate) = find_layout(&mut reader, path)?;
-        Ok(Self { path: path.into(), reader, layout, rate })
+        Ok(Self { path: path.into(), reader, layout, rate, pool: Pool::default() })
     }
 }
 
@@ -55,8 +57,8 @@ impl Source for MjpegFile {
 
     fn next(&mut self) -> Result<Option<Captured>, CameraError> {
         let jpeg = match self.layout {
-            Layout::Avi { end } => next_chunk(&mut self.reader, end),
-            Layout::Bare => next_marked(&mut self.reader),
+            Layout::Avi { end } => next_chunk(&mut self.reader, end, self.pool.empty()),
+            Layout::Bare => next_marked(&mut self.reader, self.pool.empty()),
         };
         jpeg.map(|jpeg| jpeg.map(Captured::Jpeg))
             .map_err(|error| CameraError::read(self.path.display(), error))
@@ -123,7 +125,11 @@ fn find_layout(
 }
 
 /// The next picture among the chunks of a `movi` list: `NNdc` or `NNdb`.
-fn next_chunk(reader: &mut BufReader<File>, end: u64) -> std::io::Result<Option<Vec<u8>>> {
+fn next_chunk(
+    reader: &mut BufReader<File>,
+    end: u64,
+    mut jpeg: Bytes,
+) -> std::io::Result<Option<Bytes>> {
     loop {
         if reader.stream_position()? + 8 > end {
             return Ok(None);
@@ -136,8 +142,8 @@ fn next_chunk(reader: &mut BufReader<File>, end: u64) -> std::io::Result<Option<
         }
         let is_picture = name[2] == b'd' && (name[3] == b'c' || name[3] == b'b');
         if is_picture && size > 0 && size as usize <= MAX_JPEG {
-            let mut jpeg = Vec::new();
-            reader.by_ref().take(size.into()).read_to_end(&mut jpeg)?;
+            jpeg.vector().clear();
+            reader.by_ref().take(size.into()).read_to_end(jpeg.vector())?;
             if size % 2 == 1 {
                 reader.seek_relative(1)?;
             }
@@ -161,13 +167,13 @@ fn chunk_header(reader: &mut impl Read) -> std::io::Result<Option<([u8; 4], u32)
 ///
 /// Segments are stepped over by their length, because an EXIF thumbnail has an end marker of
 /// its own; only the entropy-coded part is searched byte by byte.
-fn next_marked(reader: &mut impl Read) -> std::io::Result<Option<Vec<u8>>> {
-    let mut jpeg = Vec::new();
+fn next_marked(reader: &mut impl Read, mut jpeg: Bytes) -> std::io::Result<Option<Bytes>> {
+    jpeg.vector().clear();
     let ended = |error: std::io::Error| match error.kind() {
         ErrorKind::UnexpectedEof => Ok(None),
         _ => Err(error),
     };
-    match read_marked(reader, &mut jpeg) {
+    match read_marked(reader, jpeg.vector()) {
         Ok(()) => Ok(Some(jpeg)),
         Err(error) => ended(error),
     }
@@ -252,9 +258,10 @@ mod tests {
         stream.extend(whole);
         stream.extend(cut);
         let mut reader = stream.as_slice();
-        assert_eq!(next_marked(&mut reader).unwrap().as_deref(), Some(&whole[..]));
-        assert_eq!(next_marked(&mut reader).unwrap().as_deref(), Some(&whole[..]));
-        assert_eq!(next_marked(&mut reader).unwrap(), None);
+        let mut next = || next_marked(&mut reader, Pool::default().empty()).unwrap();
+        assert_eq!(next().as_deref(), Some(&whole[..]));
+        assert_eq!(next().as_deref(), Some(&whole[..]));
+        assert_eq!(next().as_deref(), None);
     }
 
     #[test]

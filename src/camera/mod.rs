@@ -5,13 +5,15 @@
 //! choice, made once for all sources (see `service::capture`). The other obvious way, a source
 //! that drops by itself, would need the same logic in each of them.
 //!
-//! What a source gives is [`Captured`]: a JPEG from a camera is decoded only when somebody is
+//! What a source gives lies in memory that is used again when nobody looks at it any more (see
+//! [`Pool`]). It is [`Captured`]: a JPEG from a camera is decoded only when somebody is
 //! going to look at it, so that frames that get dropped cost next to nothing.
 //!
 //! ```no_run
 //! let mut source = lbam::camera::open(&"test:320x240".parse()?)?;
+//! let pool = lbam::picture::Pool::default();
 //! while let Some(captured) = source.next()? {
-//!     let frame = captured.decode()?;
+//!     let frame = captured.decode(&pool)?;
 //!     println!("{}x{}", frame.width(), frame.height());
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -41,7 +43,7 @@ pub use probe::{Probe, probe};
 pub use spec::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
 pub use y4m::Y4mReader;
 
-use crate::picture::{Frame, FrameError};
+use crate::picture::{Bytes, Frame, FrameError, Pool};
 
 /// Gives one picture after another.
 pub trait Source: Send {
@@ -69,16 +71,17 @@ pub trait Source: Send {
 pub enum Captured {
     Frame(Frame),
     /// A whole JPEG, decoded when wanted.
-    Jpeg(Vec<u8>),
+    Jpeg(Bytes),
     /// The camera sent something that is no frame.
     Damaged(FrameError),
 }
 
 impl Captured {
-    pub fn decode(self) -> Result<Frame, FrameError> {
+    /// The frame; one that must be decoded is put into memory of `pool`.
+    pub fn decode(self, pool: &Pool) -> Result<Frame, FrameError> {
         match self {
             Self::Frame(frame) => Ok(frame),
-            Self::Jpeg(bytes) => Frame::from_jpeg(&bytes),
+            Self::Jpeg(bytes) => Frame::from_jpeg(pool, &bytes),
             Self::Damaged(error) => Err(error),
         }
     }

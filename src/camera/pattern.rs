@@ -7,17 +7,18 @@
 use std::time::Instant;
 
 use super::{CameraError, Captured, Source, StreamInfo};
-use crate::picture::{ColourRange, Frame, FrameError, PixelFormat};
+use crate::picture::{ColourRange, Frame, FrameError, PixelFormat, Pool};
 
 pub(super) struct Pattern {
     width: usize,
     height: usize,
     frames: u64,
+    pool: Pool,
 }
 
 impl Pattern {
     pub fn new(width: usize, height: usize) -> Self {
-        Self { width, height, frames: 0 }
+        Self { width, height, frames: 0, pool: Pool::default() }
     }
 }
 
@@ -35,7 +36,7 @@ impl Source for Pattern {
     }
 
     fn next(&mut self) -> Result<Option<Captured>, CameraError> {
-        let frame = test_frame(self.width, self.height, self.frames)
+        let frame = draw(&self.pool, self.width, self.height, self.frames)
             .map_err(|source| CameraError::Frame { name: self.describe(), source })?
             .stamped(self.frames, Instant::now());
         self.frames += 1;
@@ -45,14 +46,12 @@ impl Source for Pattern {
 
 /// Frame `number` of the test pattern.
 pub fn test_frame(width: usize, height: usize, number: u64) -> Result<Frame, FrameError> {
-    let format = PixelFormat::Yuv420;
-    let mut frame = Frame::new(
-        width,
-        height,
-        format,
-        ColourRange::Limited,
-        vec![0; format.bytes(width, height)],
-    )?;
+    draw(&Pool::default(), width, height, number)
+}
+
+fn draw(pool: &Pool, width: usize, height: usize, number: u64) -> Result<Frame, FrameError> {
+    let (format, range) = (PixelFormat::Yuv420, ColourRange::Limited);
+    let mut frame = Frame::within(pool, width, height, format, range)?;
     // One full cycle is 360 steps in every movement, so that the pattern repeats.
     let step = (number % 360) as usize;
     let scene = Scene {

@@ -23,7 +23,7 @@ use v4l::video::Capture;
 use v4l::{Device, Format, FourCC};
 
 use super::{CameraError, CameraFormat, CameraWish, Captured, Source, StreamInfo};
-use crate::picture::{ColourRange, Frame, FrameError};
+use crate::picture::{ColourRange, Frame, FrameError, Pool};
 
 /// In order of preference. `JPEG` is what some drivers call their MJPEG.
 pub(super) const FORMATS: [&[u8; 4]; 6] = [b"YUYV", b"NV12", b"MJPG", b"JPEG", b"RGB3", b"GREY"];
@@ -47,6 +47,7 @@ pub(super) struct Camera {
     format: Format,
     rate: (u32, u32),
     stream: Option<Stream<'static>>,
+    pool: Pool,
     /// The driver holds every buffer: a wait ended without a frame.
     waiting: bool,
     frames: u64,
@@ -92,6 +93,7 @@ impl Camera {
             format,
             rate,
             stream: Some(stream),
+            pool: Pool::default(),
             waiting: false,
             frames: 0,
             damaged: None,
@@ -119,7 +121,7 @@ impl Camera {
         if meta.flags.contains(Flags::ERROR) {
             return Ok(Captured::Damaged(FrameError::Marked));
         }
-        Ok(unpack(&self.format, &bytes[..used]))
+        Ok(unpack(&self.pool, &self.format, &bytes[..used]))
     }
 
     /// The camera is lost if a frame has been waited for since `begun`, or there have been only
@@ -256,7 +258,7 @@ fn choose(device: &Device, path: &Path, wish: &CameraWish) -> Result<Format, Cam
     }
 }
 
-fn unpack(format: &Format, bytes: &[u8]) -> Captured {
+fn unpack(pool: &Pool, format: &Format, bytes: &[u8]) -> Captured {
     let (width, height) = (format.width as usize, format.height as usize);
     let full = match format.quantization {
         Quantization::FullRange => true,
@@ -270,11 +272,19 @@ fn unpack(format: &Format, bytes: &[u8]) -> Captured {
         stride => stride,
     };
     let frame = match &format.fourcc.repr {
-        b"YUYV" => Frame::from_yuyv(width, height, stride(width.div_ceil(2) * 4), bytes, range),
-        b"NV12" => Frame::from_nv12(width, height, stride(width.div_ceil(2) * 2), bytes, range),
-        b"RGB3" => Frame::from_rgb3(width, height, stride(width * 3), bytes),
-        b"GREY" => Frame::from_grey(width, height, stride(width), bytes, ColourRange::Full),
-        _ => return Captured::Jpeg(bytes.to_vec()),
+        b"YUYV" => {
+            Frame::from_yuyv(pool, width, height, stride(width.div_ceil(2) * 4), bytes, range)
+        }
+        b"NV12" => {
+            Frame::from_nv12(pool, width, height, stride(width.div_ceil(2) * 2), bytes, range)
+        }
+        b"RGB3" => Frame::from_rgb3(pool, width, height, stride(width * 3), bytes),
+        b"GREY" => Frame::from_grey(pool, width, height, stride(width), bytes, ColourRange::Full),
+        _ => {
+            let mut jpeg = pool.bytes(bytes.len());
+            jpeg.write().copy_from_slice(bytes);
+            return Captured::Jpeg(jpeg);
+        }
     };
     frame.map_or_else(Captured::Damaged, Captured::Frame)
 }
@@ -311,9 +321,10 @@ mod tests {
     #[test]
     fn short_frames_are_damaged_and_not_padded() {
         let format = Format::new(64, 48, FourCC::new(b"YUYV"));
-        assert!(matches!(unpack(&format, &[0; 100]), Captured::Damaged(_)));
-        assert!(matches!(unpack(&format, &[0; 64 * 48 * 2]), Captured::Frame(_)));
+        let pool = Pool::default();
+        assert!(matches!(unpack(&pool, &format, &[0; 100]), Captured::Damaged(_)));
+        assert!(matches!(unpack(&pool, &format, &[0; 64 * 48 * 2]), Captured::Frame(_)));
         let jpeg = Format::new(64, 48, FourCC::new(b"MJPG"));
-        assert!(unpack(&jpeg, &[0xff, 0xd8, 0]).decode().is_err());
+        assert!(unpack(&pool, &jpeg, &[0xff, 0xd8, 0]).decode(&pool).is_err());
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::{CameraError, Captured, Source, StreamInfo};
-use crate::picture::{ColourRange, Frame, MAX_SIDE, PixelFormat};
+use crate::picture::{ColourRange, Frame, MAX_SIDE, PixelFormat, Pool};
 
 /// Longer than any header seen; keeps a file without line ends from being swallowed whole.
 const MAX_LINE: usize = 1024;
@@ -23,6 +23,9 @@ pub struct Y4mReader {
     reader: Box<dyn Read + Send>,
     header: Header,
     frames: u64,
+    /// The line read last.
+    line: Vec<u8>,
+    pool: Pool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -50,16 +53,18 @@ impl Y4mReader {
     /// From anything that can be read; `name` is what errors call it.
     pub fn new(name: String, mut reader: Box<dyn Read + Send>) -> Result<Self, CameraError> {
         let wrong = |reason: String| CameraError::Y4m { name: name.clone(), reason };
-        let line = match read_line(&mut reader) {
-            Ok(Some(line)) => line,
-            Ok(None) => return Err(wrong("it is empty; check the program that writes it".into())),
+        let mut line = Vec::new();
+        match read_line(&mut reader, &mut line) {
+            Ok(true) => {}
+            Ok(false) => return Err(wrong("it is empty; check the program that writes it".into())),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 return Err(wrong("it does not begin with YUV4MPEG2".into()));
             }
             Err(error) => return Err(CameraError::read(&name, error)),
-        };
+        }
         let header = parse_header(&line).map_err(wrong)?;
-        Ok(Self { name, is_pipe: false, reader, header, frames: 0 })
+        let pool = Pool::default();
+        Ok(Self { name, is_pipe: false, reader, header, frames: 0, line, pool })
     }
 }
 
@@ -82,12 +87,12 @@ impl Source for Y4mReader {
     }
 
     fn next(&mut self) -> Result<Option<Captured>, CameraError> {
-        let line = match read_line(&mut self.reader) {
-            Ok(Some(line)) => line,
-            Ok(None) => return Ok(None),
+        match read_line(&mut self.reader, &mut self.line) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
             Err(error) => return Err(CameraError::read(&self.name, error)),
-        };
-        if !(line == b"FRAME" || line.starts_with(b"FRAME ")) {
+        }
+        if !(self.line == b"FRAME" || self.line.starts_with(b"FRAME ")) {
             return Err(CameraError::Y4m {
                 name: self.name.clone(),
                 reason: format!(
@@ -97,8 +102,9 @@ impl Source for Y4mReader {
             });
         }
         let Header { width, height, format, range, .. } = self.header;
-        let mut data = vec![0; format.bytes(width, height)];
-        match self.reader.read_exact(&mut data) {
+        let mut frame = Frame::within(&self.pool, width, height, format, range)
+            .map_err(|source| CameraError::Frame { name: self.name.clone(), source })?;
+        match self.reader.read_exact(frame.data_mut()) {
             Ok(()) => {}
             // The writer was stopped in the middle of a frame: what was whole has been taken.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -107,23 +113,21 @@ impl Source for Y4mReader {
             }
             Err(error) => return Err(CameraError::read(&self.name, error)),
         }
-        let frame = Frame::new(width, height, format, range, data)
-            .map_err(|source| CameraError::Frame { name: self.name.clone(), source })?
-            .stamped(self.frames, Instant::now());
+        let frame = frame.stamped(self.frames, Instant::now());
         self.frames += 1;
         Ok(Some(Captured::Frame(frame)))
     }
 }
 
-/// A line without its end; `None` at the end of the stream.
-fn read_line(reader: &mut impl Read) -> std::io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
+/// Reads a line without its end; `false` at the end of the stream.
+fn read_line(reader: &mut impl Read, line: &mut Vec<u8>) -> std::io::Result<bool> {
+    line.clear();
     let mut one = [0];
     loop {
         match reader.read(&mut one) {
-            Ok(0) if line.is_empty() => return Ok(None),
+            Ok(0) if line.is_empty() => return Ok(false),
             Ok(0) => return Err(std::io::Error::new(ErrorKind::InvalidData, "a line is cut off")),
-            Ok(_) if one[0] == b'\n' => return Ok(Some(line)),
+            Ok(_) if one[0] == b'\n' => return Ok(true),
             Ok(_) if line.len() >= MAX_LINE => {
                 return Err(std::io::Error::new(ErrorKind::InvalidData, "a line is too long"));
             }
@@ -202,7 +206,7 @@ mod tests {
         let stream = reader.stream();
         assert_eq!((stream.rate, stream.aspect), ((30000, 1001), Some((1, 1))));
         assert_eq!(stream.chroma.as_deref(), Some("420jpeg"));
-        let frame = reader.next().unwrap().unwrap().decode().unwrap();
+        let frame = reader.next().unwrap().unwrap().decode(&Pool::default()).unwrap();
         assert_eq!(frame.data(), (0..10).collect::<Vec<u8>>());
         assert_eq!(frame.range(), ColourRange::Full);
         assert!(reader.next().unwrap().is_none(), "the cut frame is left out");

@@ -1,4 +1,6 @@
-//! The arithmetic between convolutions, on plain slices.
+//! The arithmetic: what lies between convolutions of floats, on plain slices; convolutions of
+//! integers ([`int8`]); scaling pictures ([`resample`]); and the threads that share it
+//! ([`workers`]).
 //!
 //! tract multiplies the matrices; what lies between two of its convolutions is fused here into
 //! one pass each: attention and mask update of one map, modulation by a map, and the joining of
@@ -22,6 +24,8 @@
 pub mod float;
 mod generic;
 pub mod int8;
+pub mod resample;
+pub mod workers;
 mod x86;
 
 pub use generic::{attend_and_update, join_phases, join_phases_to_picture, modulate};

@@ -9,13 +9,15 @@ pub(super) struct Folder {
     path: PathBuf,
     kind: PictureKind,
     written: u64,
+    /// The picture written last, for its memory.
+    rgb: Vec<u8>,
 }
 
 impl Folder {
     pub fn open(path: &Path, kind: PictureKind) -> Result<Self, OutputError> {
         std::fs::create_dir_all(path)
             .map_err(|source| OutputError::Write { path: path.into(), source })?;
-        Ok(Self { path: path.into(), kind, written: 0 })
+        Ok(Self { path: path.into(), kind, written: 0, rgb: Vec::new() })
     }
 }
 
@@ -27,7 +29,11 @@ impl Sink for Folder {
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
         // Counted from 1 and padded, so that ffmpeg's `%06d` and any file manager take the order.
         let name = format!("{:06}.{}", self.written + 1, self.kind.extension());
-        write_picture(&self.path.join(name), &RgbPicture::from_frame(frame)?)?;
+        frame.to_rgb(&mut self.rgb)?;
+        let rgb = std::mem::take(&mut self.rgb);
+        let picture = RgbPicture::new(frame.width(), frame.height(), rgb)?;
+        write_picture(&self.path.join(name), &picture)?;
+        self.rgb = picture.data;
         self.written += 1;
         Ok(())
     }

@@ -53,7 +53,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Newest {
-    frame: Option<Arc<Frame>>,
+    frame: Option<Frame>,
     /// Not yet encoded for the stream.
     fresh: bool,
     stopping: bool,
@@ -123,9 +123,9 @@ impl Sink for Page {
     }
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
-        // A copy even when nobody watches: it is a fraction of a millisecond, and whoever comes
-        // next gets a picture at once.
-        let frame = Some(Arc::new(frame.clone()));
+        // Also when nobody watches: whoever comes next gets a picture at once. The clone shares
+        // its bytes.
+        let frame = Some(frame.clone());
         let mut newest = self.shared.newest();
         newest.frame = frame;
         newest.fresh = true;
@@ -141,6 +141,10 @@ impl Sink for Page {
 
     fn report(&mut self, status: &serde_json::Value) {
         *self.shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status.to_string();
+    }
+
+    fn shows_reports(&self) -> bool {
+        true
     }
 
     fn finish(self: Box<Self>) -> Result<(), OutputError> {

@@ -96,6 +96,7 @@ impl ImageBuffer for Planes<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::Pool;
 
     /// Quantising at [`QUALITY`] moves a flat colour by a few levels.
     const LOSS: u8 = 6;
@@ -119,7 +120,10 @@ mod tests {
                 v.fill(160);
                 let (mut expected, mut seen) = (Vec::new(), Vec::new());
                 frame.to_rgb(&mut expected).unwrap();
-                Frame::from_jpeg(&encode(&frame).unwrap()).unwrap().to_rgb(&mut seen).unwrap();
+                Frame::from_jpeg(&Pool::default(), &encode(&frame).unwrap())
+                    .unwrap()
+                    .to_rgb(&mut seen)
+                    .unwrap();
                 let worst = expected.iter().zip(&seen).map(|(a, b)| a.abs_diff(*b)).max();
                 assert!(worst <= Some(LOSS), "{format:?} {range:?}: {worst:?}");
             }

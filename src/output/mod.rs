@@ -59,6 +59,11 @@ pub trait Sink: Send {
     /// How the service is doing, for sinks that show it.
     fn report(&mut self, _status: &serde_json::Value) {}
 
+    /// Whether it does anything with reports: else none need be made.
+    fn shows_reports(&self) -> bool {
+        false
+    }
+
     /// Completes files. Without it they are thrown away.
     fn finish(self: Box<Self>) -> Result<(), OutputError>;
 }

@@ -1,5 +1,6 @@
 //! y4m (YUV4MPEG2) to a file or to standard output.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Stdout, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ pub struct Y4mWriter<W: Write> {
     writer: W,
     stream: StreamFormat,
     begun: Option<Shape>,
-    rgb: Vec<u8>,
+    /// What RGB becomes.
+    planes: Vec<u8>,
 }
 
 /// What must stay the same in one stream.
@@ -42,10 +44,10 @@ impl From<std::io::Error> for Fault {
 
 impl<W: Write> Y4mWriter<W> {
     pub fn new(writer: W) -> Self {
-        Self { writer, stream: StreamFormat::default(), begun: None, rgb: Vec::new() }
+        Self { writer, stream: StreamFormat::default(), begun: None, planes: Vec::new() }
     }
 
-    fn write(&mut self, frame: &Frame, name: &str) -> Result<(), Fault> {
+    fn write(&mut self, frame: &Frame, name: &dyn Display) -> Result<(), Fault> {
         let shape = Shape {
             width: frame.width(),
             height: frame.height(),
@@ -55,7 +57,7 @@ impl<W: Write> Y4mWriter<W> {
         match self.begun {
             Some(begun) if begun != shape => {
                 return Err(Fault::Other(OutputError::Changed {
-                    name: name.into(),
+                    name: name.to_string(),
                     old_width: begun.width,
                     old_height: begun.height,
                     old_format: begun.format.name(),
@@ -72,20 +74,10 @@ impl<W: Write> Y4mWriter<W> {
         }
         self.writer.write_all(b"FRAME\n")?;
         if shape.format == PixelFormat::Rgb8 {
-            let planes = frame
-                .to_rgb(&mut self.rgb)
-                .and_then(|()| {
-                    let Shape { width, height, .. } = shape;
-                    Frame::from_rgb(
-                        width,
-                        height,
-                        &self.rgb,
-                        PixelFormat::Yuv444,
-                        ColourRange::Limited,
-                    )
-                })
+            frame
+                .to_planes(PixelFormat::Yuv444, ColourRange::Limited, &mut self.planes)
                 .map_err(|error| Fault::Other(error.into()))?;
-            self.writer.write_all(planes.data())?;
+            self.writer.write_all(&self.planes)?;
         } else {
             self.writer.write_all(frame.data())?;
         }
@@ -147,7 +139,7 @@ impl Sink for Pipe {
     }
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
-        self.writer.write(frame, "standard output").map_err(stdout_fault)?;
+        self.writer.write(frame, &"standard output").map_err(stdout_fault)?;
         // A viewer at the other end wants this frame now and not when the buffer is full.
         self.writer.writer.flush().map_err(|error| stdout_fault(error.into()))
     }
@@ -217,7 +209,7 @@ impl Sink for Clip {
     }
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
-        let name = self.describe();
+        let name = self.path.display();
         let written = match &mut self.target {
             Target::Aside(writer) => writer.write(frame, &name),
             Target::Direct(writer) => writer.write(frame, &name),
@@ -260,7 +252,7 @@ mod tests {
             chroma: Some("420paldv".into()),
         };
         let frame = frame(PixelFormat::Yuv420);
-        assert!(writer.write(&frame, "x").is_ok());
+        assert!(writer.write(&frame, &"x").is_ok());
         let mut expected =
             b"YUV4MPEG2 W5 H3 F30000:1001 It A4:3 C420paldv XCOLORRANGE=FULL\nFRAME\n".to_vec();
         expected.extend_from_slice(frame.data());
@@ -270,7 +262,7 @@ mod tests {
     #[test]
     fn rgb_becomes_444_of_the_right_length() {
         let mut writer = Y4mWriter::new(Vec::new());
-        assert!(writer.write(&frame(PixelFormat::Rgb8), "x").is_ok());
+        assert!(writer.write(&frame(PixelFormat::Rgb8), &"x").is_ok());
         let end = writer.writer.iter().position(|&byte| byte == b'\n').unwrap();
         assert!(
             String::from_utf8_lossy(&writer.writer[..end]).ends_with("C444 XCOLORRANGE=LIMITED")
@@ -281,9 +273,9 @@ mod tests {
     #[test]
     fn another_size_is_refused() {
         let mut writer = Y4mWriter::new(Vec::new());
-        assert!(writer.write(&frame(PixelFormat::Yuv420), "x").is_ok());
+        assert!(writer.write(&frame(PixelFormat::Yuv420), &"x").is_ok());
         assert!(matches!(
-            writer.write(&frame(PixelFormat::Yuv444), "x"),
+            writer.write(&frame(PixelFormat::Yuv444), &"x"),
             Err(Fault::Other(OutputError::Changed { .. }))
         ));
     }

@@ -9,7 +9,7 @@ use yuv::{
 };
 
 use super::frame::{check_side, short};
-use super::{ColourRange, Frame, FrameError, MAX_SIDE, PixelFormat};
+use super::{ColourRange, Frame, FrameError, MAX_SIDE, PixelFormat, Pool};
 
 /// Cameras and JPEG speak BT.601. One matrix everywhere also means that a picture which
 /// becomes RGB and comes back keeps its colours.
@@ -183,6 +183,20 @@ impl Frame {
         .to_rgb(rgb)
     }
 
+    /// Writes an RGB frame as planes of `format` into `planes`, whose memory is reused from call to
+    /// call.
+    pub(crate) fn to_planes(
+        &self,
+        format: PixelFormat,
+        range: ColourRange,
+        planes: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
+        debug_assert_eq!(self.format(), PixelFormat::Rgb8);
+        let (width, height) = (self.width(), self.height());
+        planes.resize(format.bytes(width, height), 0);
+        rgb_to_planes(self.data(), width, height, format, range, planes)
+    }
+
     /// A frame of any format from packed RGB.
     pub fn from_rgb(
         width: usize,
@@ -200,18 +214,16 @@ impl Frame {
     /// V4L2 `YUYV`: two pixels in four bytes (Y U Y V). Becomes [`PixelFormat::Yuv422`], the
     /// luma bytes unchanged.
     pub fn from_yuyv(
+        pool: &Pool,
         width: usize,
         height: usize,
         stride: usize,
         raw: &[u8],
         range: ColourRange,
     ) -> Result<Frame, FrameError> {
-        check_side(width, height)?;
-        let format = PixelFormat::Yuv422;
         let pairs = width.div_ceil(2);
-        let mut data = vec![0; format.bytes(width, height)];
-        let (luma, chroma) = data.split_at_mut(width * height);
-        let (u, v) = chroma.split_at_mut(pairs * height);
+        let mut frame = Frame::within(pool, width, height, PixelFormat::Yuv422, range)?;
+        let (luma, u, v) = frame.planes_mut();
         packed_lines("YUYV", (width, height), pairs * 4, stride, raw, |y, line| {
             let luma = &mut luma[y * width..][..width];
             let (u, v) = (&mut u[y * pairs..][..pairs], &mut v[y * pairs..][..pairs]);
@@ -227,24 +239,22 @@ impl Frame {
                 }
             }
         })?;
-        Frame::new(width, height, format, range, data)
+        Ok(frame)
     }
 
     /// V4L2 `NV12`: a luma plane, then U and V interleaved at half size, both of the same
     /// stride. Becomes [`PixelFormat::Yuv420`].
     pub fn from_nv12(
+        pool: &Pool,
         width: usize,
         height: usize,
         stride: usize,
         raw: &[u8],
         range: ColourRange,
     ) -> Result<Frame, FrameError> {
-        check_side(width, height)?;
-        let format = PixelFormat::Yuv420;
-        let (across, down) = format.chroma_size(width, height);
-        let mut data = vec![0; format.bytes(width, height)];
-        let (luma, chroma) = data.split_at_mut(width * height);
-        let (u, v) = chroma.split_at_mut(across * down);
+        let mut frame = Frame::within(pool, width, height, PixelFormat::Yuv420, range)?;
+        let (across, down) = frame.chroma_size();
+        let (luma, u, v) = frame.planes_mut();
         packed_lines("NV12", (width, height), width, stride, raw, |y, line| {
             luma[y * width..][..width].copy_from_slice(line);
         })?;
@@ -263,75 +273,82 @@ impl Frame {
             FrameError::Short { .. } => short("NV12", width, height, whole, raw.len()),
             other => other,
         })?;
-        Frame::new(width, height, format, range, data)
+        Ok(frame)
     }
 
     /// V4L2 `RGB3`: three bytes a pixel.
     pub fn from_rgb3(
+        pool: &Pool,
         width: usize,
         height: usize,
         stride: usize,
         raw: &[u8],
     ) -> Result<Frame, FrameError> {
-        check_side(width, height)?;
-        let mut data = Vec::with_capacity(width * height * 3);
-        packed_lines("RGB", (width, height), width * 3, stride, raw, |_, line| {
-            data.extend_from_slice(line);
+        let (format, range) = (PixelFormat::Rgb8, ColourRange::Full);
+        let mut frame = Frame::within(pool, width, height, format, range)?;
+        let data = frame.data_mut();
+        packed_lines("RGB", (width, height), width * 3, stride, raw, |y, line| {
+            data[y * line.len()..][..line.len()].copy_from_slice(line);
         })?;
-        Frame::new(width, height, PixelFormat::Rgb8, ColourRange::Full, data)
+        Ok(frame)
     }
 
     /// V4L2 `GREY`: one byte a pixel.
     pub fn from_grey(
+        pool: &Pool,
         width: usize,
         height: usize,
         stride: usize,
         raw: &[u8],
         range: ColourRange,
     ) -> Result<Frame, FrameError> {
-        check_side(width, height)?;
-        let mut data = Vec::with_capacity(width * height);
-        packed_lines("grey", (width, height), width, stride, raw, |_, line| {
-            data.extend_from_slice(line);
+        let mut frame = Frame::within(pool, width, height, PixelFormat::Grey8, range)?;
+        let data = frame.data_mut();
+        packed_lines("grey", (width, height), width, stride, raw, |y, line| {
+            data[y * line.len()..][..line.len()].copy_from_slice(line);
         })?;
-        Frame::new(width, height, PixelFormat::Grey8, range, data)
+        Ok(frame)
     }
 
     /// One JPEG, as MJPEG cameras send them (the Huffman tables may be left out), to RGB.
-    pub fn from_jpeg(bytes: &[u8]) -> Result<Frame, FrameError> {
+    pub fn from_jpeg(pool: &Pool, bytes: &[u8]) -> Result<Frame, FrameError> {
         let jpeg = |reason: String| FrameError::Jpeg { reason };
+        let fault = |error: image::ImageError| jpeg(error.to_string());
         if !jpeg_is_whole(bytes) {
             return Err(jpeg("its end is missing".into()));
         }
         // A marker segment of AVI's MJPEG makes the decoder use the standard Huffman tables.
         const AVI_SEGMENT: [u8; 18] =
             [0xff, 0xe0, 0, 16, b'A', b'V', b'I', b'1', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let completed;
+        let mut completed;
         let bytes = if jpeg_has_tables(bytes) {
             bytes
         } else {
-            completed = [&bytes[..2], &AVI_SEGMENT, &bytes[2..]].concat();
+            completed = pool.empty();
+            let parts = [&bytes[..2], &AVI_SEGMENT, &bytes[2..]];
+            completed.vector().clear();
+            parts.into_iter().for_each(|part| completed.vector().extend_from_slice(part));
             &completed
         };
-        let mut decoder = image::codecs::jpeg::JpegDecoder::new(Cursor::new(bytes))
-            .map_err(|error| jpeg(error.to_string()))?;
+        let mut decoder =
+            image::codecs::jpeg::JpegDecoder::new(Cursor::new(bytes)).map_err(fault)?;
         let (width, height) = decoder.dimensions();
-        check_side(width as usize, height as usize)?;
+        let (width, height) = (width as usize, height as usize);
+        check_side(width, height)?;
         let mut limits = image::Limits::default();
         limits.max_image_width = Some(MAX_SIDE as u32);
         limits.max_image_height = Some(MAX_SIDE as u32);
         limits.max_alloc = Some(super::MAX_DECODE_BYTES);
-        decoder.set_limits(limits).map_err(|error| jpeg(error.to_string()))?;
-        let picture = image::DynamicImage::from_decoder(decoder)
-            .map_err(|error| jpeg(error.to_string()))?
-            .into_rgb8();
-        Frame::new(
-            width as usize,
-            height as usize,
-            PixelFormat::Rgb8,
-            ColourRange::Full,
-            picture.into_raw(),
-        )
+        decoder.set_limits(limits).map_err(fault)?;
+        let (format, range) = (PixelFormat::Rgb8, ColourRange::Full);
+        if decoder.color_type() == image::ColorType::Rgb8 {
+            let mut frame = Frame::within(pool, width, height, format, range)?;
+            decoder.read_image(frame.data_mut()).map_err(fault)?;
+            return Ok(frame);
+        }
+        // Grey ones are rare enough to go a longer way.
+        let picture = image::DynamicImage::from_decoder(decoder).map_err(fault)?.into_rgb8();
+        Frame::new(width, height, format, range, picture.into_raw())
     }
 }
 

@@ -50,7 +50,7 @@ fn pure_red_is_red_and_not_blue() {
 #[test]
 fn full_range_grey_is_untouched() {
     let ramp: Vec<u8> = (0..=255).collect();
-    let frame = Frame::from_grey(64, 4, 64, &ramp, ColourRange::Full).unwrap();
+    let frame = Frame::from_grey(&Pool::default(), 64, 4, 64, &ramp, ColourRange::Full).unwrap();
     let mut rgb = Vec::new();
     frame.to_rgb(&mut rgb).unwrap();
     for (index, pixel) in rgb.chunks(3).enumerate() {
@@ -65,13 +65,15 @@ fn yuyv_with_stride_and_odd_width() {
         1, 50, 2, 60, 3, 51, 99, 61, 255, 255, //
         4, 52, 5, 62, 6, 53, 99, 63,
     ];
-    let frame = Frame::from_yuyv(3, 2, 10, &raw, ColourRange::Limited).unwrap();
+    let frame = Frame::from_yuyv(&Pool::default(), 3, 2, 10, &raw, ColourRange::Limited).unwrap();
     assert_eq!(frame.plane(0), [1, 2, 3, 4, 5, 6]);
     assert_eq!(frame.plane(1), [50, 51, 52, 53]);
     assert_eq!(frame.plane(2), [60, 61, 62, 63]);
-    let error = Frame::from_yuyv(3, 2, 10, &raw[..17], ColourRange::Limited).unwrap_err();
+    let error =
+        Frame::from_yuyv(&Pool::default(), 3, 2, 10, &raw[..17], ColourRange::Limited).unwrap_err();
     assert!(matches!(error, FrameError::Short { needed: 18, found: 17, .. }), "{error}");
-    let error = Frame::from_yuyv(3, 2, 6, &raw, ColourRange::Limited).unwrap_err();
+    let error =
+        Frame::from_yuyv(&Pool::default(), 3, 2, 6, &raw, ColourRange::Limited).unwrap_err();
     assert!(matches!(error, FrameError::Stride { needed: 8, stride: 6, .. }), "{error}");
 }
 
@@ -84,12 +86,13 @@ fn nv12_with_stride_and_odd_sides() {
         50, 60, 51, 61, 0, //
         52, 62, 53, 63,
     ];
-    let frame = Frame::from_nv12(3, 3, 5, &raw, ColourRange::Limited).unwrap();
+    let frame = Frame::from_nv12(&Pool::default(), 3, 3, 5, &raw, ColourRange::Limited).unwrap();
     assert_eq!(frame.plane(0), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(frame.plane(1), [50, 51, 52, 53]);
     assert_eq!(frame.plane(2), [60, 61, 62, 63]);
     for cut in [0, 10, 15, 23] {
-        let error = Frame::from_nv12(3, 3, 5, &raw[..cut], ColourRange::Limited).unwrap_err();
+        let error = Frame::from_nv12(&Pool::default(), 3, 3, 5, &raw[..cut], ColourRange::Limited)
+            .unwrap_err();
         assert!(matches!(error, FrameError::Short { .. }), "{cut}: {error}");
     }
 }
@@ -106,21 +109,21 @@ fn jpeg(width: u32, height: u32) -> Vec<u8> {
 #[test]
 fn jpeg_whole_cut_and_broken() {
     let bytes = jpeg(64, 48);
-    let frame = Frame::from_jpeg(&bytes).unwrap();
+    let frame = Frame::from_jpeg(&Pool::default(), &bytes).unwrap();
     assert_eq!((frame.width(), frame.height()), (64, 48));
     assert!(frame.data()[2].abs_diff(90) < 12);
     for cut in 0..bytes.len() {
-        assert!(Frame::from_jpeg(&bytes[..cut]).is_err(), "cut at {cut}");
+        assert!(Frame::from_jpeg(&Pool::default(), &bytes[..cut]).is_err(), "cut at {cut}");
     }
     // A camera pads its buffer: bytes after the end do no harm.
     let mut padded = bytes.clone();
     padded.resize(bytes.len() + 500, 0);
-    assert_eq!(Frame::from_jpeg(&padded).unwrap().data(), frame.data());
+    assert_eq!(Frame::from_jpeg(&Pool::default(), &padded).unwrap().data(), frame.data());
     // Any single flipped byte may spoil the picture but must not panic.
     for at in 0..bytes.len() {
         let mut broken = bytes.clone();
         broken[at] ^= 0x5a;
-        let _ = Frame::from_jpeg(&broken);
+        let _ = Frame::from_jpeg(&Pool::default(), &broken);
     }
 }
 
@@ -139,6 +142,6 @@ fn mjpeg_without_huffman_tables_is_read() {
     }
     bare.extend_from_slice(&bytes[at..]);
     assert!(bare.len() < bytes.len());
-    let frame = Frame::from_jpeg(&bare).unwrap();
-    assert_eq!(frame.data(), Frame::from_jpeg(&bytes).unwrap().data());
+    let frame = Frame::from_jpeg(&Pool::default(), &bare).unwrap();
+    assert_eq!(frame.data(), Frame::from_jpeg(&Pool::default(), &bytes).unwrap().data());
 }

@@ -60,8 +60,6 @@ pub enum MaskError {
     Plan { plan_width: usize, plan_height: usize, frame_width: usize, frame_height: usize },
     #[error("the network's fill has {found} bytes but the region needs {needed}")]
     Fill { needed: usize, found: usize },
-    #[error("resizing failed ({reason}); this is a fault of lbam, please report it")]
-    Resize { reason: String },
 }
 
 /// Anything that goes wrong in this room, pictures on disk included.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::FrameError;
+use super::{Bytes, FrameError, Pool};
 
 /// The longest side of a frame, mask or picture. Keeps `width * height * 3` far from overflow
 /// on 32-bit boards, and beyond any camera.
@@ -78,13 +78,14 @@ pub enum ColourRange {
 ///
 /// [`Frame::new`] is the only way in and `data_mut` hands out a slice, never the vector: the
 /// data always has the length that size and format ask for, so nobody downstream checks again.
+/// A clone shares the data; whoever writes into one of them gets a copy first.
 #[derive(Debug, Clone)]
 pub struct Frame {
     width: usize,
     height: usize,
     format: PixelFormat,
     range: ColourRange,
-    data: Vec<u8>,
+    data: Bytes,
     /// The source's count; a gap tells of dropped frames.
     pub sequence: u64,
     /// When the source got the picture, for the latency figures.
@@ -106,6 +107,21 @@ impl Frame {
             return Err(short(format.name(), width, height, needed, data.len()));
         }
         data.truncate(needed);
+        let data = data.into();
+        Ok(Frame { width, height, format, range, data, sequence: 0, captured: Instant::now() })
+    }
+
+    /// A frame in memory of `pool`. It holds whatever was there before: the caller writes every
+    /// byte, or drops it.
+    pub(crate) fn within(
+        pool: &Pool,
+        width: usize,
+        height: usize,
+        format: PixelFormat,
+        range: ColourRange,
+    ) -> Result<Frame, FrameError> {
+        check_side(width, height)?;
+        let data = pool.bytes(format.bytes(width, height));
         Ok(Frame { width, height, format, range, data, sequence: 0, captured: Instant::now() })
     }
 
@@ -153,12 +169,7 @@ impl Frame {
     }
 
     pub fn data_mut(&mut self) -> &mut [u8] {
-        &mut self.data
-    }
-
-    /// Gives the buffer back, so that a source can reuse it.
-    pub fn into_data(self) -> Vec<u8> {
-        self.data
+        self.data.write()
     }
 
     /// Plane 0 is luma, grey or the whole RGB; 1 and 2 are U and V, empty where there are none.
@@ -175,7 +186,7 @@ impl Frame {
     /// All three planes at once; U and V are empty where there are none.
     pub fn planes_mut(&mut self) -> (&mut [u8], &mut [u8], &mut [u8]) {
         let [first, second] = self.cuts();
-        let (luma, chroma) = self.data.split_at_mut(first);
+        let (luma, chroma) = self.data.write().split_at_mut(first);
         let (u, v) = chroma.split_at_mut(second - first);
         (luma, u, v)
     }

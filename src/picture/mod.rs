@@ -44,6 +44,7 @@ mod io;
 mod mask;
 pub mod metrics;
 mod paste;
+mod pool;
 mod region;
 mod seam;
 
@@ -52,6 +53,7 @@ pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat};
 pub use io::{JPEG_QUALITY, RgbPicture, read_rgb, write_jpeg, write_picture, write_png};
 pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect, WHITE};
 pub use paste::{FLAT_GREY, Paster, Seam, paint_flat};
+pub use pool::{Bytes, Pool};
 pub use region::{CONTEXT, MOST_REGIONS, NETWORK_MULTIPLE, Region, WHOLE_PIXELS, plan, plan_whole};
 
 /// The most memory a single picture may take while it is decoded.

@@ -1,13 +1,13 @@
 //! From the frame to the network and back: the region cut out without what the holes hide,
 //! the network's fill put in, and the flat paint when there is no fill.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-
 use super::convert::{Planes, rgb_to_planes};
 use super::frame::NEUTRAL_CHROMA;
 use super::seam::SeamScratch;
-use super::{Frame, KNOWN, Mask, MaskError, PictureError, PixelBox, PixelFormat, Region};
+use super::{
+    Frame, KNOWN, MOST_REGIONS, Mask, MaskError, PictureError, PixelBox, PixelFormat, Region,
+};
+use crate::kernels::resample::{Filter, Resampler};
 
 /// How the fill meets the known picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,8 +32,10 @@ const CHROMA_SEARCH: [usize; 2] = [1, 3];
 /// read: neither the network's input nor the pasted frame depends on it.
 #[derive(Debug, Default)]
 pub struct Paster {
-    resizer: Resizer,
     seam: SeamScratch,
+    /// Of each region's size: to the network, and back.
+    shrinkers: Vec<Resampler<4>>,
+    growers: Vec<Resampler<3>>,
     /// The region in RGB, holes zero.
     known: Vec<u8>,
     u: Vec<u8>,
@@ -64,27 +66,27 @@ impl Paster {
     ) -> Result<(), PictureError> {
         self.cut_known(frame, region)?;
         if region.is_native() {
-            input.clear();
-            input.extend_from_slice(&self.known);
+            std::mem::swap(input, &mut self.known);
             return Ok(());
         }
         self.rgba.clear();
-        // The resizer multiplies by alpha, scales, and divides: alpha = known does it.
+        // Holes are zero, so that scaling sums up known pixels, and in the fourth channel how much
+        // of them there is.
         for (pixel, &hole) in self.known.as_chunks::<3>().0.iter().zip(region.holes.data()) {
             self.rgba.extend_from_slice(&[pixel[0], pixel[1], pixel[2], !hole]);
         }
-        let (width, height) = (region.network_width, region.network_height);
-        resize(
-            &mut self.resizer,
-            (&self.rgba, region.width, region.height),
-            (&mut self.scaled, width, height),
-            PixelType::U8x4,
-            FilterType::Bilinear,
-        )?;
+        let (size, network) = sizes(region);
+        self.scaled.resize(network.0 * network.1 * 4, 0);
+        kept(&mut self.shrinkers, size, network, Filter::Bilinear)
+            .run(&self.rgba, &mut self.scaled);
         input.clear();
         let pixels = self.scaled.as_chunks::<4>().0.iter().zip(region.network_holes.data());
-        for (&[r, g, b, _], &hole) in pixels {
-            input.extend_from_slice(&if hole == KNOWN { [r, g, b] } else { [0; 3] });
+        for (&[r, g, b, known], &hole) in pixels {
+            input.extend_from_slice(&match (hole, known) {
+                (KNOWN, u8::MAX) => [r, g, b],
+                (KNOWN, 1..) => [r, g, b].map(|sum| known_mean(sum, known)),
+                _ => [0; 3],
+            });
         }
         Ok(())
     }
@@ -107,24 +109,26 @@ impl Paster {
         let Some(work) = region.owned.bounds().map(|holes| widen(&holes, region)) else {
             return Ok(());
         };
+        if region.is_native() && seam == Seam::None {
+            return self.write(frame, region, &work, fill);
+        }
+        let mut scaled = std::mem::take(&mut self.fill);
         if region.is_native() {
-            self.fill.clear();
-            self.fill.extend_from_slice(fill);
+            scaled.clear();
+            scaled.extend_from_slice(fill);
         } else {
-            resize(
-                &mut self.resizer,
-                (fill, region.network_width, region.network_height),
-                (&mut self.fill, region.width, region.height),
-                PixelType::U8x3,
-                FilterType::CatmullRom,
-            )?;
+            let (size, network) = sizes(region);
+            scaled.resize(size.0 * size.1 * 3, 0);
+            kept(&mut self.growers, network, size, Filter::CatmullRom).run(fill, &mut scaled);
         }
         if seam == Seam::Soft {
             self.cut_known(frame, region)?;
             let (holes, owned) = (&region.holes, &region.owned);
-            self.seam.soften(&work, holes, owned, &self.known, &mut self.fill);
+            self.seam.soften(&work, holes, owned, &self.known, &mut scaled);
         }
-        self.write(frame, region, &work)
+        self.write(frame, region, &work, &scaled)?;
+        self.fill = scaled;
+        Ok(())
     }
 
     fn write(
@@ -132,12 +136,13 @@ impl Paster {
         frame: &mut Frame,
         region: &Region,
         work: &PixelBox,
+        fill: &[u8],
     ) -> Result<(), PictureError> {
         let (format, range, stride) = (frame.format(), frame.range(), frame.width());
         self.cut.clear();
         for y in work.y..work.bottom() {
             let row = (y * region.width + work.x) * 3;
-            self.cut.extend_from_slice(&self.fill[row..row + work.width * 3]);
+            self.cut.extend_from_slice(&fill[row..row + work.width * 3]);
         }
         // Chroma is averaged below, over the pixels of this frame's blocks.
         let full = if format.is_yuv() { PixelFormat::Yuv444 } else { format };
@@ -312,22 +317,34 @@ fn widen(holes: &PixelBox, region: &Region) -> PixelBox {
     PixelBox { x, y, width: right - x, height: bottom - y }
 }
 
-fn resize(
-    resizer: &mut Resizer,
-    (from, from_width, from_height): (&[u8], usize, usize),
-    (to, to_width, to_height): (&mut Vec<u8>, usize, usize),
-    pixel: PixelType,
-    filter: FilterType,
-) -> Result<(), MaskError> {
-    fn fault(error: impl std::fmt::Display) -> MaskError {
-        MaskError::Resize { reason: error.to_string() }
-    }
-    to.resize(to_width * to_height * pixel.size(), 0);
-    let from = ImageRef::new(from_width as u32, from_height as u32, from, pixel).map_err(fault)?;
-    let mut to =
-        Image::from_slice_u8(to_width as u32, to_height as u32, to, pixel).map_err(fault)?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    resizer.resize(&from, &mut to, &options).map_err(fault)
+/// The region's size in the frame, and the network's.
+fn sizes(region: &Region) -> ((usize, usize), (usize, usize)) {
+    ((region.width, region.height), (region.network_width, region.network_height))
+}
+
+/// Of sums of known pixels, with so much of all weights: their mean.
+fn known_mean(sum: u8, weight: u8) -> u8 {
+    let (sum, weight) = (u32::from(sum), u32::from(weight));
+    ((sum * 255 + weight / 2) / weight).min(255) as u8
+}
+
+/// The resampler for these sizes, made when it is asked for first.
+fn kept<const CHANNELS: usize>(
+    resamplers: &mut Vec<Resampler<CHANNELS>>,
+    from: (usize, usize),
+    to: (usize, usize),
+    filter: Filter,
+) -> &mut Resampler<CHANNELS> {
+    let found = resamplers.iter().position(|resampler| resampler.is_for(from, to, filter));
+    let index = found.unwrap_or_else(|| {
+        if resamplers.len() > MOST_REGIONS {
+            // Of masks that are no more.
+            resamplers.clear();
+        }
+        resamplers.push(Resampler::new(from, to, filter));
+        resamplers.len() - 1
+    });
+    &mut resamplers[index]
 }
 
 #[cfg(test)]

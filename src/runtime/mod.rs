@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod alike;
+pub mod cores;
 mod float;
 mod graph;
 mod int8;

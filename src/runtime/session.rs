@@ -1,14 +1,16 @@
 //! One network at one size, ready to fill.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use tract_core::internal::*;
 use tract_linalg::mmm::Query;
 
+use super::cores;
 use super::float::FloatSession;
 use super::int8::{Int8Session, StepTime};
 use crate::file::{Model, Precision};
 use crate::kernels::int8::{Kernel, Plane};
+use crate::kernels::workers;
 use crate::net::{NetError, Network};
 
 /// Environment variable that forces an integer kernel by its name.
@@ -55,21 +57,24 @@ impl From<TractError> for RuntimeError {
     }
 }
 
-/// How many threads a session's arithmetic uses, and the pool they live in.
-static WORKERS: RwLock<Option<Arc<rayon::ThreadPool>>> = RwLock::new(None);
-
-/// Sets how many threads the arithmetic of every session uses from now on; 1 at the start.
+/// Sets how many threads the arithmetic of every session uses from now on, the calling one
+/// counted; 1 at the start. The others keep to the biggest cores ([`cores`]).
 pub fn set_threads(threads: usize) {
-    let (executor, pool) = match threads {
-        0 | 1 => (multithread::Executor::SingleThread, None),
-        threads => {
-            // Without a pool the caller's thread does the work alone: slower, and as right.
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().ok();
-            (multithread::Executor::multithread(threads), pool.map(Arc::new))
-        }
+    let keep = move || cores::keep_to_biggest(threads);
+    let executor = match threads {
+        0 | 1 => multithread::Executor::SingleThread,
+        // Without a pool the caller's thread does the work alone: slower, and as right.
+        _ => rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .start_handler(move |_| keep())
+            .build()
+            .map_or_else(
+                |_| multithread::Executor::SingleThread,
+                |pool| multithread::Executor::MultiThread(Arc::new(pool)),
+            ),
     };
     multithread::set_default_executor(executor);
-    *WORKERS.write().unwrap_or_else(PoisonError::into_inner) = pool;
+    workers::set_threads(threads, keep);
 }
 
 /// The integer kernel in use: the fastest, or the one that the environment's `LBAM_KERNEL` names.
@@ -186,7 +191,7 @@ impl Session {
         match &mut self.stages {
             Stages::Float(stages) => stages.set_mask(holes)?,
             Stages::Int8(stages) => {
-                on_workers(|threads| stages.set_mask(holes, threads));
+                stages.set_mask(holes, workers::threads());
             }
         }
         self.masked = true;
@@ -210,7 +215,7 @@ impl Session {
         match &mut self.stages {
             Stages::Float(stages) => stages.run(picture, output),
             Stages::Int8(stages) => {
-                on_workers(|threads| stages.run(picture, output, threads));
+                stages.run(picture, output, workers::threads());
                 Ok(())
             }
         }
@@ -234,19 +239,9 @@ impl Session {
         self.run(picture, output)?;
         let mut steps = Vec::new();
         if let Stages::Int8(stages) = &mut self.stages {
-            on_workers(|threads| steps = stages.profile(holes, picture, output, threads));
+            steps = stages.profile(holes, picture, output, workers::threads());
         }
         Ok(steps)
-    }
-}
-
-/// Runs integer work in the pool that [`set_threads`] made, or here if there is none; `work` is
-/// told how many threads it may use.
-fn on_workers(work: impl FnOnce(usize) + Send) {
-    let workers = WORKERS.read().unwrap_or_else(PoisonError::into_inner).clone();
-    match workers {
-        Some(pool) => pool.install(|| work(pool.current_num_threads())),
-        None => work(1),
     }
 }
 

@@ -90,7 +90,7 @@ pub struct LiveArgs {
     /// Address of the page; 0.0.0.0:8080 shows it to the whole network
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", env = "LBAM_HTTP")]
     pub http: SocketAddr,
-    /// Threads of the network [default: one a core]
+    /// Threads of the network [default: one for each big core]
     #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
     pub threads: Option<usize>,
     /// A configuration file (TOML) with the same words: camera = "/dev/video0"
@@ -147,6 +147,7 @@ impl LiveArgs {
             realtime: choice(self.realtime, self.no_realtime),
             wait: choice(self.wait, self.no_wait).unwrap_or(true),
             fail_closed: choice(self.fail_closed, self.no_fail_closed).unwrap_or(false),
+            overlap: LiveOptions::default().overlap,
         }
     }
 }
@@ -173,7 +174,7 @@ pub struct ImageArgs {
     /// Where the filled picture goes, .png or .jpg
     #[arg(long, value_name = "PICTURE")]
     pub output: PathBuf,
-    /// Threads of the network [default: one a core]
+    /// Threads of the network [default: one for each big core]
     #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
     pub threads: Option<usize>,
 }
@@ -194,7 +195,7 @@ pub struct BenchArgs {
     /// The holes, as a share of the picture
     #[arg(long, value_name = "RATIO", default_value_t = 0.2, value_parser = ratio)]
     pub hole: f64,
-    /// Threads of the network [default: one a core]
+    /// Threads of the network [default: one for each big core]
     #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
     pub threads: Option<usize>,
     /// Frames to measure

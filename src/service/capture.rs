@@ -1,27 +1,20 @@
-//! Frames from a source, taken in a thread of their own.
+//! Frames from a source, taken in a thread of their own, and decoded in another.
 //!
-//! Two paces. *Newest*: one place, and a new frame takes the place of the one nobody came for.
-//! *Every*: a short queue in order, and the source waits when it is full.
+//! A JPEG is decoded while the network works on the frame before. Where there is only one core
+//! that would gain nothing, and cost the decoding of frames that are then dropped: the loop
+//! decodes there, what it is going to look at.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Stop;
+use super::hand_over::{HandOver, Kind, Message, Pace, TICK};
+use super::statistics::Tally;
 use crate::camera::{self, CameraError, CameraWish, Captured, Source, SourceSpec, StreamInfo};
+use crate::picture::Pool;
 
-/// Enough to read ahead of the network while it works; each is a whole frame of memory.
-const QUEUE: usize = 4;
 /// How often to look for a camera that is away.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often waiting threads look whether they should stop.
-const TICK: Duration = Duration::from_millis(100);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    Newest,
-    Every,
-}
 
 /// What to capture, and how.
 #[derive(Clone)]
@@ -31,6 +24,8 @@ pub(super) struct Order {
     pub pace: Pace,
     /// Wait for a camera that is away.
     pub wait: bool,
+    /// Decode in a thread of its own.
+    pub overlap: bool,
 }
 
 pub(super) struct Item {
@@ -40,12 +35,6 @@ pub(super) struct Item {
     pub captured: Captured,
 }
 
-impl Item {
-    fn is_damaged(&self) -> bool {
-        matches!(self.captured, Captured::Damaged(_))
-    }
-}
-
 /// What the loop is told.
 pub(super) enum News {
     /// The source is open and gives frames: what it is, and what it says about its stream.
@@ -53,129 +42,106 @@ pub(super) enum News {
     /// The camera is away: why.
     Waiting(String),
     Frame(Item),
-    /// Nothing for a while.
-    Quiet,
+    /// The last of all.
     Ended(Result<(), CameraError>),
 }
 
-#[derive(Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub captured: u64,
-    /// Frames that a newer one took the place of.
-    pub dropped: u64,
-    /// Damaged ones that were not handed on.
-    pub damaged: u64,
-}
-
-#[derive(Default)]
-struct State {
-    /// What there is to tell, oldest first: a frame from before the camera went is not told
-    /// after its going.
-    news: VecDeque<News>,
-    ended: Option<Result<(), CameraError>>,
-    counts: Counts,
-    /// Nobody listens any more.
-    closed: bool,
-}
-
-impl State {
-    fn frames(&self) -> impl Iterator<Item = &Item> {
-        self.news.iter().filter_map(|news| match news {
-            News::Frame(item) => Some(item),
-            _ => None,
-        })
-    }
-
-    /// Takes the frames that nobody came for out of the queue, and counts them.
-    fn drop_frames(&mut self) {
-        let damaged = self.frames().filter(|item| item.is_damaged()).count() as u64;
-        self.counts.damaged += damaged;
-        self.counts.dropped += self.frames().count() as u64 - damaged;
-        self.news.retain(|news| !matches!(news, News::Frame(_)));
+impl Message for News {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Frame(Item { captured: Captured::Damaged(_), .. }) => Kind::Damaged,
+            Self::Frame(_) => Kind::Frame,
+            _ => Kind::Word,
+        }
     }
 }
 
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0
-    }
-}
-
-/// The loop's end of a running capture. Dropping it ends the thread, as soon as the source
+/// The loop's end of a running capture. Dropping it ends the threads, as soon as the source
 /// returns from what it is waiting for.
 pub(super) struct Capture {
-    shared: Arc<Shared>,
+    news: Arc<HandOver<News>>,
 }
 
 impl Capture {
-    pub fn start(order: Order, stop: Stop) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let worker = Worker { shared: shared.clone(), order, stop, number: 0 };
-        std::thread::Builder::new().name("capture".into()).spawn(move || worker.run())?;
-        Ok(Self { shared })
+    pub fn start(order: Order, tally: &Arc<Tally>, stop: &Stop) -> std::io::Result<Self> {
+        let place = || Arc::new(HandOver::new(order.pace, Arc::clone(tally), stop.clone()));
+        let taken = place();
+        let jpegs = matches!(order.source, SourceSpec::Device(_) | SourceSpec::Mjpeg(_));
+        let news = if order.overlap && jpegs {
+            let (from, to) = (Arc::clone(&taken), place());
+            let news = Arc::clone(&to);
+            let ends = EndsWith(Arc::clone(&to), None);
+            std::thread::Builder::new()
+                .name("decode".into())
+                .spawn(move || decode(&from, &to, ends))?;
+            news
+        } else {
+            Arc::clone(&taken)
+        };
+        let ends = EndsWith(Arc::clone(&taken), None);
+        let tally = Arc::clone(tally);
+        let mut worker = Worker { news: taken, order, tally, stop: stop.clone(), number: 0 };
+        std::thread::Builder::new().name("capture".into()).spawn(move || worker.run(ends))?;
+        Ok(Self { news })
     }
 
-    pub fn next(&self) -> News {
-        let mut state = self.shared.lock();
-        for _ in 0..2 {
-            if let Some(news) = state.news.pop_front() {
-                self.shared.changed.notify_all();
-                return news;
-            }
-            if let Some(end) = state.ended.take() {
-                return News::Ended(end);
-            }
-            state = self.shared.wait(state);
-        }
-        News::Quiet
-    }
-
-    pub fn counts(&self) -> Counts {
-        self.shared.lock().counts
+    /// What comes next; nothing, if nothing comes for a while.
+    pub fn next(&self) -> Option<News> {
+        self.news.take()
     }
 }
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.changed.notify_all();
+        self.news.close();
     }
 }
 
-struct Worker {
-    shared: Arc<Shared>,
-    order: Order,
-    stop: Stop,
-    number: u64,
-}
-
 /// Says that the source has ended even if its code panics: the loop must not wait for ever.
-struct EndsWith<'a>(&'a Shared, Option<Result<(), CameraError>>);
+struct EndsWith(Arc<HandOver<News>>, Option<Result<(), CameraError>>);
 
-impl Drop for EndsWith<'_> {
+impl Drop for EndsWith {
     fn drop(&mut self) {
         let end = self.1.take().unwrap_or_else(|| {
             let source = std::io::Error::other("reading it panicked; please report it");
             Err(CameraError::Read { name: "the source".into(), source })
         });
-        self.0.lock().ended = Some(end);
-        self.0.changed.notify_all();
+        self.0.tell(News::Ended(end));
     }
 }
 
+/// Hands news on with their frames decoded.
+fn decode(from: &HandOver<News>, to: &HandOver<News>, mut ends: EndsWith) {
+    let pool = Pool::default();
+    while !to.is_closed() {
+        match from.take() {
+            Some(News::Frame(Item { number, at, captured })) => {
+                let captured =
+                    captured.decode(&pool).map_or_else(Captured::Damaged, Captured::Frame);
+                to.put(News::Frame(Item { number, at, captured }));
+            }
+            Some(News::Ended(end)) => {
+                ends.1 = Some(end);
+                return;
+            }
+            Some(word) => to.tell(word),
+            None => {}
+        }
+    }
+    from.close();
+    ends.1 = Some(Ok(()));
+}
+
+struct Worker {
+    news: Arc<HandOver<News>>,
+    order: Order,
+    tally: Arc<Tally>,
+    stop: Stop,
+    number: u64,
+}
+
 impl Worker {
-    fn run(mut self) {
-        let shared = self.shared.clone();
-        let mut ends = EndsWith(&shared, None);
+    fn run(&mut self, mut ends: EndsWith) {
         ends.1 = Some(self.work());
     }
 
@@ -195,7 +161,7 @@ impl Worker {
             }
             let why = away.to_string();
             if told.as_ref() != Some(&why) {
-                self.tell(News::Waiting(why.clone()));
+                self.news.tell(News::Waiting(why.clone()));
                 told = Some(why);
             }
             self.sleep(LOOK_EVERY);
@@ -224,45 +190,19 @@ impl Worker {
             let captured = source.next()?;
             if !opened && !matches!(captured, Some(Captured::Damaged(_))) {
                 (opened, *told) = (true, None);
-                self.tell(News::Opened(source.describe(), source.stream()));
+                self.news.tell(News::Opened(source.describe(), source.stream()));
             }
             let Some(captured) = captured else { return Ok(()) };
             let item = Item { number: self.number, at: Instant::now(), captured };
             self.number += 1;
-            self.put(item);
+            self.tally.captured.add(1);
+            self.news.put(News::Frame(item));
         }
         Ok(())
     }
 
-    fn put(&self, item: Item) {
-        let mut state = self.shared.lock();
-        state.counts.captured += 1;
-        match self.order.pace {
-            Pace::Newest => {
-                if item.is_damaged() && state.frames().next().is_some() {
-                    // It must not take the place of a good one.
-                    state.counts.damaged += 1;
-                    return;
-                }
-                state.drop_frames();
-            }
-            Pace::Every => {
-                while state.frames().count() >= QUEUE && !state.closed && !self.stop.is_set() {
-                    state = self.shared.wait(state);
-                }
-            }
-        }
-        state.news.push_back(News::Frame(item));
-        self.shared.changed.notify_all();
-    }
-
-    fn tell(&self, news: News) {
-        self.shared.lock().news.push_back(news);
-        self.shared.changed.notify_all();
-    }
-
     fn is_over(&self) -> bool {
-        self.stop.is_set() || self.shared.lock().closed
+        self.stop.is_set() || self.news.is_closed()
     }
 
     fn sleep(&self, time: Duration) {
@@ -279,18 +219,22 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::FrameError;
+    use crate::picture::{ColourRange, Frame, PixelFormat, RgbPicture, write_jpeg};
 
-    fn start(pace: Pace) -> Capture {
-        let source = "test:16x16".parse().unwrap();
-        let wish = CameraWish::default();
-        Capture::start(Order { source, wish, pace, wait: false }, Stop::default()).unwrap()
+    fn start(order: Order) -> (Capture, Arc<Tally>) {
+        let tally = Arc::default();
+        (Capture::start(order, &tally, &Stop::default()).unwrap(), tally)
+    }
+
+    fn order(source: &str, pace: Pace) -> Order {
+        let (source, wish) = (source.parse().unwrap(), CameraWish::default());
+        Order { source, wish, pace, wait: false, overlap: true }
     }
 
     fn numbers(capture: &Capture, count: usize, pause: Duration) -> Vec<u64> {
         let mut numbers = Vec::new();
         while numbers.len() < count {
-            if let News::Frame(item) = capture.next() {
+            if let Some(News::Frame(item)) = capture.next() {
                 numbers.push(item.number);
                 std::thread::sleep(pause);
             }
@@ -300,62 +244,67 @@ mod tests {
 
     #[test]
     fn every_frame_comes_in_order() {
-        let capture = start(Pace::Every);
+        let (capture, tally) = start(order("test:16x16", Pace::Every));
         assert_eq!(numbers(&capture, 50, Duration::ZERO), (0..50).collect::<Vec<_>>());
-        assert_eq!(capture.counts().dropped, 0);
+        assert_eq!(tally.dropped.count(), 0);
     }
 
     #[test]
     fn the_newest_frame_wins() {
-        let capture = start(Pace::Newest);
+        let (capture, tally) = start(order("test:16x16", Pace::Newest));
         let numbers = numbers(&capture, 3, Duration::from_millis(250));
         assert!(numbers[2] - numbers[1] > 2, "{numbers:?}");
-        assert!(capture.counts().dropped > 0);
+        assert!(tally.dropped.count() > 0);
+    }
+
+    /// A bare stream of so many JPEGs, one of them damaged.
+    fn stream(folder: &std::path::Path, count: usize, damaged: usize) -> String {
+        let grey = Frame::flat(32, 16, PixelFormat::Rgb8, ColourRange::Full, 90).unwrap();
+        let picture = folder.join("one.jpg");
+        write_jpeg(&picture, &RgbPicture::from_frame(&grey).unwrap(), 90).unwrap();
+        let whole = std::fs::read(picture).unwrap();
+        // A frame header that is none.
+        let mut broken = whole.clone();
+        let at = whole.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        broken[at + 4] = 77;
+        let one = |number| if number == damaged { &broken } else { &whole };
+        let bytes: Vec<u8> = (0..count).flat_map(one).copied().collect();
+        let path = folder.join("stream.mjpeg");
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
     }
 
     #[test]
-    fn a_damaged_frame_takes_no_good_ones_place() {
-        let order = Order {
-            source: "test:16x16".parse().unwrap(),
-            wish: CameraWish::default(),
-            pace: Pace::Newest,
-            wait: false,
-        };
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
-        let worker = Worker { shared: shared.clone(), order, stop: Stop::default(), number: 0 };
-        let put = |number, captured| worker.put(Item { number, at: Instant::now(), captured });
-        let damaged = || Captured::Damaged(FrameError::Marked);
-        put(0, damaged());
-        put(1, Captured::Jpeg(Vec::new()));
-        put(2, Captured::Jpeg(Vec::new()));
-        put(3, damaged());
-        let state = shared.lock();
-        assert_eq!(state.frames().map(|item| item.number).collect::<Vec<_>>(), [2]);
-        let Counts { captured, dropped, damaged } = state.counts;
-        assert_eq!((captured, dropped, damaged), (4, 1, 2));
-        drop(state);
-        // What is told comes in the order in which it happened.
-        worker.tell(News::Waiting("unplugged".into()));
-        put(4, Captured::Jpeg(Vec::new()));
-        let capture = Capture { shared };
-        assert!(matches!(capture.next(), News::Waiting(_)));
-        assert!(matches!(capture.next(), News::Frame(Item { number: 4, .. })));
-        put(5, Captured::Jpeg(Vec::new()));
-        worker.tell(News::Waiting("unplugged".into()));
-        assert!(matches!(capture.next(), News::Frame(Item { number: 5, .. })));
-        assert!(matches!(capture.next(), News::Waiting(_)));
+    fn frames_are_decoded_ahead_and_damaged_ones_keep_their_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = stream(folder.path(), 6, 2);
+        for overlap in [true, false] {
+            let order = Order { overlap, ..order(&source, Pace::Every) };
+            let (capture, tally) = start(order);
+            let mut frames = Vec::new();
+            loop {
+                match capture.next() {
+                    Some(News::Frame(item)) => {
+                        assert_eq!(matches!(item.captured, Captured::Jpeg(_)), !overlap);
+                        let whole = item.captured.decode(&Pool::default()).is_ok();
+                        frames.push((item.number, whole));
+                    }
+                    Some(News::Ended(end)) => break end.unwrap(),
+                    _ => {}
+                }
+            }
+            let expected: Vec<_> = (0..6).map(|number| (number, number != 2)).collect();
+            assert_eq!(frames, expected);
+            assert_eq!((tally.captured.count(), tally.dropped.count()), (6, 0));
+        }
     }
 
     #[test]
     fn an_absent_camera_is_said_or_waited_for() {
-        for wait in [false, true] {
-            let source = "/dev/video987".parse().unwrap();
-            let wish = CameraWish::default();
-            let order = Order { source, wish, pace: Pace::Newest, wait };
-            let capture = Capture::start(order, Stop::default()).unwrap();
-            let news = std::iter::from_fn(|| Some(capture.next()))
-                .find(|news| !matches!(news, News::Quiet));
-            match news {
+        for (wait, overlap) in [(false, false), (true, false), (false, true), (true, true)] {
+            let order = Order { wait, overlap, ..order("/dev/video987", Pace::Newest) };
+            let (capture, _) = start(order);
+            match std::iter::from_fn(|| Some(capture.next())).flatten().next() {
                 Some(News::Waiting(_)) => assert!(wait),
                 Some(News::Ended(Err(error))) => assert!(!wait && error.may_pass()),
                 _ => panic!("something else"),

@@ -96,8 +96,7 @@ pub fn doctor(args: &LiveArgs) -> Result<(), ServiceError> {
 }
 
 fn use_threads(asked: Option<usize>) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = asked.unwrap_or_else(cores);
+    let threads = asked.unwrap_or_else(crate::runtime::cores::default_threads);
     crate::runtime::set_threads(threads);
     threads
 }

@@ -3,24 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use serde_json::json;
-
-use super::capture::{Capture, Item, News, Order, Pace};
-use super::guard::{Cleared, Guard, How};
+use super::capture::{self, Capture, Item, News};
+use super::guard::Guard;
+use super::hand_over::Pace;
 use super::notify::Manager;
-use super::statistics::Clock;
+use super::outputs::{Order, Outputs, Worker, in_words};
+use super::statistics::Tally;
 use super::{Fill, ServiceError, Statistics};
-use crate::camera::{CameraWish, MaskSource, MaskSpec, Masks, SourceSpec, StreamInfo};
-use crate::output::{self, DEFAULT_HTTP, OutputError, Sink, SinkSpec, StreamFormat, placeholder};
-
-/// How often the log says how it goes.
-const LOG_EVERY: Duration = Duration::from_secs(5);
-/// Size of placeholders before the first frame, pixels.
-const PLACEHOLDER: (usize, usize) = (640, 480);
-/// How often the page is told.
-const REPORT_EVERY: Duration = Duration::from_millis(500);
+use crate::camera::{CameraWish, MaskSource, MaskSpec, Masks, SourceSpec};
+use crate::kernels::workers;
+use crate::output::{self, DEFAULT_HTTP, Sink, SinkSpec};
+use crate::picture::Pool;
+use crate::runtime::cores;
 
 /// Asks a running service to end cleanly.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +62,9 @@ pub struct LiveOptions {
     /// Whether to wait for a camera that is away.
     pub wait: bool,
     pub fail_closed: bool,
+    /// Whether decoding and outputs have threads of their own beside the network's: it then works
+    /// on one frame while they work on those before and after.
+    pub overlap: bool,
 }
 
 impl Default for LiveOptions {
@@ -80,6 +79,8 @@ impl Default for LiveOptions {
             realtime: None,
             wait: true,
             fail_closed: false,
+            // On one core threads only take turns.
+            overlap: std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1),
         }
     }
 }
@@ -109,7 +110,6 @@ pub fn run(
         return Err(ServiceError::Usage("no output given; try --output http:".into()));
     }
     let masks = Masks::open(&options.masks)?;
-    let mask_name = masks.describe();
     if masks.is_empty() {
         match options.fail_closed {
             true => log::warn!("no mask: nothing passes (--fail-closed); give one with --mask"),
@@ -122,34 +122,48 @@ pub fn run(
         log::info!("output: {}", sink.describe());
         sinks.push(sink);
     }
-    let pace = options.pace();
-    let order =
-        Order { source: options.camera.clone(), wish: options.wish, pace, wait: options.wait };
+    run_to(sinks, options, fill, masks, stop)
+}
+
+/// As [`run`], to sinks that are open.
+fn run_to(
+    sinks: Vec<Box<dyn Sink>>,
+    options: &LiveOptions,
+    fill: Box<dyn Fill>,
+    masks: Masks,
+    stop: &Stop,
+) -> Result<Statistics, ServiceError> {
+    let (pace, tally) = (options.pace(), Arc::new(Tally::default()));
+    let source = options.camera.to_string();
+    let manager = Manager::of_environment();
+    let worker = Worker::new(sinks, source, masks.describe(), &tally, manager);
+    let order = capture::Order {
+        source: options.camera.clone(),
+        wish: options.wish,
+        pace,
+        wait: options.wait,
+        overlap: options.overlap,
+    };
+    let capture = Capture::start(order, &tally, stop)?;
+    let outputs = match options.overlap {
+        true => Outputs::beside(worker, pace, stop)?,
+        false => Outputs::here(worker),
+    };
+    // After the others are started, who do not compute and may run anywhere.
+    cores::keep_to_biggest(workers::threads());
     let mut run = Run {
         guard: Guard::new(fill, masks, options.fail_closed),
-        sinks,
-        clock: Clock::default(),
-        damaged: 0,
-        capture: Capture::start(order, stop.clone())?,
-        source: options.camera.to_string(),
-        mask: mask_name,
-        state: "starting".into(),
-        size: PLACEHOLDER,
+        capture,
+        outputs,
+        tally,
+        pool: Pool::default(),
+        frames: options.frames.unwrap_or(u64::MAX),
+        taken: 0,
         waiting: false,
-        manager: Manager::of_environment(),
-        frames: options.frames,
-        reported: None,
-        logged: Instant::now(),
+        told_damage: false,
     };
     let worked = run.work(stop);
-    run.manager.stopping();
-    run.count_captured();
-    let statistics = run.clock.end();
-    // The pictures made so far are good, also when the next one could not be had.
-    let mut finished = Ok(());
-    for sink in run.sinks {
-        finished = finished.and(sink.finish());
-    }
+    let (statistics, finished) = run.outputs.finish();
     worked?;
     finished?;
     log::info!("{}", in_words("done", &statistics));
@@ -158,174 +172,81 @@ pub fn run(
 
 struct Run {
     guard: Guard,
-    sinks: Vec<Box<dyn Sink>>,
-    clock: Clock,
-    /// Frames that turned out not to decode, beside those that the capture knew of.
-    damaged: u64,
     capture: Capture,
-    source: String,
-    mask: String,
-    state: String,
-    /// Of the last frame shown, for placeholders.
-    size: (usize, usize),
+    outputs: Outputs,
+    tally: Arc<Tally>,
+    /// Of frames that are decoded here.
+    pool: Pool,
+    /// The end after so many.
+    frames: u64,
+    /// Frames dealt with: handed to the outputs and not dropped there, or kept back because there
+    /// is no mask.
+    taken: u64,
     /// The camera is away.
     waiting: bool,
-    manager: Manager,
-    frames: Option<u64>,
-    reported: Option<Instant>,
-    logged: Instant,
+    told_damage: bool,
 }
 
 impl Run {
     fn work(&mut self, stop: &Stop) -> Result<(), ServiceError> {
-        while !stop.is_set() && self.frames.is_none_or(|frames| self.taken() < frames) {
+        while !stop.is_set() && !self.outputs.have_ended() && self.taken < self.frames {
             match self.capture.next() {
-                News::Opened(name, stream) => self.opened(name, &stream),
-                News::Waiting(why) => {
-                    log::warn!("{why}; waiting for it (--no-wait ends instead)");
-                    self.manager.status(&format!("waiting for the camera: {why}"));
-                    self.state = "waiting for the camera".into();
-                    self.waiting = true;
-                    self.reported = None;
-                    self.stand_in(&format!("Waiting for the camera\n\n{why}"));
+                Some(News::Opened(name, stream)) => {
+                    self.waiting = false;
+                    self.outputs.tell(Order::Opened(name, stream));
                 }
-                News::Frame(item) => match self.frame(item) {
-                    // Whoever read our output has enough: the end, and no failure.
-                    Err(ServiceError::Output(OutputError::Closed)) => return Ok(()),
-                    other => other?,
-                },
-                News::Quiet => {}
-                News::Ended(end) => return Ok(end?),
+                Some(News::Waiting(why)) => {
+                    log::warn!("{why}; waiting for it (--no-wait ends instead)");
+                    self.waiting = true;
+                    self.outputs.tell(Order::Waiting(why));
+                }
+                Some(News::Frame(item)) => self.frame(item)?,
+                Some(News::Ended(end)) => return Ok(end?),
+                // Saying that the camera is away is then what goes out. One that is open and
+                // silent is another matter: that starves the watchdog.
+                None if self.waiting => self.outputs.alive(),
+                None => {}
             }
-            self.report();
-            if self.waiting {
-                // Saying so is then what goes out. A camera that is open and silent is another
-                // matter: that starves the watchdog.
-                self.manager.alive();
-            }
+            self.outputs.report();
         }
         Ok(())
     }
 
-    /// Frames dealt with: shown, or kept back because there is no mask.
-    fn taken(&self) -> u64 {
-        self.clock.counts.shown + self.clock.counts.withheld
-    }
-
-    fn opened(&mut self, name: String, stream: &StreamInfo) {
-        log::info!("source: {name}; mask: {}", self.mask);
-        let format = StreamFormat {
-            rate: stream.rate,
-            aspect: stream.aspect,
-            interlace: stream.interlace,
-            chroma: stream.chroma.clone(),
-        };
-        for sink in &mut self.sinks {
-            sink.start(&format);
-        }
-        self.source = name;
-        self.state = "running".into();
-        self.waiting = false;
-        self.manager.status("running");
-        self.reported = None;
-    }
-
     fn frame(&mut self, item: Item) -> Result<(), ServiceError> {
-        self.clock.begin();
+        self.tally.begin();
         let begun = Instant::now();
-        let frame = match item.captured.decode() {
+        let frame = match item.captured.decode(&self.pool) {
             Ok(frame) => frame.stamped(item.number, item.at),
             Err(error) => {
                 // The first says what is wrong; the count in the log says how often.
-                if self.damaged == 0 {
+                if !std::mem::replace(&mut self.told_damage, true) {
                     log::warn!("{error}");
                 }
-                self.damaged += 1;
+                self.tally.damaged.add(1);
                 return Ok(());
             }
         };
         let Some(cleared) = self.guard.clear(frame)? else {
-            if self.clock.counts.withheld == 0 {
-                self.stand_in(
+            if self.tally.withheld.count() == 0 {
+                self.outputs.tell(Order::StandIn(
                     "No mask: nothing is shown\n\nGive one with --mask, or leave --fail-closed out",
-                );
+                ));
             }
-            self.clock.counts.withheld += 1;
-            self.manager.alive();
+            self.tally.withheld.add(1);
+            self.taken += 1;
+            self.outputs.alive();
             return Ok(());
         };
         let fill = begun.elapsed();
-        self.size = (cleared.frame().width(), cleared.frame().height());
-        self.show(&cleared)?;
-        let counts = &mut self.clock.counts;
-        match cleared.how {
-            How::Filled => counts.filled += 1,
-            How::Flat => counts.flat += 1,
-            How::Unchanged => counts.unchanged += 1,
-        }
-        self.clock.shown(fill, item.at.elapsed());
-        self.manager.alive();
+        let dropped = self.outputs.show(Order::Show { frame: cleared, at: item.at, fill });
+        self.taken = self.taken + 1 - dropped;
         Ok(())
     }
-
-    /// Says something where pictures are looked at. It is made of these words alone.
-    fn stand_in(&mut self, words: &str) {
-        match placeholder(self.size.0, self.size.1, words) {
-            Ok(frame) => self.sinks.iter_mut().for_each(|sink| sink.stand_in(&frame)),
-            Err(error) => log::warn!("{error}"),
-        }
-    }
-
-    /// The only place where frames go out; [`Cleared`] is what makes that safe.
-    fn show(&mut self, cleared: &Cleared) -> Result<(), OutputError> {
-        self.sinks.iter_mut().try_for_each(|sink| sink.write(cleared.frame()))
-    }
-
-    fn report(&mut self) {
-        if self.reported.is_some_and(|reported| reported.elapsed() < REPORT_EVERY) {
-            return;
-        }
-        self.reported = Some(Instant::now());
-        self.count_captured();
-        let statistics = self.clock.now();
-        let mut status = json!({"state": self.state, "source": self.source, "mask": self.mask});
-        if let (Some(status), Ok(serde_json::Value::Object(figures))) =
-            (status.as_object_mut(), serde_json::to_value(&statistics))
-        {
-            status.extend(figures);
-        }
-        self.sinks.iter_mut().for_each(|sink| sink.report(&status));
-        if self.logged.elapsed() >= LOG_EVERY && statistics.captured > 0 {
-            let line = in_words(&self.state, &statistics);
-            log::info!("{line}");
-            self.manager.status(&line);
-            self.logged = Instant::now();
-        }
-    }
-
-    fn count_captured(&mut self) {
-        let taken = self.capture.counts();
-        let counts = &mut self.clock.counts;
-        (counts.captured, counts.dropped) = (taken.captured, taken.dropped);
-        counts.damaged = taken.damaged + self.damaged;
-    }
 }
 
-fn in_words(state: &str, statistics: &Statistics) -> String {
-    let Statistics { captured, shown, filled, flat, dropped, damaged, withheld, .. } = statistics;
-    let mut line = format!(
-        "{state}: {:.1} frames/s, {:.1} ms a frame; {captured} captured, {shown} shown, {filled} filled",
-        statistics.fps, statistics.fill_ms
-    );
-    for (count, what) in
-        [(flat, "painted flat"), (dropped, "dropped"), (damaged, "damaged"), (withheld, "withheld")]
-    {
-        if *count > 0 {
-            line += &format!(", {count} {what}");
-        }
-    }
-    line
-}
+#[cfg(test)]
+#[path = "overlap_tests.rs"]
+mod overlap_tests;
 
 #[cfg(test)]
 #[path = "live_tests.rs"]

@@ -1,10 +1,11 @@
 //! The promise of the loop: whatever the network does, no hidden pixel comes out.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 use crate::camera::{Source, Y4mReader, test_frame};
-use crate::picture::{Frame, Mask, PixelFormat};
+use crate::picture::{Frame, Mask, PixelFormat, Pool};
 use crate::service::{FillError, FillReport};
 
 const WIDTH: usize = 64;
@@ -78,8 +79,10 @@ fn options(output: &Path, frames: u64) -> LiveOptions {
 
 fn frames_of(path: &Path) -> Vec<Frame> {
     let mut reader = Y4mReader::open(path).unwrap();
-    std::iter::from_fn(|| reader.next().unwrap().map(|captured| captured.decode().unwrap()))
-        .collect()
+    std::iter::from_fn(|| {
+        reader.next().unwrap().map(|captured| captured.decode(&Pool::default()).unwrap())
+    })
+    .collect()
 }
 
 /// Luma and chroma within the hole are all of one value: nothing of the picture is left.

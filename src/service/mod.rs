@@ -1,13 +1,15 @@
 //! The loop: newest frame in, holes filled, picture out.
 //!
 //! ```text
-//! camera ──(thread)──> capture: newest frame, or a short queue ──> guard ──> sinks
-//!                                                        masks ──┘   └── Fill (the network)
+//! capture ──> decode ──> loop: guard, with Fill (the network) ──> outputs: sinks, watchdog
+//!                                │ masks ──> guard
 //! ```
 //!
-//! Taking pictures has a thread of its own, because a camera does not wait; everything after it
-//! is one thread in one order. The other obvious way, a thread for each stage, would keep more
-//! frames in flight and so show an older picture, and the network uses all cores anyway.
+//! Each has a thread, so that the rate is that of the slowest; between two of them one frame
+//! waits at most, and where only the newest counts it is replaced while it waits: no picture
+//! grows old in a queue. On one core decoding and outputs happen in the loop's thread, where
+//! threads could only take turns. Every frame lies in memory that comes back by itself
+//! ([`crate::picture::Pool`]): after the first frames none is allocated.
 //!
 //! The room does not know the network: it works with whatever implements [`Fill`].
 //!
@@ -56,8 +58,10 @@ mod error;
 mod fill;
 mod filler;
 mod guard;
+mod hand_over;
 mod live;
 mod notify;
+mod outputs;
 mod report;
 mod statistics;
 

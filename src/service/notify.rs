@@ -34,7 +34,7 @@ impl Manager {
         Self::at(&name, patience.map(Duration::from_micros))
     }
 
-    fn at(name: &str, patience: Option<Duration>) -> Self {
+    pub(super) fn at(name: &str, patience: Option<Duration>) -> Self {
         let opened = address(name).and_then(|address| {
             let socket = UnixDatagram::unbound()?;
             // A manager that does not listen must not hold up the pictures.

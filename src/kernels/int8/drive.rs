@@ -1,7 +1,5 @@
 //! From a convolution and its planes to calls of one instruction set.
 
-use rayon::prelude::*;
-
 #[cfg(target_arch = "aarch64")]
 use super::arm;
 use super::generic::Portable;
@@ -10,6 +8,7 @@ use super::peak;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{GROUP, Isa, LANES, Lanes, MAX_INPUTS, Pixels, Plane, Reads, Scale, Sums, TABLE, TILE};
+use crate::kernels::workers;
 
 /// A layer's weights above this many bytes do not stay in a core's cache beside its inputs: they
 /// are then read once for all pixels, and the inputs once for each block of weights.
@@ -242,7 +241,7 @@ impl Kernel {
         Self { choice: Choice::Portable, threads: 1 }
     }
 
-    /// The same on this many threads of the rayon pool that its methods are called in.
+    /// The same in as many pieces as there are threads, see [`workers::set_threads`].
     pub fn on_threads(self, threads: usize) -> Self {
         Self { threads: threads.max(1), ..self }
     }
@@ -421,7 +420,7 @@ impl Kernel {
             parts.iter().for_each(|part| share((0, part.convolution.blocks()), (0, tiles), part));
             return;
         }
-        (0..threads).into_par_iter().with_max_len(1).for_each(|thread| {
+        workers::share(threads, &|thread| {
             let of = |whole: usize| (thread * whole / threads, (thread + 1) * whole / threads);
             for part in parts {
                 let blocks = part.convolution.blocks();

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kernels::workers;
 
 /// A convolution with everything it needs, owned.
 #[derive(Debug, Clone)]
@@ -191,11 +192,18 @@ fn case() -> impl Strategy<Value = Case> {
     )
 }
 
+/// Threads to share with, so that pieces are done side by side.
+fn start_workers() {
+    static STARTED: std::sync::Once = std::sync::Once::new();
+    STARTED.call_once(|| workers::set_threads(3, || {}));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_kernel_is_the_definition(case in case(), threads in 1_usize..4) {
+        start_workers();
         let expected = by_definition(&case);
         prop_assert!(expected.bytes().iter().any(|&value| value != 0));
         for kernel in Kernel::all() {
@@ -206,6 +214,7 @@ proptest! {
 
     #[test]
     fn every_kernel_attends_alike(case in case(), threads in 1_usize..4) {
+        start_workers();
         let case = Case { sources: case.sources[..1].to_vec(), ..case };
         let taps = case.rows * case.columns * case.sources[0].channels();
         let case = Case { weights: case.weights[..taps * case.offsets.len() * LANES].to_vec(), ..case };

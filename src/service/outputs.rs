@@ -1,0 +1,306 @@
+//! What goes out: frames to the sinks, and how things are going to whoever asks.
+//!
+//! Writing and encoding have a thread of their own, which works on one frame while the network
+//! works on the next. It is given [`Cleared`] frames and words, and nothing else: what it may show
+//! was decided before. Where there is only one core it all happens in the loop's thread.
+//!
+//! The service manager's watchdog is fed here alone, by what has gone out. If an output hangs, so
+//! does that; if the network hangs, nothing comes here.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::guard::Cleared;
+use super::hand_over::{HandOver, Kind, Message, Pace};
+use super::notify::Manager;
+use super::statistics::{Clock, Tally};
+use super::{Statistics, Stop};
+use crate::camera::StreamInfo;
+use crate::output::{OutputError, Sink, StreamFormat, placeholder};
+
+/// How often the log says how it goes.
+const LOG_EVERY: Duration = Duration::from_secs(5);
+/// How often the page is told.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// Size of placeholders before the first frame, pixels.
+const PLACEHOLDER: (usize, usize) = (640, 480);
+
+/// What is to go out.
+pub(super) enum Order {
+    /// The source gives frames: its name, and what it says about its stream.
+    Opened(String, StreamInfo),
+    /// The camera is away: why.
+    Waiting(String),
+    /// Something to say where pictures are looked at, since there is none.
+    StandIn(&'static str),
+    Show {
+        frame: Cleared,
+        /// When the source gave it.
+        at: Instant,
+        /// What filling it took.
+        fill: Duration,
+    },
+    /// Nothing goes out, and that is as it should be.
+    Alive,
+}
+
+impl Message for Order {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Show { .. } => Kind::Frame,
+            _ => Kind::Word,
+        }
+    }
+}
+
+/// The loop's end of the outputs.
+pub(super) enum Outputs {
+    Here(Box<Worker>),
+    Beside { orders: Arc<HandOver<Order>>, thread: JoinHandle<Worker> },
+}
+
+impl Outputs {
+    /// Outputs that work in the loop's own thread.
+    pub fn here(worker: Worker) -> Self {
+        Self::Here(Box::new(worker))
+    }
+
+    /// Outputs with a thread of their own.
+    pub fn beside(mut worker: Worker, pace: Pace, stop: &Stop) -> std::io::Result<Self> {
+        let orders = Arc::new(HandOver::new(pace, Arc::clone(&worker.tally), stop.clone()));
+        let closes = ClosesWith(Arc::clone(&orders));
+        let body = move || {
+            worker.work(&closes.0);
+            worker
+        };
+        let thread = std::thread::Builder::new().name("outputs".into()).spawn(body)?;
+        Ok(Self::Beside { orders, thread })
+    }
+
+    /// Hands on a frame. Returns how many went lost for it.
+    pub fn show(&mut self, order: Order) -> u64 {
+        match self {
+            Self::Here(worker) => worker.follow(order),
+            Self::Beside { orders, .. } => return orders.put(order),
+        }
+        0
+    }
+
+    pub fn tell(&mut self, order: Order) {
+        match self {
+            Self::Here(worker) => worker.follow(order),
+            Self::Beside { orders, .. } => orders.tell(order),
+        }
+    }
+
+    /// Says that all is well, unless something is on its way that will say so.
+    pub fn alive(&mut self) {
+        match self {
+            Self::Here(worker) => worker.follow(Order::Alive),
+            Self::Beside { orders, .. } => orders.tell_if_idle(Order::Alive),
+        }
+    }
+
+    /// Reports how it goes, if it is time and nobody else does.
+    pub fn report(&mut self) {
+        if let Self::Here(worker) = self {
+            worker.report();
+        }
+    }
+
+    /// An output has failed, or wants no more.
+    pub fn have_ended(&self) -> bool {
+        match self {
+            Self::Here(worker) => worker.fault.is_some(),
+            Self::Beside { orders, .. } => orders.is_closed(),
+        }
+    }
+
+    /// Shows what was handed on before, and completes files: what is in them is good, also when the
+    /// next frame could not be had.
+    pub fn finish(self) -> (Statistics, Result<(), OutputError>) {
+        let worker = match self {
+            Self::Here(worker) => *worker,
+            Self::Beside { orders, thread } => {
+                orders.close();
+                // As if it had happened here.
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
+        };
+        worker.finish()
+    }
+}
+
+/// Closes also when an output panics: the loop must not work for nobody.
+struct ClosesWith(Arc<HandOver<Order>>);
+
+impl Drop for ClosesWith {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// What is done with orders.
+pub(super) struct Worker {
+    sinks: Vec<Box<dyn Sink>>,
+    tally: Arc<Tally>,
+    clock: Clock,
+    manager: Manager,
+    source: String,
+    mask: String,
+    state: &'static str,
+    /// Of the last frame shown, for placeholders.
+    size: (usize, usize),
+    reported: Option<Instant>,
+    logged: Instant,
+    /// What an output failed with; it is given nothing more.
+    fault: Option<OutputError>,
+}
+
+impl Worker {
+    pub fn new(
+        sinks: Vec<Box<dyn Sink>>,
+        source: String,
+        mask: String,
+        tally: &Arc<Tally>,
+        manager: Manager,
+    ) -> Self {
+        Self {
+            sinks,
+            tally: Arc::clone(tally),
+            clock: Clock::default(),
+            manager,
+            source,
+            mask,
+            state: "starting",
+            size: PLACEHOLDER,
+            reported: None,
+            logged: Instant::now(),
+            fault: None,
+        }
+    }
+
+    /// Until nothing more comes, or an output fails.
+    fn work(&mut self, orders: &HandOver<Order>) {
+        while self.fault.is_none() {
+            // Looked at before taking: what was handed on before closing is there then.
+            let closed = orders.is_closed();
+            match orders.take() {
+                Some(order) => self.follow(order),
+                None if closed => return,
+                None => {}
+            }
+            self.report();
+        }
+    }
+
+    fn follow(&mut self, order: Order) {
+        if self.fault.is_some() {
+            return;
+        }
+        match order {
+            Order::Opened(name, stream) => self.opened(name, stream),
+            Order::Waiting(why) => {
+                self.manager.status(&format!("waiting for the camera: {why}"));
+                self.state = "waiting for the camera";
+                self.reported = None;
+                self.stand_in(&format!("Waiting for the camera\n\n{why}"));
+                self.manager.alive();
+            }
+            Order::StandIn(words) => self.stand_in(words),
+            Order::Show { frame, at, fill } => match self.show(&frame) {
+                Ok(()) => {
+                    self.clock.shown(frame.how, fill, at.elapsed());
+                    self.manager.alive();
+                }
+                Err(error) => self.fault = Some(error),
+            },
+            Order::Alive => self.manager.alive(),
+        }
+    }
+
+    fn opened(&mut self, name: String, stream: StreamInfo) {
+        log::info!("source: {name}; mask: {}", self.mask);
+        let StreamInfo { rate, aspect, interlace, chroma } = stream;
+        let format = StreamFormat { rate, aspect, interlace, chroma };
+        self.sinks.iter_mut().for_each(|sink| sink.start(&format));
+        self.source = name;
+        self.state = "running";
+        self.manager.status("running");
+        self.reported = None;
+    }
+
+    /// The only place where frames go out; [`Cleared`] is what makes that safe.
+    fn show(&mut self, cleared: &Cleared) -> Result<(), OutputError> {
+        self.size = (cleared.frame().width(), cleared.frame().height());
+        self.sinks.iter_mut().try_for_each(|sink| sink.write(cleared.frame()))
+    }
+
+    /// Says something where pictures are looked at. It is made of these words alone.
+    fn stand_in(&mut self, words: &str) {
+        match placeholder(self.size.0, self.size.1, words) {
+            Ok(frame) => self.sinks.iter_mut().for_each(|sink| sink.stand_in(&frame)),
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+
+    fn report(&mut self) {
+        if self.reported.is_some_and(|reported| reported.elapsed() < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(Instant::now());
+        let statistics = self.clock.now(&self.tally);
+        if self.sinks.iter().any(|sink| sink.shows_reports()) {
+            let mut status = json!({"state": self.state, "source": self.source, "mask": self.mask});
+            if let (Some(status), Ok(serde_json::Value::Object(figures))) =
+                (status.as_object_mut(), serde_json::to_value(&statistics))
+            {
+                status.extend(figures);
+            }
+            self.sinks.iter_mut().for_each(|sink| sink.report(&status));
+        }
+        if self.logged.elapsed() >= LOG_EVERY && statistics.captured > 0 {
+            let line = in_words(self.state, &statistics);
+            log::info!("{line}");
+            self.manager.status(&line);
+            self.logged = Instant::now();
+        }
+    }
+
+    fn finish(self) -> (Statistics, Result<(), OutputError>) {
+        self.manager.stopping();
+        let statistics = self.clock.end(&self.tally);
+        let mut ended = match self.fault {
+            // Whoever read our output has enough: the end, and no failure.
+            None | Some(OutputError::Closed) => Ok(()),
+            Some(fault) => Err(fault),
+        };
+        for sink in self.sinks {
+            ended = ended.and(sink.finish());
+        }
+        (statistics, ended)
+    }
+}
+
+pub(super) fn in_words(state: &str, statistics: &Statistics) -> String {
+    let Statistics { captured, shown, filled, flat, dropped, damaged, withheld, .. } = statistics;
+    let mut line = format!(
+        "{state}: {:.1} frames/s, {:.1} ms a frame; {captured} captured, {shown} shown, {filled} filled",
+        statistics.fps, statistics.fill_ms
+    );
+    for (count, what) in
+        [(flat, "painted flat"), (dropped, "dropped"), (damaged, "damaged"), (withheld, "withheld")]
+    {
+        if *count > 0 {
+            line += &format!(", {count} {what}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+#[path = "outputs_tests.rs"]
+mod tests;
