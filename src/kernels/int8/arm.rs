@@ -1,7 +1,10 @@
-//! aarch64: `sdot` where the processor has it, widening multiplies where not.
+//! aarch64: `usmmla` where the processor has it (its own file), else `sdot`, else widening
+//! multiplies.
 //!
-//! Both multiply signed bytes by signed bytes: inputs are read with their top bit flipped, which
+//! The latter two multiply signed bytes by signed bytes: inputs are read with their top bit flipped, which
 //! takes 128 off each, and [`Isa::INPUT_BIAS`] says so to whoever adds it up.
+
+mod i8mm;
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -9,6 +12,8 @@ use core::arch::asm;
 use super::drive::{Job, drive};
 use super::{GROUP, Isa, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
 use crate::net::LEAKY_SLOPE;
+
+pub(super) use i8mm::I8mm;
 
 /// Registers of four sums for [`LANES`] sums.
 const QUARTERS: usize = LANES / 4;
@@ -161,8 +166,21 @@ unsafe impl Isa for Dot {
 
     #[inline(always)]
     fn index(self, sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
-        // SAFETY: every aarch64 processor that runs this has NEON, as `self` shows.
+        // SAFETY: NEON is there, as `self` is.
         unsafe { index(sums, scale, indices) }
+    }
+
+    #[inline(always)]
+    fn look_up_pairs(
+        self,
+        sums: &Lanes,
+        scale: &Scale,
+        table: &[[u8; 2]; TABLE],
+        first: &mut [u8; LANES],
+        second: &mut [u8; LANES],
+    ) {
+        // SAFETY: likewise.
+        unsafe { look_up_pairs(sums, scale, table, first, second) }
     }
 }
 
@@ -270,6 +288,19 @@ unsafe impl Isa for Neon {
         // SAFETY: NEON is there, as `self` is.
         unsafe { index(sums, scale, indices) }
     }
+
+    #[inline(always)]
+    fn look_up_pairs(
+        self,
+        sums: &Lanes,
+        scale: &Scale,
+        table: &[[u8; 2]; TABLE],
+        first: &mut [u8; LANES],
+        second: &mut [u8; LANES],
+    ) {
+        // SAFETY: likewise.
+        unsafe { look_up_pairs(sums, scale, table, first, second) }
+    }
 }
 
 /// `(sum - offset) * multiplier` of four lanes from `lane` on.
@@ -314,18 +345,64 @@ fn modulate(sums: &Lanes, scale: &Scale, map: &[u8; LANES], output: &mut [u8; LA
     unsafe { vst1q_u8(output.as_mut_ptr(), vcombine_u8(low, high)) }
 }
 
+/// What [`Isa::index`] gives. Rounding before clamping gives the same: the ends are whole numbers.
+#[inline]
+#[target_feature(enable = "neon")]
+fn indices(sums: &Lanes, scale: &Scale) -> [uint16x8_t; 2] {
+    let mut rounded = [vdup_n_u16(0); QUARTERS];
+    for quarter in 0..QUARTERS {
+        // SAFETY: 16 zeros, of which four are left.
+        let zeros = unsafe { vld1q_f32(scale.zeros[4 * quarter..4 * quarter + 4].as_ptr()) };
+        let value = vaddq_f32(scaled(sums, scale, 4 * quarter), zeros);
+        rounded[quarter] = vqmovun_s32(vcvtnq_s32_f32(value));
+    }
+    let top = vdupq_n_u16((TABLE - 1) as u16);
+    [
+        vminq_u16(vcombine_u16(rounded[0], rounded[1]), top),
+        vminq_u16(vcombine_u16(rounded[2], rounded[3]), top),
+    ]
+}
+
 /// See [`Isa::index`].
 #[inline]
 #[target_feature(enable = "neon")]
-fn index(sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
-    let top = vdupq_n_f32((TABLE - 1) as f32);
-    for lane in (0..LANES).step_by(4) {
-        // SAFETY: 16 zeros and 16 indices, of which four are left.
-        unsafe {
-            let zeros = vld1q_f32(scale.zeros[lane..lane + 4].as_ptr());
-            let value = vaddq_f32(scaled(sums, scale, lane), zeros);
-            let value = vminq_f32(vmaxq_f32(value, vdupq_n_f32(0.0)), top);
-            vst1q_s32(indices[lane..lane + 4].as_mut_ptr(), vcvtnq_s32_f32(value));
+fn index(sums: &Lanes, scale: &Scale, output: &mut [i32; LANES]) {
+    let [low, high] = indices(sums, scale);
+    let wide = [
+        vmovl_u16(vget_low_u16(low)),
+        vmovl_high_u16(low),
+        vmovl_u16(vget_low_u16(high)),
+        vmovl_high_u16(high),
+    ];
+    for (output, wide) in output.as_chunks_mut::<4>().0.iter_mut().zip(wide) {
+        // SAFETY: four indices.
+        unsafe { vst1q_s32(output.as_mut_ptr(), vreinterpretq_s32_u32(wide)) }
+    }
+}
+
+/// See [`Isa::look_up_pairs`].
+#[inline]
+#[target_feature(enable = "neon")]
+fn look_up_pairs(
+    sums: &Lanes,
+    scale: &Scale,
+    table: &[[u8; 2]; TABLE],
+    first: &mut [u8; LANES],
+    second: &mut [u8; LANES],
+) {
+    let indices = indices(sums, scale);
+    let mut pairs = [[0; 2]; LANES];
+    // SAFETY: 16 indices, all of them below the table's size; 16 pairs; 16 bytes each to write.
+    unsafe {
+        let mut places = [0_u16; LANES];
+        vst1q_u16(places.as_mut_ptr(), indices[0]);
+        vst1q_u16(places[LANES / 2..].as_mut_ptr(), indices[1]);
+        for (pair, place) in pairs.iter_mut().zip(places) {
+            *pair = *table.get_unchecked(usize::from(place));
         }
+        let pairs: *const u8 = pairs.as_ptr().cast();
+        let (low, high) = (vld1q_u8(pairs), vld1q_u8(pairs.add(LANES)));
+        vst1q_u8(first.as_mut_ptr(), vuzp1q_u8(low, high));
+        vst1q_u8(second.as_mut_ptr(), vuzp2q_u8(low, high));
     }
 }
