@@ -227,7 +227,7 @@ unsafe impl Isa for Neon {
                 // SAFETY: the caller promises that all places read are readable; NEON is there,
                 // as `self` is.
                 unsafe {
-                    let flip = vdup_n_u8(0x80);
+                    let flip = vdupq_n_u8(0x80);
                     let mut totals = [[vdupq_n_s32(0); 2 * QUARTERS]; PIXELS];
                     let mut weights = weights;
                     for source in 0..reads.source_count {
@@ -236,26 +236,32 @@ unsafe impl Isa for Neon {
                             places[pixel] = places[pixel].add(pixels[pixel] as usize);
                         }
                         for _ in 0..reads.rows {
-                            for at in (0..reads.run).step_by(GROUP) {
-                                let mut inputs = [vdup_n_s8(0); PIXELS];
+                            let mut at = 0;
+                            while at + REGISTER <= reads.run {
+                                let mut inputs = [vdupq_n_s32(0); PIXELS];
+                                for pixel in 0..PIXELS {
+                                    let bytes = veorq_u8(vld1q_u8(places[pixel].add(at)), flip);
+                                    inputs[pixel] = vreinterpretq_s32_u8(bytes);
+                                }
+                                widening_step::<0>(&mut totals, weights, &inputs);
+                                let weight = |group: usize| weights.add(group * GROUP * LANES);
+                                widening_step::<1>(&mut totals, weight(1), &inputs);
+                                widening_step::<2>(&mut totals, weight(2), &inputs);
+                                widening_step::<3>(&mut totals, weight(3), &inputs);
+                                weights = weights.wrapping_add(REGISTER * LANES);
+                                at += REGISTER;
+                            }
+                            while at < reads.run {
+                                let mut inputs = [vdupq_n_s32(0); PIXELS];
                                 for pixel in 0..PIXELS {
                                     let four = places[pixel].add(at).cast::<u32>();
-                                    let bytes = vdup_n_u32(four.read_unaligned());
-                                    let bytes = veor_u8(vreinterpret_u8_u32(bytes), flip);
-                                    inputs[pixel] = vreinterpret_s8_u8(bytes);
+                                    let bytes = vdupq_n_u32(four.read_unaligned());
+                                    let bytes = veorq_u8(vreinterpretq_u8_u32(bytes), flip);
+                                    inputs[pixel] = vreinterpretq_s32_u8(bytes);
                                 }
-                                for quarter in 0..QUARTERS {
-                                    let loaded = vld1q_s8(weights.add(REGISTER * quarter));
-                                    let halves = [vget_low_s8(loaded), vget_high_s8(loaded)];
-                                    for pixel in 0..PIXELS {
-                                        for half in 0..2 {
-                                            let total = &mut totals[pixel][2 * quarter + half];
-                                            let products = vmull_s8(halves[half], inputs[pixel]);
-                                            *total = vpadalq_s16(*total, products);
-                                        }
-                                    }
-                                }
+                                widening_step::<0>(&mut totals, weights, &inputs);
                                 weights = weights.wrapping_add(GROUP * LANES);
+                                at += GROUP;
                             }
                             for place in &mut places {
                                 *place = place.wrapping_add(reads.row_step);
@@ -300,6 +306,35 @@ unsafe impl Isa for Neon {
     ) {
         // SAFETY: likewise.
         unsafe { look_up_pairs(sums, scale, table, first, second) }
+    }
+}
+
+/// One group of inputs of two pixels against sixteen outputs, each output's sum in two lanes.
+///
+/// # Safety
+/// The processor must have NEON, and 64 bytes of weights must be readable.
+#[inline(always)]
+unsafe fn widening_step<const LANE: i32>(
+    totals: &mut [[int32x4_t; 2 * QUARTERS]; 2],
+    weights: *const i8,
+    inputs: &[int32x4_t; 2],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut groups = [vdupq_n_s8(0); 2];
+        for pixel in 0..2 {
+            groups[pixel] = vreinterpretq_s8_s32(vdupq_laneq_s32::<LANE>(inputs[pixel]));
+        }
+        for quarter in 0..QUARTERS {
+            let loaded = vld1q_s8(weights.add(REGISTER * quarter));
+            for pixel in 0..2 {
+                let low = vmull_s8(vget_low_s8(loaded), vget_low_s8(groups[pixel]));
+                let high = vmull_high_s8(loaded, groups[pixel]);
+                let [first, second] = [2 * quarter, 2 * quarter + 1];
+                totals[pixel][first] = vpadalq_s16(totals[pixel][first], low);
+                totals[pixel][second] = vpadalq_s16(totals[pixel][second], high);
+            }
+        }
     }
 }
 
