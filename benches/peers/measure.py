@@ -1,6 +1,6 @@
 """Runs lbam-edge and its peers in turns, checks that they agree, and writes what was measured.
 
-    measure.py WORK --edge PROGRAM --rten PROGRAM --int8 MODEL --network NAME
+    measure.py WORK --edge PROGRAM --contender PROGRAM --int8 MODEL --network NAME
                --csv FILE
 
 Each contender is a process of its own. In each round each is given the same time, all others
@@ -75,12 +75,12 @@ class Peer:
         work = arguments.work
         self.name, runtime, self.precision, self.work, model = peer
         self.times = []
-        command = [sys.executable, str(HERE / "contender.py"), runtime]
+        command = [sys.executable, str(HERE / "contender.py")]
         if runtime == "rten":
-            command = [arguments.rten]
+            command = [arguments.contender]
         begun = time.perf_counter()
         self.process = subprocess.Popen(
-            realtime + command + [str(work / model), str(threads), str(work)],
+            realtime + command + [runtime, str(work / model), str(threads), str(work)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -429,7 +429,7 @@ class Run:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("work", type=pathlib.Path)
-    for option in ("--edge", "--rten", "--int8", "--network", "--csv"):
+    for option in ("--edge", "--contender", "--int8", "--network", "--csv"):
         parser.add_argument(option, required=True)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.3)

@@ -1,6 +1,6 @@
 """Makes from one ONNX export what every peer runs: whole and split, float and int8.
 
-    prepare.py NETWORK.onnx PICTURES OUT
+    prepare.py [--instructions] NETWORK.onnx PICTURES OUT
 
 Everything is 256x256. In OUT appear
 
@@ -15,10 +15,16 @@ Everything is 256x256. In OUT appear
                       signed 8-bit weights by channel, ranges from PICTURES; of the
                       convolutions alone, or of what lies between them too
     nncf-*.xml        OpenVINO's own quantiser on phases-*.onnx, same PICTURES
+    integer-whole.onnx
+                      integer convolutions as operators of their own (QLinearConv), without
+                      branches: what tract has integer arithmetic for
     picture.npy, mask.npy, maps.npz, reference.npy
                       the picture and mask of all measurements, and ONNX Runtime's f32 answer
     picture.png, mask.png, round.png
                       the same for lbam-edge, and a round hole of 5 %
+
+With --instructions only what benches/instructions counts with: nothing quantised but
+integer-whole.onnx, which is made with no other option.
 """
 
 import logging
@@ -274,7 +280,8 @@ def mask_only(model):
     return names
 
 
-def quantise_qdq(source, target, inputs, operators):
+def quantise_in_onnx(source, target, inputs, operators, as_operators=False):
+    """`as_operators`: integer operators instead of float ones between QDQ pairs."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
@@ -294,7 +301,7 @@ def quantise_qdq(source, target, inputs, operators):
         str(source),
         str(target),
         Reader(),
-        quant_format=QuantFormat.QDQ,
+        quant_format=QuantFormat.QOperator if as_operators else QuantFormat.QDQ,
         op_types_to_quantize=operators,
         nodes_to_exclude=mask_only(onnx.load(source)),
         per_channel=True,
@@ -323,13 +330,18 @@ def quantise_nncf(source, target, inputs):
 
 
 def main():
-    network, pictures, out = (pathlib.Path(argument) for argument in sys.argv[1:])
+    arguments = sys.argv[1:]
+    for_instructions = "--instructions" in arguments
+    if for_instructions:
+        arguments.remove("--instructions")
+    network, pictures, out = (pathlib.Path(argument) for argument in arguments)
     out.mkdir(parents=True, exist_ok=True)
     # The quantisers advise to prepare what is prepared already.
     logging.disable(logging.WARNING)
     model = fixed_size(onnx.load(network))
     onnx.save(model, out / "whole.onnx")
-    onnx.save(branch_free(model), out / "smooth-whole.onnx")
+    smooth = branch_free(model)
+    onnx.save(smooth, out / "smooth-whole.onnx")
     split(model, out / "split.onnx")
     for form in ("whole", "split"):
         onnx.save(with_phases(onnx.load(out / f"{form}.onnx")), out / f"phases-{form}.onnx")
@@ -349,6 +361,12 @@ def main():
     np.save(out / "reference.npy", reference)
 
     inputs = calibration_inputs([as_input(square) for square in squares[1:]], maps)
+    if for_instructions:
+        source = out / "phases-smooth-whole.onnx"
+        onnx.save(with_phases(smooth), source)
+        target = out / "integer-whole.onnx"
+        quantise_in_onnx(source, target, inputs["whole"], ["Conv"], as_operators=True)
+        return
     variants = {
         "conv": ["Conv"],
         "more": ["Conv", "Mul", "LeakyRelu", "Concat", "DepthToSpace"],
@@ -356,7 +374,7 @@ def main():
     for form in ("whole", "split"):
         source = out / f"phases-{form}.onnx"
         for variant, operators in variants.items():
-            quantise_qdq(source, out / f"{variant}-{form}.onnx", inputs[form], operators)
+            quantise_in_onnx(source, out / f"{variant}-{form}.onnx", inputs[form], operators)
         quantise_nncf(source, out / f"nncf-{form}.xml", inputs[form])
 
 

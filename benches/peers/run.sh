@@ -7,6 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 usage() {
     cat <<'TEXT'
 usage: run.sh [--paper] [--pictures DIR] [--rounds N] [--no-record] [--note TEXT]
+       run.sh [--paper] [--pictures DIR] --prepare
 
 Sets up ONNX Runtime, OpenVINO, ncnn and tract in a private Python environment, compiles rten,
 gives them and lbam-edge the same network, checks that all agree, and prints times and ratios.
@@ -17,6 +18,7 @@ gives them and lbam-edge the same network, checks that all agree, and prints tim
   --rounds N      turns that each contender gets (7)
   --no-record     do not write benches/record/MACHINE/DATE.csv
   --note TEXT     goes into the record
+  --prepare       only make the files that benches/instructions needs; a smaller environment does
 
 lbam-edge and lbam-desk are taken from CARGO_TARGET_DIR (release), or from LBAM_EDGE and
 LBAM_DESK. Where it may, everything measured runs at real-time priority (LBAM_PEERS_REALTIME=0:
@@ -38,6 +40,7 @@ pictures=
 rounds=7
 record=yes
 note=
+only_prepare=
 while [ $# -gt 0 ]; do
     case $1 in
     --paper) network=paper ;;
@@ -51,6 +54,7 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --no-record) record= ;;
+    --prepare) only_prepare=yes ;;
     -h | --help)
         usage
         exit
@@ -62,7 +66,9 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-for program in "$edge" "$desk"; do
+programs=("$desk")
+[ -n "$only_prepare" ] || programs+=("$edge")
+for program in "${programs[@]}"; do
     [ -x "$program" ] ||
         fail "no program $program; build with: cargo build --release --features desk"
 done
@@ -72,17 +78,18 @@ python=$home/bin/python
 work=$home/$network
 mkdir -p "$work"
 
-# pnnx is installed without what it depends on: its converter for ONNX is one program, and the
-# rest of the package would bring PyTorch.
+# What `--prepare` needs, and what the peers are beyond that. pnnx is installed without what it
+# depends on: its converter for ONNX is one program, and the rest of the package would bring PyTorch.
 setup_peers() {
-    local wanted=(numpy==2.4.6 pillow==13.0.0 onnx==1.23.2 onnxruntime==1.32.0 openvino==2026.4.1
-        nncf==3.4.0 ncnn==1.0.20261020 tract==0.23.9 safetensors==0.8.0)
+    local wanted=(numpy==2.4.6 pillow==13.0.0 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0)
+    local peers=(openvino==2026.4.1 nncf==3.4.0 ncnn==1.0.20261020 tract==0.23.9)
     local stamp=$home/installed
+    if [ -n "$only_prepare" ]; then stamp=$home/installed-to-prepare; else wanted+=("${peers[@]}"); fi
     if [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ]; then return; fi
-    echo "installing the peers into $home" >&2
+    echo "installing Python packages into $home" >&2
     [ -x "$python" ] || python3 -m venv "$home"
     "$python" -m pip install -q "${wanted[@]}"
-    "$python" -m pip install -q --no-deps pnnx==20261020
+    [ -n "$only_prepare" ] || "$python" -m pip install -q --no-deps pnnx==20261020
     echo "${wanted[*]}" >"$stamp"
 }
 
@@ -104,7 +111,11 @@ pick_pictures() {
 # What was made is kept, unless what it is made from is newer.
 prepare() {
     local weights=models/small.safetensors made=$work/prepared shipped=models/small-int8.lbam
-    local converter
+    local converter parts=()
+    if [ -n "$only_prepare" ]; then
+        made=$work/prepared-for-instructions
+        parts=(--instructions)
+    fi
     int8=$work/int8.lbam
     if [ "$network" = small ] && [ -e "$shipped" ]; then int8=$shipped; fi
     if [ "$made" -nt "$weights" ] && [ "$made" -nt benches/peers/prepare.py ] &&
@@ -118,11 +129,13 @@ prepare() {
     [ "$int8" = "$shipped" ] || [ "$int8" -nt "$weights" ] ||
         "$desk" calibrate "$weights" --images "$pictures" --output "$int8" >&2
     echo "quantising for the peers" >&2
-    "$python" benches/peers/prepare.py "$work/network.onnx" "$pictures" "$work" \
+    "$python" benches/peers/prepare.py "${parts[@]}" "$work/network.onnx" "$pictures" "$work" \
         >"$work/prepare.log" 2>&1 || fail "see $work/prepare.log"
-    converter=$("$python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/pnnx/pnnx
-    (cd "$work" && "$converter" smooth-whole.onnx) >"$work/pnnx.log" 2>&1 ||
-        fail "see $work/pnnx.log"
+    if [ -z "$only_prepare" ]; then
+        converter=$("$python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/pnnx/pnnx
+        (cd "$work" && "$converter" smooth-whole.onnx) >"$work/pnnx.log" 2>&1 ||
+            fail "see $work/pnnx.log"
+    fi
     touch "$made"
 }
 
@@ -145,8 +158,13 @@ machine_name() {
 
 setup_peers
 prepare
-CARGO_TARGET_DIR=$home/rten cargo build -q --release --locked \
-    --manifest-path benches/peers/rten/Cargo.toml
+if [ -n "$only_prepare" ]; then
+    # For whoever called: what was made, and lbam-edge's model of the same network.
+    printf '%s\n' "$work" "$int8"
+    exit
+fi
+CARGO_TARGET_DIR=$home/contender cargo build -q --release --locked \
+    --manifest-path benches/peers/contender/Cargo.toml
 machine=$(machine_name)
 csv=benches/record/$machine/$(date +%F).csv
 [ -n "$record" ] || csv=$work/unrecorded.csv
@@ -154,7 +172,7 @@ versions=$("$python" -m pip list 2>/dev/null |
     awk '/^(onnxruntime|openvino|nncf|ncnn|tract) / { printf "%s %s, ", $1, $2 }')
 mapfile -t realtime < <(realtime_options)
 "$python" benches/peers/measure.py "$work" --edge "$edge" \
-    --rten "$home/rten/release/rten-contender" --int8 "$int8" --network "$network" \
+    --contender "$home/contender/release/contender" --int8 "$int8" --network "$network" \
     --csv "$csv" --rounds "$rounds" "${realtime[@]}" \
     --note "$machine; ${versions}lbam $(git rev-parse --short HEAD)${note:+; $note}"
 echo "written to $csv"

@@ -1,7 +1,10 @@
-//! aarch64: `sdot` where the processor has it, widening multiplies where not.
+//! aarch64: `usmmla` where the processor has it (its own file), else `sdot`, else widening
+//! multiplies.
 //!
-//! Both multiply signed bytes by signed bytes: inputs are read with their top bit flipped, which
+//! The latter two multiply signed bytes by signed bytes: inputs are read with their top bit flipped, which
 //! takes 128 off each, and [`Isa::INPUT_BIAS`] says so to whoever adds it up.
+
+mod i8mm;
 
 use core::arch::aarch64::*;
 use core::arch::asm;
@@ -9,6 +12,8 @@ use core::arch::asm;
 use super::drive::{Job, drive};
 use super::{GROUP, Isa, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
 use crate::net::LEAKY_SLOPE;
+
+pub(super) use i8mm::I8mm;
 
 /// Registers of four sums for [`LANES`] sums.
 const QUARTERS: usize = LANES / 4;
@@ -161,8 +166,21 @@ unsafe impl Isa for Dot {
 
     #[inline(always)]
     fn index(self, sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
-        // SAFETY: every aarch64 processor that runs this has NEON, as `self` shows.
+        // SAFETY: NEON is there, as `self` is.
         unsafe { index(sums, scale, indices) }
+    }
+
+    #[inline(always)]
+    fn look_up_pairs(
+        self,
+        sums: &Lanes,
+        scale: &Scale,
+        table: &[[u8; 2]; TABLE],
+        first: &mut [u8; LANES],
+        second: &mut [u8; LANES],
+    ) {
+        // SAFETY: likewise.
+        unsafe { look_up_pairs(sums, scale, table, first, second) }
     }
 }
 
@@ -209,7 +227,7 @@ unsafe impl Isa for Neon {
                 // SAFETY: the caller promises that all places read are readable; NEON is there,
                 // as `self` is.
                 unsafe {
-                    let flip = vdup_n_u8(0x80);
+                    let flip = vdupq_n_u8(0x80);
                     let mut totals = [[vdupq_n_s32(0); 2 * QUARTERS]; PIXELS];
                     let mut weights = weights;
                     for source in 0..reads.source_count {
@@ -218,26 +236,32 @@ unsafe impl Isa for Neon {
                             places[pixel] = places[pixel].add(pixels[pixel] as usize);
                         }
                         for _ in 0..reads.rows {
-                            for at in (0..reads.run).step_by(GROUP) {
-                                let mut inputs = [vdup_n_s8(0); PIXELS];
+                            let mut at = 0;
+                            while at + REGISTER <= reads.run {
+                                let mut inputs = [vdupq_n_s32(0); PIXELS];
+                                for pixel in 0..PIXELS {
+                                    let bytes = veorq_u8(vld1q_u8(places[pixel].add(at)), flip);
+                                    inputs[pixel] = vreinterpretq_s32_u8(bytes);
+                                }
+                                widening_step::<0>(&mut totals, weights, &inputs);
+                                let weight = |group: usize| weights.add(group * GROUP * LANES);
+                                widening_step::<1>(&mut totals, weight(1), &inputs);
+                                widening_step::<2>(&mut totals, weight(2), &inputs);
+                                widening_step::<3>(&mut totals, weight(3), &inputs);
+                                weights = weights.wrapping_add(REGISTER * LANES);
+                                at += REGISTER;
+                            }
+                            while at < reads.run {
+                                let mut inputs = [vdupq_n_s32(0); PIXELS];
                                 for pixel in 0..PIXELS {
                                     let four = places[pixel].add(at).cast::<u32>();
-                                    let bytes = vdup_n_u32(four.read_unaligned());
-                                    let bytes = veor_u8(vreinterpret_u8_u32(bytes), flip);
-                                    inputs[pixel] = vreinterpret_s8_u8(bytes);
+                                    let bytes = vdupq_n_u32(four.read_unaligned());
+                                    let bytes = veorq_u8(vreinterpretq_u8_u32(bytes), flip);
+                                    inputs[pixel] = vreinterpretq_s32_u8(bytes);
                                 }
-                                for quarter in 0..QUARTERS {
-                                    let loaded = vld1q_s8(weights.add(REGISTER * quarter));
-                                    let halves = [vget_low_s8(loaded), vget_high_s8(loaded)];
-                                    for pixel in 0..PIXELS {
-                                        for half in 0..2 {
-                                            let total = &mut totals[pixel][2 * quarter + half];
-                                            let products = vmull_s8(halves[half], inputs[pixel]);
-                                            *total = vpadalq_s16(*total, products);
-                                        }
-                                    }
-                                }
+                                widening_step::<0>(&mut totals, weights, &inputs);
                                 weights = weights.wrapping_add(GROUP * LANES);
+                                at += GROUP;
                             }
                             for place in &mut places {
                                 *place = place.wrapping_add(reads.row_step);
@@ -269,6 +293,48 @@ unsafe impl Isa for Neon {
     fn index(self, sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
         // SAFETY: NEON is there, as `self` is.
         unsafe { index(sums, scale, indices) }
+    }
+
+    #[inline(always)]
+    fn look_up_pairs(
+        self,
+        sums: &Lanes,
+        scale: &Scale,
+        table: &[[u8; 2]; TABLE],
+        first: &mut [u8; LANES],
+        second: &mut [u8; LANES],
+    ) {
+        // SAFETY: likewise.
+        unsafe { look_up_pairs(sums, scale, table, first, second) }
+    }
+}
+
+/// One group of inputs of two pixels against sixteen outputs, each output's sum in two lanes.
+///
+/// # Safety
+/// The processor must have NEON, and 64 bytes of weights must be readable.
+#[inline(always)]
+unsafe fn widening_step<const LANE: i32>(
+    totals: &mut [[int32x4_t; 2 * QUARTERS]; 2],
+    weights: *const i8,
+    inputs: &[int32x4_t; 2],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut groups = [vdupq_n_s8(0); 2];
+        for pixel in 0..2 {
+            groups[pixel] = vreinterpretq_s8_s32(vdupq_laneq_s32::<LANE>(inputs[pixel]));
+        }
+        for quarter in 0..QUARTERS {
+            let loaded = vld1q_s8(weights.add(REGISTER * quarter));
+            for pixel in 0..2 {
+                let low = vmull_s8(vget_low_s8(loaded), vget_low_s8(groups[pixel]));
+                let high = vmull_high_s8(loaded, groups[pixel]);
+                let [first, second] = [2 * quarter, 2 * quarter + 1];
+                totals[pixel][first] = vpadalq_s16(totals[pixel][first], low);
+                totals[pixel][second] = vpadalq_s16(totals[pixel][second], high);
+            }
+        }
     }
 }
 
@@ -314,18 +380,64 @@ fn modulate(sums: &Lanes, scale: &Scale, map: &[u8; LANES], output: &mut [u8; LA
     unsafe { vst1q_u8(output.as_mut_ptr(), vcombine_u8(low, high)) }
 }
 
+/// What [`Isa::index`] gives. Rounding before clamping gives the same: the ends are whole numbers.
+#[inline]
+#[target_feature(enable = "neon")]
+fn indices(sums: &Lanes, scale: &Scale) -> [uint16x8_t; 2] {
+    let mut rounded = [vdup_n_u16(0); QUARTERS];
+    for quarter in 0..QUARTERS {
+        // SAFETY: 16 zeros, of which four are left.
+        let zeros = unsafe { vld1q_f32(scale.zeros[4 * quarter..4 * quarter + 4].as_ptr()) };
+        let value = vaddq_f32(scaled(sums, scale, 4 * quarter), zeros);
+        rounded[quarter] = vqmovun_s32(vcvtnq_s32_f32(value));
+    }
+    let top = vdupq_n_u16((TABLE - 1) as u16);
+    [
+        vminq_u16(vcombine_u16(rounded[0], rounded[1]), top),
+        vminq_u16(vcombine_u16(rounded[2], rounded[3]), top),
+    ]
+}
+
 /// See [`Isa::index`].
 #[inline]
 #[target_feature(enable = "neon")]
-fn index(sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
-    let top = vdupq_n_f32((TABLE - 1) as f32);
-    for lane in (0..LANES).step_by(4) {
-        // SAFETY: 16 zeros and 16 indices, of which four are left.
-        unsafe {
-            let zeros = vld1q_f32(scale.zeros[lane..lane + 4].as_ptr());
-            let value = vaddq_f32(scaled(sums, scale, lane), zeros);
-            let value = vminq_f32(vmaxq_f32(value, vdupq_n_f32(0.0)), top);
-            vst1q_s32(indices[lane..lane + 4].as_mut_ptr(), vcvtnq_s32_f32(value));
+fn index(sums: &Lanes, scale: &Scale, output: &mut [i32; LANES]) {
+    let [low, high] = indices(sums, scale);
+    let wide = [
+        vmovl_u16(vget_low_u16(low)),
+        vmovl_high_u16(low),
+        vmovl_u16(vget_low_u16(high)),
+        vmovl_high_u16(high),
+    ];
+    for (output, wide) in output.as_chunks_mut::<4>().0.iter_mut().zip(wide) {
+        // SAFETY: four indices.
+        unsafe { vst1q_s32(output.as_mut_ptr(), vreinterpretq_s32_u32(wide)) }
+    }
+}
+
+/// See [`Isa::look_up_pairs`].
+#[inline]
+#[target_feature(enable = "neon")]
+fn look_up_pairs(
+    sums: &Lanes,
+    scale: &Scale,
+    table: &[[u8; 2]; TABLE],
+    first: &mut [u8; LANES],
+    second: &mut [u8; LANES],
+) {
+    let indices = indices(sums, scale);
+    let mut pairs = [[0; 2]; LANES];
+    // SAFETY: 16 indices, all of them below the table's size; 16 pairs; 16 bytes each to write.
+    unsafe {
+        let mut places = [0_u16; LANES];
+        vst1q_u16(places.as_mut_ptr(), indices[0]);
+        vst1q_u16(places[LANES / 2..].as_mut_ptr(), indices[1]);
+        for (pair, place) in pairs.iter_mut().zip(places) {
+            *pair = *table.get_unchecked(usize::from(place));
         }
+        let pairs: *const u8 = pairs.as_ptr().cast();
+        let (low, high) = (vld1q_u8(pairs), vld1q_u8(pairs.add(LANES)));
+        vst1q_u8(first.as_mut_ptr(), vuzp1q_u8(low, high));
+        vst1q_u8(second.as_mut_ptr(), vuzp2q_u8(low, high));
     }
 }

@@ -5,6 +5,7 @@ use super::arm;
 use super::generic::Portable;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::peak;
+use super::plane::Pixel;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
 use super::{GROUP, Isa, LANES, Lanes, MAX_INPUTS, Pixels, Plane, Reads, Scale, Sums, TABLE, TILE};
@@ -142,43 +143,50 @@ fn blocks<I: Isa, const B: usize>(isa: I, job: &Job, tiles: std::ops::Range<usiz
                 multipliers: &job.convolution.multipliers[channel],
                 zeros: &job.convolution.zeros[channel],
             };
-            let sums = sums.each_ref().map(|sums| &sums[block]);
-            let places = pixels.map(|pixel| pixel.output as usize + channel * LANES);
+            let shift = channel * LANES;
             // SAFETY: `Kernel::start` checked that the farthest pixel's last block lies in
             // every plane; other jobs write other pixels or blocks.
-            unsafe { finish(isa, sums, &scale, job.finish, &places) };
+            unsafe { finish(isa, &sums, block, &scale, job.finish, pixels, shift) };
         }
     }
 }
 
+/// The epilogue of one block of a tile's sums, at each pixel's output and `shift`.
+///
 /// # Safety
-/// Each of `places` and what the epilogue writes from there on must lie in the planes of
+/// Each of these places and what the epilogue writes from there on must lie in the planes of
 /// `finish`, and nobody else may touch those bytes meanwhile.
 #[inline(always)]
 unsafe fn finish<I: Isa>(
     isa: I,
-    sums: [&Lanes; TILE],
+    sums: &Sums,
+    block: usize,
     scale: &Scale,
     finish: Finish,
-    places: &[usize; TILE],
+    pixels: &[Pixel; TILE],
+    shift: usize,
 ) {
+    let places = sums.iter().zip(pixels).map(|(sums, pixel)| (&sums[block], pixel.output as usize));
     // SAFETY: the caller's promise, for every place below.
     unsafe {
         match finish {
             Finish::Modulate { map, output } => {
-                for (sums, &place) in sums.into_iter().zip(places) {
+                let (map, output) = (map.add(shift), output.add(shift));
+                for (sums, place) in places {
                     let (map, output) = (map.add(place), output.add(place));
                     isa.modulate(sums, scale, &*map.cast(), &mut *output.cast());
                 }
             }
             Finish::Attend { table, map, updated } => {
-                for (sums, &place) in sums.into_iter().zip(places) {
+                let (map, updated) = (map.add(shift), updated.add(shift));
+                for (sums, place) in places {
                     let (map, updated) = (map.add(place), updated.add(place));
                     isa.look_up_pairs(sums, scale, table, &mut *map.cast(), &mut *updated.cast());
                 }
             }
             Finish::Picture { table, output, row_bytes } => {
-                for (sums, &place) in sums.into_iter().zip(places) {
+                let output = output.add(shift);
+                for (sums, place) in places {
                     let mut levels = [0; LANES];
                     isa.look_up(sums, scale, table, &mut levels);
                     for (row, levels) in levels.as_chunks::<6>().0.iter().enumerate() {
@@ -207,6 +215,8 @@ enum Choice {
     #[cfg(target_arch = "x86_64")]
     Avx2(x86::Avx2),
     #[cfg(target_arch = "aarch64")]
+    I8mm(arm::I8mm),
+    #[cfg(target_arch = "aarch64")]
     Dot(arm::Dot),
     #[cfg(target_arch = "aarch64")]
     Neon(arm::Neon),
@@ -224,6 +234,7 @@ impl Kernel {
         }
         #[cfg(target_arch = "aarch64")]
         {
+            all.extend(arm::I8mm::new().map(Choice::I8mm));
             all.extend(arm::Dot::new().map(Choice::Dot));
             all.extend(arm::Neon::new().map(Choice::Neon));
         }
@@ -262,6 +273,8 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Choice::Avx2(_) => "x86_64-u8i8-avx2",
             #[cfg(target_arch = "aarch64")]
+            Choice::I8mm(_) => "aarch64-u8i8-i8mm",
+            #[cfg(target_arch = "aarch64")]
             Choice::Dot(_) => "aarch64-u8i8-dotprod",
             #[cfg(target_arch = "aarch64")]
             Choice::Neon(_) => "aarch64-u8i8-neon",
@@ -275,6 +288,9 @@ impl Kernel {
             // SAFETY: a value of this type exists only where the instructions do.
             #[cfg(target_arch = "x86_64")]
             Choice::Avx512(_) => Some(peak::measured(16 * 64, |n| unsafe { peak::avx512_vnni(n) })),
+            // SAFETY: likewise.
+            #[cfg(target_arch = "aarch64")]
+            Choice::I8mm(_) => Some(peak::measured(16 * 32, |n| unsafe { peak::i8mm(n) })),
             // SAFETY: likewise.
             #[cfg(target_arch = "aarch64")]
             Choice::Dot(_) => Some(peak::measured(16 * 16, |n| unsafe { peak::dotprod(n) })),
@@ -444,6 +460,8 @@ impl Kernel {
             Choice::AvxVnni(isa) => isa.drive(job),
             #[cfg(target_arch = "x86_64")]
             Choice::Avx2(isa) => isa.drive(job),
+            #[cfg(target_arch = "aarch64")]
+            Choice::I8mm(isa) => isa.drive(job),
             #[cfg(target_arch = "aarch64")]
             Choice::Dot(isa) => isa.drive(job),
             #[cfg(target_arch = "aarch64")]

@@ -63,42 +63,53 @@ pub(super) unsafe fn avx512_vnni(rounds: u64) {
     }
 }
 
-/// Rounds of sixteen `sdot` of 128 bits.
-///
-/// # Safety
-/// The processor must have `dotprod`.
+/// A function of rounds of sixteen of an instruction of 128 bits.
 #[cfg(target_arch = "aarch64")]
-#[target_feature(enable = "neon,dotprod")]
-pub(super) unsafe fn dotprod(rounds: u64) {
-    // SAFETY: the caller's promise; every register written is declared, memory is not touched.
-    unsafe {
-        std::arch::asm!(
-            "movi v16.16b, #0",
-            "movi v17.16b, #0",
-            "2:",
-            "sdot v0.4s, v16.16b, v17.16b",
-            "sdot v1.4s, v16.16b, v17.16b",
-            "sdot v2.4s, v16.16b, v17.16b",
-            "sdot v3.4s, v16.16b, v17.16b",
-            "sdot v4.4s, v16.16b, v17.16b",
-            "sdot v5.4s, v16.16b, v17.16b",
-            "sdot v6.4s, v16.16b, v17.16b",
-            "sdot v7.4s, v16.16b, v17.16b",
-            "sdot v18.4s, v16.16b, v17.16b",
-            "sdot v19.4s, v16.16b, v17.16b",
-            "sdot v20.4s, v16.16b, v17.16b",
-            "sdot v21.4s, v16.16b, v17.16b",
-            "sdot v22.4s, v16.16b, v17.16b",
-            "sdot v23.4s, v16.16b, v17.16b",
-            "sdot v24.4s, v16.16b, v17.16b",
-            "sdot v25.4s, v16.16b, v17.16b",
-            "subs {rounds}, {rounds}, #1",
-            "b.ne 2b",
-            rounds = inout(reg) rounds => _,
-            out("v0") _, out("v1") _, out("v2") _, out("v3") _, out("v4") _, out("v5") _,
-            out("v6") _, out("v7") _, out("v16") _, out("v17") _, out("v18") _, out("v19") _,
-            out("v20") _, out("v21") _, out("v22") _, out("v23") _, out("v24") _, out("v25") _,
-            options(nomem, nostack),
-        );
-    }
+macro_rules! arm_rounds {
+    ($name:ident, $features:literal, $instruction:literal) => {
+        /// # Safety
+        /// The processor must have the features.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn $name(rounds: u64) {
+            // SAFETY: the caller's promise; every register written is declared, memory is not
+            // touched.
+            unsafe {
+                std::arch::asm!(
+                    "movi v16.16b, #0",
+                    "movi v17.16b, #0",
+                    "2:",
+                    concat!($instruction, " v0.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v1.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v2.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v3.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v4.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v5.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v6.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v7.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v18.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v19.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v20.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v21.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v22.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v23.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v24.4s, v16.16b, v17.16b"),
+                    concat!($instruction, " v25.4s, v16.16b, v17.16b"),
+                    "subs {rounds}, {rounds}, #1",
+                    "b.ne 2b",
+                    rounds = inout(reg) rounds => _,
+                    out("v0") _, out("v1") _, out("v2") _, out("v3") _,
+                    out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+                    out("v16") _, out("v17") _, out("v18") _, out("v19") _,
+                    out("v20") _, out("v21") _, out("v22") _, out("v23") _,
+                    out("v24") _, out("v25") _,
+                    options(nomem, nostack),
+                );
+            }
+        }
+    };
 }
+
+#[cfg(target_arch = "aarch64")]
+arm_rounds!(dotprod, "neon,dotprod", "sdot");
+#[cfg(target_arch = "aarch64")]
+arm_rounds!(i8mm, "neon,i8mm", "usmmla");

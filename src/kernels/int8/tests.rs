@@ -270,6 +270,23 @@ fn sums_at_the_ends_of_their_range_are_exact() {
     }
 }
 
+/// Odd numbers of groups, and rows that no kernel's buffer or register ends with.
+#[test]
+fn every_kernel_takes_any_shape() {
+    for (side, channels, sources) in [(1, 4, 1), (3, 4, 1), (3, 4, 2), (3, 20, 1), (3, 404, 2)] {
+        let mut case = Case::new((3, 5), channels, sources, 3, false, false, 11);
+        (case.rows, case.columns) = (side, side);
+        let mut noise = noise(13);
+        let weights = 3 * sources * side * side * channels * LANES;
+        case.weights = (0..weights).map(|_| noise() as i8).collect();
+        let expected = by_definition(&case);
+        for kernel in Kernel::all() {
+            let found = case.modulated(kernel);
+            assert!(found == expected, "{} differs, {side} x {channels}", kernel.name());
+        }
+    }
+}
+
 #[test]
 #[should_panic(expected = "a pixel reads outside its plane")]
 fn a_pixel_outside_is_refused() {
