@@ -327,6 +327,8 @@ for kind in truncated random empty; do
     refuses "the $kind model file is refused by a run" 78 $kind.lbam "$edge" \
         --camera test: --frames 1 --model $kind.lbam --output no.y4m
 done
+refuses "a kernel that is not there is refused" 78 LBAM_KERNEL env LBAM_KERNEL=abacus "$edge" \
+    --camera test: --mask rect:10%,10%,20%,20% --frames 1 --output no.y4m --model int8.lbam
 refuses "an absent model file is refused" 78 absent.lbam "$edge" info absent.lbam
 
 ffmpeg -nostdin -v error -y -f lavfi -i color=white:s=64x64 -frames:v 1 small.png

@@ -58,6 +58,23 @@ pub(super) fn share(pieces: usize, work: &(dyn Fn(usize) + Sync)) {
     }
 }
 
+/// Does both, at the same time if a thread is free. Neither may share work itself.
+///
+/// # Panics
+/// If one does.
+pub fn join(first: impl FnOnce() + Send, second: impl FnOnce() + Send) {
+    let (first, second) = (Mutex::new(Some(first)), Mutex::new(Some(second)));
+    // Each piece is done once, so its lock is free and its work there.
+    let first = || first.lock().ok().and_then(|mut work| work.take()).map(|work| work());
+    let second = || second.lock().ok().and_then(|mut work| work.take()).map(|work| work());
+    share(2, &|piece| {
+        match piece {
+            0 => first(),
+            _ => second(),
+        };
+    });
+}
+
 struct Workers {
     shared: Arc<Shared>,
     helpers: Vec<JoinHandle<()>>,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::alike::{Alike, Sight};
 use crate::file::{Int8Place, Model};
 use crate::kernels::int8::{Convolution, Kernel, Pixels, Plane};
+use crate::kernels::workers;
 use crate::net::{Conv, ENCODER_LAYERS, INPUT_CHANNELS, LANES, Packing, REVERSE_LAYERS, padded};
 
 /// How far around a hole known pixels of the output are computed too: the soft seam looks at two
@@ -87,6 +88,32 @@ struct Branch {
     layers: Vec<(Layer, String)>,
     /// Attention, level by level.
     maps: Vec<Plane>,
+    /// Updated masks, likewise.
+    updates: Vec<Plane>,
+}
+
+impl Branch {
+    fn run(
+        &mut self,
+        model: &Model,
+        kernel: Kernel,
+        masking: &[(Pixels, Vec<Alike>)],
+        laps: &mut Option<Vec<Instant>>,
+    ) {
+        let levels = self.layers.iter().zip(&mut self.maps).zip(masking);
+        for (index, (((layer, attention), map), (pixels, alike))) in levels.enumerate() {
+            let (below, from) = self.updates.split_at_mut(index);
+            let input = below.last().unwrap_or(&self.start);
+            let convolution = layer.convolution(model, 0);
+            let table = model.attention_table(attention);
+            kernel.attend(&convolution, input, table, map, &mut from[0], pixels);
+            for Alike { first, row, columns } in alike {
+                map.repeat(*first, *row, columns.clone());
+                from[0].repeat(*first, *row, columns.clone());
+            }
+            lap(laps);
+        }
+    }
 }
 
 /// Both stages of one network at one size.
@@ -97,8 +124,6 @@ pub(super) struct Int8Session {
     width: usize,
     forward: Branch,
     reverse: Branch,
-    /// Updated masks, level by level; the branches take turns.
-    updates: Vec<Plane>,
     input: Plane,
     encoder: Vec<Layer>,
     decoder: Vec<(Layer, usize)>,
@@ -129,6 +154,7 @@ impl Int8Session {
         let branch = |convs: Vec<Conv>| Branch {
             start: Plane::new(height, width, &[0]),
             maps: convs.iter().map(|conv| blank(conv.level, conv.output)).collect(),
+            updates: convs.iter().map(|conv| blank(conv.level, conv.output)).collect(),
             layers: convs
                 .into_iter()
                 .map(|conv| {
@@ -160,14 +186,12 @@ impl Int8Session {
             .map(|(layer, level)| layer.plane(model, height >> level, width >> level))
             .collect();
         decoded.reverse();
-        let updates = network.encoder().iter().map(|c| blank(c.level, c.output)).collect();
         Self {
             model: Arc::clone(model),
             kernel,
             width,
             forward: branch(network.forward()),
             reverse: branch(network.reverse()),
-            updates,
             input: Plane::new(height, width, &[0; INPUT_CHANNELS]),
             halving: network
                 .encoder()
@@ -209,23 +233,17 @@ impl Int8Session {
         }
         self.find_alike(holes);
         lap(&mut self.laps);
-        let model = &self.model;
-        for branch in [&mut self.forward, &mut self.reverse] {
-            for (index, ((layer, attention), map)) in
-                branch.layers.iter().zip(&mut branch.maps).enumerate()
-            {
-                let (below, from) = self.updates.split_at_mut(index);
-                let input = below.last().unwrap_or(&branch.start);
-                let convolution = layer.convolution(model, 0);
-                let table = model.attention_table(attention);
-                let (pixels, alike) = &self.masking[index];
-                kernel.attend(&convolution, input, table, map, &mut from[0], pixels);
-                for Alike { first, row, columns } in alike {
-                    map.repeat(*first, *row, columns.clone());
-                    from[0].repeat(*first, *row, columns.clone());
-                }
-                lap(&mut self.laps);
-            }
+        let (model, masking) = (&*self.model, &self.masking);
+        let (forward, reverse) = (&mut self.forward, &mut self.reverse);
+        if threads == 2 && self.laps.is_none() {
+            // A branch each: their layers are too small to be handed over one by one.
+            workers::join(
+                || forward.run(model, self.kernel, masking, &mut None),
+                || reverse.run(model, self.kernel, masking, &mut None),
+            );
+        } else {
+            forward.run(model, kernel, masking, &mut self.laps);
+            reverse.run(model, kernel, masking, &mut self.laps);
         }
         self.plan(holes);
         lap(&mut self.laps);
@@ -237,7 +255,7 @@ impl Int8Session {
         let mut sight = Sight::new(holes, self.width);
         // The mask itself has one channel.
         let mut channels = 1;
-        for (level, updates) in (1..).zip(&self.updates) {
+        for (level, updates) in (1..).zip(&self.forward.updates) {
             let width = self.width >> level;
             sight = sight.halved();
             let (computed, alike) = match self.everything {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Fill, FillError, FillReport, ServiceError};
 use crate::file::Model;
 use crate::picture::{Frame, Mask, Paster, Region, Seam, plan, plan_whole};
-use crate::runtime::{RuntimeError, Session};
+use crate::runtime::{RuntimeError, Session, kernel_name};
 
 /// Side of the square that the network sees of a region: the size it was trained at.
 pub const NETWORK_SIDE: usize = 256;
@@ -105,13 +105,17 @@ impl From<RuntimeError> for FillError {
     }
 }
 
-/// Opens the model named, or else the one that came with the program.
+/// Opens the model named, or else the one that came with the program. A kernel that is asked for and
+/// not there is found out here: later every frame would fail.
 pub fn open_model(named: Option<&Path>) -> Result<Model, ServiceError> {
     let path = match named {
         Some(path) => path.to_owned(),
         None => installed_model()?,
     };
-    Ok(Model::open(&path)?)
+    let model = Model::open(&path)?;
+    kernel_name(model.precision())
+        .map_err(|error| ServiceError::Configuration(error.to_string()))?;
+    Ok(model)
 }
 
 fn installed_model() -> Result<PathBuf, ServiceError> {
