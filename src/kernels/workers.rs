@@ -324,6 +324,25 @@ mod tests {
     }
 
     #[test]
+    fn both_are_done_once_whoever_helps() {
+        for threads in [1, 2] {
+            set_threads(threads, || {});
+            let counts = [AtomicUsize::new(0), AtomicUsize::new(0)];
+            let count = |at: usize| counts[at].fetch_add(1, Ordering::Relaxed);
+            join(
+                || {
+                    count(0);
+                },
+                || {
+                    count(1);
+                },
+            );
+            assert_eq!(counts.map(AtomicUsize::into_inner), [1, 1], "{threads} threads");
+        }
+        set_threads(1, || {});
+    }
+
+    #[test]
     fn two_callers_do_not_wait_for_each_other() {
         let workers = Workers::new(1, || {});
         let meeting = std::sync::Barrier::new(2);
