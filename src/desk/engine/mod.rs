@@ -289,11 +289,11 @@ impl Engine {
             if let Some(skip) = &mut layer.skip {
                 let encoded = &mut batch.encoder[deepest - at];
                 double_gradient(&encoded.output, &level.gradient, skip);
-                halve(&level.gradient, &skip.turned(), &mut encoded.gradient, false);
+                halve(&level.gradient, skip.turned(), &mut encoded.gradient, false);
             }
             let deep = above.last_mut().unwrap_or(&mut batch.encoder[deepest]);
             double_gradient(&deep.output, &level.gradient, &mut layer.deep);
-            halve(&level.gradient, &layer.deep.turned(), &mut deep.gradient, false);
+            halve(&level.gradient, layer.deep.turned(), &mut deep.gradient, false);
         }
         for at in (0..ENCODER_LAYERS).rev() {
             let kernel = &mut self.encoder[at];
@@ -305,7 +305,7 @@ impl Engine {
                 Some(above) => {
                     halve_gradient(&above.output, &level.gradient, kernel);
                     let turned = kernel.turned();
-                    layers::halve_input(&level.gradient, &turned, &mut above.gradient, true);
+                    layers::halve_input(&level.gradient, turned, &mut above.gradient, true);
                 }
             }
         }
@@ -325,7 +325,7 @@ impl Engine {
                         halve_gradient(&above.updated, gradient, &mut layer.kernel);
                         let turned = layer.kernel.turned();
                         let input = &mut above.updated_gradient;
-                        layers::halve_input(gradient, &turned, input, false);
+                        layers::halve_input(gradient, turned, input, false);
                     }
                 }
             }

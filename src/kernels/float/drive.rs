@@ -323,10 +323,10 @@ unsafe fn convolve_tile<V: Vector, const BLOCKS: usize>(
                 for (block, row) in row.iter_mut().enumerate() {
                     *row = V::load(weights.add(block * LANES));
                 }
-                for place in 0..TILE {
-                    let input = V::splat(*inputs[place].add(at));
-                    for block in 0..BLOCKS {
-                        totals[place][block] = totals[place][block].multiply_add(input, row[block]);
+                for (totals, input) in totals.iter_mut().zip(inputs) {
+                    let input = V::splat(*input.add(at));
+                    for (total, weights) in totals.iter_mut().zip(row) {
+                        *total = total.multiply_add(input, weights);
                     }
                 }
                 weights = weights.wrapping_add(job.channels);
@@ -427,10 +427,10 @@ unsafe fn gather_tile<V: Vector, const INPUTS: usize, const BLOCKS: usize>(
                 for (block, slope) in slopes.iter_mut().enumerate() {
                     *slope = V::load(gradient.add(block * LANES));
                 }
-                for at in 0..INPUTS {
+                for (at, totals) in totals.iter_mut().enumerate() {
                     let value = V::splat(*input.add(at));
-                    for block in 0..BLOCKS {
-                        totals[at][block] = totals[at][block].multiply_add(value, slopes[block]);
+                    for (total, slope) in totals.iter_mut().zip(slopes) {
+                        *total = total.multiply_add(value, slope);
                     }
                 }
                 input = input.wrapping_add(tile.tap.pixel);
