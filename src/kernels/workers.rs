@@ -3,12 +3,12 @@
 //! A layer of the network takes some tens of microseconds: what matters is how soon the others
 //! take part, and that nobody waits for one that does not. So the caller works too, pieces are
 //! taken as threads come for them, and a thread that has nothing to do looks for work a moment
-//! longer ([`PATIENCE`]) before it sleeps. rayon, which did this before, hands the caller's work
+//! longer (`PATIENCE`) before it sleeps. rayon, which did this before, hands the caller's work
 //! to another thread, takes memory for that now and then, and was slower
 //! (`docs/performance.md`, "Threads").
 //!
 //! Hazard: a job lives on the stack of the thread that shares it. That is sound because
-//! [`Workers::share`] returns only when every piece that was taken is done, panic or not.
+//! `Workers::share` returns only when every piece that was taken is done, panic or not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
