@@ -18,8 +18,10 @@ fn kernel_row(phase: usize, down: isize) -> Option<usize> {
     (0..KERNEL as isize).contains(&row).then_some(row as usize)
 }
 
-fn halving_taps<'a>((source, weights): Source<'a>, outputs: usize) -> Vec<Tap<'a>> {
-    let run = KERNEL * source.channels();
+/// A tap for each of the `size` rows of a kernel of `size` columns, which begins a pixel above and
+/// left of its place.
+fn row_taps<'a>((source, weights): Source<'a>, size: usize, outputs: usize) -> Vec<Tap<'a>> {
+    let run = size * source.channels();
     let row = |row: usize| Tap {
         source,
         down: row as isize - 1,
@@ -27,7 +29,7 @@ fn halving_taps<'a>((source, weights): Source<'a>, outputs: usize) -> Vec<Tap<'a
         run,
         weights: weights.get(row * run * outputs..(row + 1) * run * outputs).unwrap_or_default(),
     };
-    (0..KERNEL).map(row).collect()
+    (0..size).map(row).collect()
 }
 
 /// Each tap with its place among the kernel's.
@@ -52,13 +54,13 @@ fn doubling_taps<'a>(
 
 /// A convolution of stride 2.
 pub fn halve(source: &Planes, weights: &[f32], output: &mut Planes, add: bool) {
-    let taps = halving_taps((source, weights), output.channels());
+    let taps = row_taps((source, weights), KERNEL, output.channels());
     convolve(&taps, Walk::over(output.height(), output.width(), 2), output, add);
 }
 
 /// The gradient of [`halve`]'s weights.
 pub fn halve_gradient(source: &Planes, gradient: &Planes, kernel: &mut Kernel) {
-    let taps = halving_taps((source, &[]), gradient.channels());
+    let taps = row_taps((source, &[]), KERNEL, gradient.channels());
     let walk = Walk::over(gradient.height(), gradient.width(), 2);
     let size = KERNEL * source.channels() * gradient.channels();
     kernel.with_gradient(|slopes| {
@@ -130,18 +132,6 @@ fn joined_places(inputs: usize, mut each: impl FnMut(usize, usize)) {
     }
 }
 
-fn window_taps<'a>((source, weights): Source<'a>, outputs: usize) -> Vec<Tap<'a>> {
-    let run = WINDOW * source.channels();
-    let row = |row: usize| Tap {
-        source,
-        down: row as isize - 1,
-        right: -1,
-        run,
-        weights: weights.get(row * run * outputs..(row + 1) * run * outputs).unwrap_or_default(),
-    };
-    (0..WINDOW).map(row).collect()
-}
-
 impl Joined {
     /// Of the last layer's kernels.
     pub fn of(skip: Option<&Kernel>, deep: &Kernel) -> Self {
@@ -156,9 +146,9 @@ impl Joined {
 
     /// Makes `output` of skip and deep features.
     pub fn convolve(&self, skip: &Planes, deep: &Planes, output: &mut Planes) {
-        let mut taps = window_taps((deep, &self.deep), LANES);
+        let mut taps = row_taps((deep, &self.deep), WINDOW, LANES);
         if !self.skip.is_empty() {
-            taps.extend(window_taps((skip, &self.skip), LANES));
+            taps.extend(row_taps((skip, &self.skip), WINDOW, LANES));
         }
         convolve(&taps, Walk::over(output.height(), output.width(), 1), output, false);
     }
@@ -183,7 +173,7 @@ impl Joined {
             let mut slopes = vec![0.0; weights.len()];
             let rows = slopes.chunks_exact_mut(WINDOW * inputs * LANES);
             gather(
-                &window_taps((source, &[]), LANES),
+                &row_taps((source, &[]), WINDOW, LANES),
                 walk,
                 gradient,
                 &mut rows.collect::<Vec<_>>(),
@@ -196,7 +186,7 @@ impl Joined {
             for (tap, turned) in taps.zip(turned.chunks_exact_mut(size)) {
                 crate::kernels::float::transpose(tap, inputs, LANES, turned);
             }
-            convolve(&window_taps((gradient, &turned), inputs), walk, input_gradient, false);
+            convolve(&row_taps((gradient, &turned), WINDOW, inputs), walk, input_gradient, false);
         }
     }
 }
