@@ -133,6 +133,9 @@ pub(super) struct Int8Session {
     decoded: Vec<Plane>,
     /// All pixels of each level, 1 first, read by stride 2.
     halving: Vec<Pixels>,
+    /// Pixels of each encoder layer that a hole needs; `None`: all. In small pictures every hole
+    /// needs all, since the deepest layer sees everything.
+    encoding: Vec<Option<Pixels>>,
     /// Whether all pixels are computed, whatever the mask.
     pub everything: bool,
     /// Pixels of each level of both mask branches to compute, and those like one of them.
@@ -203,6 +206,7 @@ impl Int8Session {
                     halving(all, width, channels, padded(conv.output))
                 })
                 .collect(),
+            encoding: Vec::new(),
             everything: false,
             masking: Vec::new(),
             doubling: Vec::new(),
@@ -271,9 +275,12 @@ impl Int8Session {
         }
     }
 
-    /// Which pixels of each decoder layer reach a hole's pixel or its rim.
+    /// Which pixels of each decoder layer reach a hole's pixel or its rim, and which of each encoder
+    /// layer those need.
     fn plan(&mut self, holes: &[u8]) {
         self.doubling.clear();
+        // What each decoder layer reads, the picture's first.
+        let mut reads = Vec::with_capacity(ENCODER_LAYERS);
         let mut needed: Vec<u8> =
             holes.iter().map(|&hole| u8::from(hole != 0 || self.everything)).collect();
         for level in 0..ENCODER_LAYERS {
@@ -304,7 +311,43 @@ impl Int8Session {
             };
             self.doubling.push(pixels);
             needed = dilated(&needed, width, 1);
+            reads.push(needed.clone());
         }
+        self.plan_encoder(reads);
+    }
+
+    /// From what the decoder reads of each level, 1 first.
+    fn plan_encoder(&mut self, mut reads: Vec<Vec<u8>>) {
+        self.encoding = self.encoder.iter().map(|_| None).collect();
+        for index in (0..reads.len()).rev() {
+            // What all of a level needs is all of those below.
+            if !reads[index].contains(&0) {
+                return;
+            }
+            let output = &self.encoded[index];
+            let (height, width) = (output.height(), output.width());
+            let set = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+            let set: Vec<_> = set.filter(|(y, x)| reads[index][y * width + x] != 0).collect();
+            if let Some(below) = index.checked_sub(1) {
+                // A pixel reads four rows and columns from one before its own on.
+                let inputs =
+                    |at: usize, size: usize| (2 * at).saturating_sub(1)..(2 * at + 3).min(2 * size);
+                for &(y, x) in &set {
+                    for row in inputs(y, height) {
+                        let columns = inputs(x, width);
+                        let begin = row * 2 * width;
+                        reads[below][begin + columns.start..begin + columns.end].fill(1);
+                    }
+                }
+            }
+            let channels = index.checked_sub(1).map_or(&self.input, |below| &self.encoded[below]);
+            let (channels, output_channels) = (channels.channels(), output.channels());
+            self.encoding[index] = Some(halving(set, width, channels, output_channels));
+        }
+    }
+
+    fn encoder_pixels(&self, index: usize) -> &Pixels {
+        self.encoding[index].as_ref().unwrap_or(&self.halving[index])
     }
 
     /// Runs the frame stage on RGB `picture`; of `output`, the pixels of the holes and of their
@@ -324,7 +367,8 @@ impl Int8Session {
             let (below, from) = self.encoded.split_at_mut(index);
             let input = below.last().unwrap_or(&self.input);
             let convolution = layer.convolution(model, 0);
-            let (map, pixels) = (&self.forward.maps[index], &self.halving[index]);
+            let pixels = self.encoding[index].as_ref().unwrap_or(&self.halving[index]);
+            let map = &self.forward.maps[index];
             kernel.modulate(&[(convolution, (0, 0))], &[input], map, &mut from[0], pixels);
             lap(&mut self.laps);
         }
@@ -375,8 +419,9 @@ impl Int8Session {
         }
         steps.push(("mask", "plan the decoder".to_owned(), 0));
         steps.push(("frame", "copy the picture".to_owned(), 0));
-        for (level, (layer, pixels)) in self.encoder.iter().zip(&self.halving).enumerate() {
-            steps.push(("frame", format!("encoder {}", level + 1), layer.products(pixels)));
+        for (level, layer) in self.encoder.iter().enumerate() {
+            let products = layer.products(self.encoder_pixels(level));
+            steps.push(("frame", format!("encoder {}", level + 1), products));
         }
         for (layer, level) in &self.decoder {
             let products = layer.products(&self.doubling[*level]);

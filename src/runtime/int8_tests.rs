@@ -97,6 +97,34 @@ fn holes_alone_are_decoded_to_the_same_pixels() {
 }
 
 #[test]
+fn a_wide_picture_is_encoded_where_holes_need_it() {
+    let model = model(3);
+    let (width, height) = (2048, 128);
+    let picture: Vec<u8> = (0..3 * width * height)
+        .map(|at| ((at as u32).wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let hole = |at: usize| (at % width).abs_diff(300) < 9 && (at / width).abs_diff(60) < 9;
+    let mask: Vec<u8> = (0..width * height).map(|at| u8::from(hole(at))).collect();
+    let mut encoded = Vec::new();
+    let outputs = [true, false].map(|everything| {
+        let mut session = Int8Session::new(&model, width, height, Kernel::best());
+        session.everything = everything;
+        let mut output = vec![0; picture.len()];
+        // Elsewhere first, so that what is not computed is not right by chance.
+        session.set_mask(&mask.iter().rev().copied().collect::<Vec<u8>>(), 1);
+        session.run(&picture, &mut output, 1);
+        session.set_mask(&mask, 1);
+        session.run(&picture, &mut output, 1);
+        encoded.push((0..7).map(|level| session.encoder_pixels(level).count()).sum::<usize>());
+        output
+    });
+    for at in (0..width * height).filter(|&at| hole(at)) {
+        assert_eq!(outputs[0][3 * at..3 * at + 3], outputs[1][3 * at..3 * at + 3], "pixel {at}");
+    }
+    assert!(encoded[1] * 2 < encoded[0], "{encoded:?}");
+}
+
+#[test]
 fn maps_of_few_pixels_are_those_of_all() {
     let model = model(3);
     let mut maps = [true, false].map(|everything| {
