@@ -24,18 +24,17 @@ impl ColourRange {
     }
 }
 
-/// Planes borrowed from a frame or from scratch, so that a crop can be converted in place.
+/// Planes borrowed from a frame or from scratch, line after line without gaps: of a grey plane with
+/// gaps that ends with its last line, `yuv` skips that line and reports no error.
 pub(crate) struct Planes<'a> {
     pub format: PixelFormat,
     pub range: ColourRange,
     pub width: usize,
     pub height: usize,
-    /// Luma (or grey), starting at the crop's first pixel.
+    /// Luma, or grey.
     pub luma: &'a [u8],
-    pub luma_stride: usize,
     pub u: &'a [u8],
     pub v: &'a [u8],
-    pub chroma_stride: usize,
 }
 
 impl Planes<'_> {
@@ -47,19 +46,20 @@ impl Planes<'_> {
         if self.format == PixelFormat::Grey8 {
             let image = YuvGrayImage {
                 y_plane: self.luma,
-                y_stride: self.luma_stride as u32,
+                y_stride: self.width as u32,
                 width: self.width as u32,
                 height: self.height as u32,
             };
             return yuv::yuv400_to_rgb(&image, rgb, stride, range, MATRIX).map_err(fault);
         }
+        let chroma_stride = self.format.chroma_size(self.width, self.height).0 as u32;
         let image = YuvPlanarImage {
             y_plane: self.luma,
-            y_stride: self.luma_stride as u32,
+            y_stride: self.width as u32,
             u_plane: self.u,
-            u_stride: self.chroma_stride as u32,
+            u_stride: chroma_stride,
             v_plane: self.v,
-            v_stride: self.chroma_stride as u32,
+            v_stride: chroma_stride,
             width: self.width as u32,
             height: self.height as u32,
         };
@@ -175,10 +175,8 @@ impl Frame {
             width,
             height,
             luma: self.plane(0),
-            luma_stride: width,
             u: self.plane(1),
             v: self.plane(2),
-            chroma_stride: self.chroma_size().0,
         }
         .to_rgb(rgb)
     }

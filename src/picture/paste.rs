@@ -38,6 +38,8 @@ pub struct Paster {
     growers: Vec<Resampler<3>>,
     /// The region in RGB, holes zero.
     known: Vec<u8>,
+    /// The region's planes.
+    luma: Vec<u8>,
     u: Vec<u8>,
     v: Vec<u8>,
     spoilt: Vec<bool>,
@@ -204,17 +206,20 @@ impl Paster {
                 row.copy_from_slice(&frame.data()[start..start + width * 3]);
             }
         } else {
-            let chroma_stride = self.cut_chroma(frame, region);
+            self.cut_chroma(frame, region);
+            self.luma.clear();
+            for y in 0..height {
+                let start = (region.y + y) * stride + region.x;
+                self.luma.extend_from_slice(&frame.plane(0)[start..start + width]);
+            }
             Planes {
                 format: frame.format(),
                 range: frame.range(),
                 width,
                 height,
-                luma: &frame.plane(0)[region.y * stride + region.x..],
-                luma_stride: stride,
+                luma: &self.luma,
                 u: &self.u,
                 v: &self.v,
-                chroma_stride,
             }
             .to_rgb(&mut self.known)?;
         }
@@ -224,8 +229,8 @@ impl Paster {
     }
 
     /// Sets `u` and `v`: the region's chroma, each sample that a hole pixel shares replaced by
-    /// the mean of clean ones near it. Returns their line length.
-    fn cut_chroma(&mut self, frame: &Frame, region: &Region) -> usize {
+    /// the mean of clean ones near it.
+    fn cut_chroma(&mut self, frame: &Frame, region: &Region) {
         let format = frame.format();
         let (across, down) = format.chroma_block();
         let (width, height) = format.chroma_size(region.width, region.height);
@@ -272,7 +277,6 @@ impl Paster {
             };
             (self.u[at], self.v[at]) = (search(&self.u), search(&self.v));
         }
-        width
     }
 }
 

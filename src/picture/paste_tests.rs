@@ -84,6 +84,36 @@ fn smooth_rgb(width: usize, height: usize) -> Vec<u8> {
     (0..width * height).flat_map(pixel).collect()
 }
 
+#[test]
+fn the_network_sees_a_region_down_to_the_corner() {
+    let (width, height) = (386, 308);
+    // A region that is scaled, and one of the network's size that ends where the frame does.
+    let mask = mask_of(width, height, &[(0, 0, 65, 1), (322, 243, 1, 2)]);
+    let regions = plan(&mask, 128).unwrap();
+    let corner = |region: &&Region| {
+        region.is_native() && (region.x + region.width, region.y + region.height) == (width, height)
+    };
+    assert!(regions.iter().any(|region| !region.is_native()));
+    assert!(regions.iter().any(|region| corner(&region)));
+    for format in FORMATS {
+        let frame = noisy(width, height, format, 3);
+        let (mut paster, mut seen, mut whole) = (Paster::new(), Vec::new(), Vec::new());
+        frame.to_rgb(&mut whole).unwrap();
+        for region in &regions {
+            paster.network_input(&frame, region, &mut seen).unwrap();
+            if !corner(&region) {
+                continue;
+            }
+            // Chroma beside the hole is made up; the last lines have none of that.
+            for y in region.height - 4..region.height {
+                let from = ((region.y + y) * width + region.x) * 3;
+                let line = &seen[y * region.width * 3..][..region.width * 3];
+                assert_eq!(line, &whole[from..from + region.width * 3], "{format:?}, line {y}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(80))]
     #[test]
