@@ -204,7 +204,7 @@ fn import(arguments: &Import) -> anyhow::Result<()> {
 }
 
 fn export(arguments: &Export) -> anyhow::Result<()> {
-    let weights = Weights::read(&arguments.weights)?;
+    let weights = Weights::read_for_devices(&arguments.weights)?;
     match arguments.format {
         Format::Lbam => {
             let precision = match arguments.precision {
@@ -224,7 +224,7 @@ fn export(arguments: &Export) -> anyhow::Result<()> {
 }
 
 fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
-    let weights = Weights::read(&a.weights)?;
+    let weights = Weights::read_for_devices(&a.weights)?;
     let bar = indicatif::ProgressBar::new(0);
     let calibrated = desk::calibrate(&weights, &a.images, &mut |done, all| {
         bar.set_length(all as u64);

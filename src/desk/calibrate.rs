@@ -203,12 +203,14 @@ impl Calibrated {
 /// all.
 ///
 /// # Errors
-/// [`DeskError`] where fewer than two pictures can be read, or a temporary file not written.
+/// [`DeskError`] for an ablation, where fewer than two pictures can be read, or a temporary file
+/// not written.
 pub fn calibrate(
     weights: &Weights,
     images: &Path,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Calibrated, DeskError> {
+    weights.for_devices()?;
     let mut paths = Vec::new();
     photos::list(images, &mut paths)?;
     let choices = Clip::ALL.len() * SPREADS.len();

@@ -3,17 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use burn::tensor::{Device, TensorData};
 use tract_onnx::prelude::*;
 
 use super::DeskError;
 use super::evaluate::{FillError, Filler};
 use super::exemplar::exemplar;
+use super::model::Lbam;
 use super::navier_stokes::navier_stokes;
 use super::patchmatch::patchmatch;
 use super::sheet;
 use super::telea::{USUAL_RADIUS, mean_colour, telea};
 use crate::file::{Model, Precision, Weights, write_model};
-use crate::net::Network;
+use crate::net::{Network, Variant};
 use crate::picture::{Mask, RgbPicture};
 use crate::runtime::Session;
 
@@ -37,7 +39,8 @@ pub fn baseline(name: &str) -> Option<Box<Filler<'static>>> {
 }
 
 /// A model as a filler of `size` x `size` pictures, by its file's extension: `.lbam` and
-/// `.safetensors` through the edge runtime, `.onnx` through tract's importer.
+/// `.safetensors` through the edge runtime, `.onnx` through tract's importer. Ablations, which the
+/// edge runtime does not know, run in Burn.
 ///
 /// # Errors
 /// [`DeskError`] where the file cannot be read or run.
@@ -47,6 +50,9 @@ pub fn model(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError
         Some("onnx") => onnx(path, size),
         Some("safetensors") => {
             let weights = Weights::read(path)?;
+            if weights.variant() != Variant::PAPER {
+                return Ok(ablation(&weights));
+            }
             let failed = |source| DeskError::Io { path: std::env::temp_dir(), source };
             let folder = tempfile::tempdir().map_err(failed)?;
             let file = folder.path().join("model.lbam");
@@ -67,6 +73,22 @@ fn session(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> 
         session.run(&picture.data, &mut output)?;
         Ok(RgbPicture::new(picture.width, picture.height, output)?)
     }))
+}
+
+fn ablation(weights: &Weights) -> Box<Filler<'static>> {
+    let device = Device::flex();
+    let model = Lbam::from_weights(weights, &device);
+    Box::new(move |picture: &RgbPicture, mask: &Mask| {
+        let (width, height) = (picture.width, picture.height);
+        let tensor = |values: Vec<f32>, channels: usize| {
+            let data = TensorData::new(values, [1, channels, height, width]);
+            burn::tensor::Tensor::<4>::from_data(data, &device)
+        };
+        let (planes, known) = (sheet::to_planes(picture), sheet::known_plane(mask));
+        let output = model.forward(tensor(planes, 3), tensor(known, 1));
+        let values = output.to_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
+        Ok(sheet::from_planes(&values, width, height)?)
+    })
 }
 
 fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
@@ -90,4 +112,54 @@ fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
 
 fn run_error(path: &Path, reason: &dyn std::fmt::Display) -> DeskError {
     DeskError::Run { path: path.to_owned(), reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desk::{calibrate, import, write_onnx};
+
+    /// Levels by which two pictures of the same network differ, where sums that were made in
+    /// another order round to another side.
+    const LEVELS: u8 = 1;
+
+    #[test]
+    fn ablations_are_judged_and_go_onto_no_device() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("weights.safetensors");
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let weights = import(&data.join("parity/official_width_8.pth")).expect("the checkpoint");
+        weights.write(&path).expect("written");
+        let side = 128;
+        let bytes = (0..3 * side * side).map(|at| (at * 7 % 251) as u8).collect();
+        let picture = RgbPicture::new(side, side, bytes).expect("a picture");
+        let grey: Vec<u8> =
+            (0..side * side).map(|at| if (3000..6000).contains(&at) { 255 } else { 0 }).collect();
+        let mask = Mask::from_grey(side, side, &grey).expect("a mask");
+        let filled = |filler: &mut Filler| {
+            let mut filled = filler(&picture, &mask).expect("filled");
+            sheet::keep_known(&mut filled, &picture, &mask);
+            filled
+        };
+        // The way of ablations, taken by the paper's network, leads where its own way does.
+        let by_session = filled(&mut *model(&path, side).expect("a filler"));
+        let by_burn = filled(&mut *ablation(&weights));
+        let worst = by_session.data.iter().zip(&by_burn.data).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(worst.is_some_and(|worst| worst <= LEVELS), "{worst:?}");
+
+        let variant = Variant::named("gaussian", "forward").expect("a variant");
+        let weights = weights.with_variant(variant);
+        weights.write(&path).expect("written");
+        let by_variant = filled(&mut *model(&path, side).expect("a filler"));
+        assert_ne!(by_variant.data, by_burn.data);
+        let onnx = folder.path().join("model.onnx");
+        let refusals = [
+            write_onnx(&weights, &onnx).expect_err("an ablation"),
+            calibrate(&weights, folder.path(), &mut |_, _| {}).map(|_| ()).expect_err("one"),
+        ];
+        for error in refusals {
+            assert!(error.to_string().contains("only the paper's network"), "{error}");
+        }
+        assert!(!onnx.exists());
+    }
 }

@@ -13,8 +13,6 @@ use crate::file::{FileError, Weights};
 
 /// What messages call it.
 const NETWORK: &str = "the network";
-/// Adam's decay rates in the authors' code.
-const BETAS: (f32, f32) = (0.5, 0.9);
 
 /// The network and its optimiser: written out for the processor, or Burn's for any device.
 pub(super) enum Generator {
@@ -29,12 +27,12 @@ pub(super) struct BurnGenerator {
 }
 
 impl Generator {
-    /// Of these weights: written out, or on `device`.
-    pub fn new(weights: &Weights, written_out: bool, device: &Device) -> Self {
+    /// Of these weights, with Adam's decay rates: written out, or on `device`.
+    pub fn new(weights: &Weights, betas: (f32, f32), written_out: bool, device: &Device) -> Self {
         if written_out {
-            return Self::Engine(Box::new(Engine::new(weights, BETAS)));
+            return Self::Engine(Box::new(Engine::new(weights, betas)));
         }
-        let optimiser = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
+        let optimiser = AdamConfig::new().with_beta_1(betas.0).with_beta_2(betas.1).init();
         Self::Burn(Box::new(BurnGenerator {
             model: Lbam::from_weights(weights, device),
             optimiser,

@@ -43,9 +43,10 @@ mod run_log;
 pub mod sheet;
 pub mod telea;
 mod train;
+mod variants;
 
 pub use calibrate::{Calibrated, calibrate};
 pub use error::DeskError;
 pub use import::import;
 pub use onnx::write_onnx;
-pub use train::{ADVERSARY_LEARNING_RATE, RunConfig, Start, steps_in, train};
+pub use train::{ADAM_BETAS, ADVERSARY_LEARNING_RATE, RunConfig, Start, steps_in, train};

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::activation::leaky_relu;
+use burn::tensor::activation::{leaky_relu, relu, sigmoid};
 use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -12,7 +12,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::masks;
 use crate::file::{FileError, Weights};
 use crate::net::{
-    Attention, CLAMPS, Conv, KERNEL, LEAKY_SLOPE, MASK_UPDATE_POWER, Network, REVERSE_LAYERS,
+    Attention, CLAMPS, Conv, ENCODER_LAYERS, KERNEL, LEAKY_SLOPE, MASK_UPDATE_POWER, MapActivation,
+    Network, REVERSE_LAYERS, Variant,
 };
 
 /// Standard deviation of initial weights at the paper's width; narrower layers, which add up
@@ -38,9 +39,12 @@ pub struct Lbam {
     forward: Vec<MaskLayer>,
     reverse: Vec<MaskLayer>,
     decoder: Vec<Param<Tensor<4>>>,
+    #[module(skip)]
+    variant: Variant,
 }
 
-/// Attention maps of every layer, computed from masks alone.
+/// Attention maps of every layer, computed from masks alone. Ablations have maps with a side of 1
+/// where all values along it are equal, and no masks of a branch that is not learned.
 #[derive(Debug, Clone)]
 pub struct Maps {
     /// `A_1 .. A_7`, each `[K, C_l, H / 2^l, W / 2^l]`.
@@ -63,8 +67,9 @@ pub struct Activations {
 }
 
 impl Lbam {
-    /// Fresh weights. They are drawn here and not by the device, whose random numbers differ
-    /// from backend to backend and are shared by all threads: a seed is one start everywhere.
+    /// Fresh weights of the paper's variant. They are drawn here and not by the device, whose
+    /// random numbers differ from backend to backend and are shared by all threads: a seed is one
+    /// start everywhere.
     pub fn initialise(network: Network, seed: u64, device: &Device) -> Self {
         let deviation = INITIAL_DEVIATION * (PAPER_BASE / network.base() as f32).sqrt();
         let rng = RefCell::new(masks::generator(seed, 0, INITIAL_INDEX));
@@ -75,7 +80,7 @@ impl Lbam {
                 (0..shape.iter().product()).map(|_| deviation * normal()).collect();
             Tensor::from_data(TensorData::new(values, shape), device)
         };
-        Self::build(network, device, kernel, |conv| {
+        Self::build((network, Variant::PAPER), device, kernel, |conv| {
             let reverse = network.reverse().contains(conv);
             if reverse { Attention::REVERSE_START } else { Attention::FORWARD_START }
         })
@@ -86,7 +91,7 @@ impl Lbam {
         let kernel = |name: &str, shape: [usize; 4]| {
             Tensor::from_data(TensorData::new(weights.values(name).to_vec(), shape), device)
         };
-        Self::build(weights.network(), device, kernel, |conv| {
+        Self::build((weights.network(), weights.variant()), device, kernel, |conv| {
             weights.attention(conv.attention.as_deref().expect("mask layers have attention"))
         })
     }
@@ -94,7 +99,7 @@ impl Lbam {
     /// Parameters are numbered in the order of the table, so that an optimiser's saved state
     /// finds them again in another process.
     fn build(
-        network: Network,
+        (network, variant): (Network, Variant),
         device: &Device,
         kernel: impl Fn(&str, [usize; 4]) -> Tensor<4>,
         attention: impl Fn(&Conv) -> Attention,
@@ -121,6 +126,7 @@ impl Lbam {
                 .iter()
                 .map(|d| parameter(&d.weight, [d.skip + d.deep, d.output, KERNEL, KERNEL]))
                 .collect(),
+            variant,
         }
     }
 
@@ -135,15 +141,30 @@ impl Lbam {
                 let weight = layer.weight.val();
                 let weight = if index == 0 { weight.sum_dim(1) } else { weight };
                 let features = halve(updated, weight);
-                maps.push(layer.attend(features.clone()));
+                maps.push(self.attend(layer, features.clone()));
                 updated = update(features);
                 updates.push(updated.clone());
             }
             (maps, updates)
         };
-        let (reverse, updated) = branch(&self.reverse, masks.ones_like() - masks.clone());
-        let (forward, known) = branch(&self.forward, masks);
+        let (reverse, updated) = match self.variant.has_reverse() {
+            true => branch(&self.reverse, masks.ones_like() - masks.clone()),
+            false => (vec![Tensor::ones([1, 1, 1, 1], &masks.device()); REVERSE_LAYERS], vec![]),
+        };
+        let (forward, known) = match self.variant.learns_forward() {
+            true => branch(&self.forward, masks),
+            false => (partial_maps(masks), vec![]),
+        };
         Maps { forward, reverse, known, updated }
+    }
+
+    fn attend(&self, layer: &MaskLayer, features: Tensor<4>) -> Tensor<4> {
+        match self.variant.attention() {
+            MapActivation::Gaussian => layer.attend(features),
+            MapActivation::Sigmoid => sigmoid(features),
+            MapActivation::LeakyRelu => leaky_relu(features, f64::from(LEAKY_SLOPE)),
+            MapActivation::Relu => relu(features),
+        }
     }
 
     /// The network's picture `[N, 3, H, W]` in `[0, 1]`, for pictures `[N, 3, H, W]` and masks
@@ -236,28 +257,26 @@ impl Lbam {
             let values = data.try_to_vec::<f32>().expect("training is in 32-bit floats");
             (name, (shape, values))
         });
-        Weights::from_tensors(tensors.collect(), provenance)
+        Ok(Weights::from_tensors(tensors.collect(), provenance)?.with_variant(self.variant))
     }
 }
 
 #[cfg(test)]
 impl Lbam {
-    /// Gradients by name.
+    /// Gradients by name; zeros of what has no part in the variant.
     pub fn gradients(
         &self,
         gradients: &burn::optim::GradientsParams,
     ) -> BTreeMap<String, Vec<f32>> {
-        let values = |name: &str, data: Option<TensorData>| {
-            let data = data.unwrap_or_else(|| panic!("{name} has no gradient"));
-            data.try_to_vec::<f32>().expect("training is in 32-bit floats")
-        };
+        let values = |data: TensorData| data.try_to_vec::<f32>().expect("32-bit floats");
         let named = self.named(self.network()).into_iter().map(|(name, parameter)| {
-            let data = match parameter {
-                Named::Kernel(p) => gradients.get::<4>(p.id).map(|g| g.to_data()),
-                Named::Scalar(p) => gradients.get::<1>(p.id).map(|g| g.to_data()),
+            let (data, length) = match parameter {
+                Named::Kernel(p) => {
+                    (gradients.get::<4>(p.id).map(|g| g.to_data()), p.val().dims().iter().product())
+                }
+                Named::Scalar(p) => (gradients.get::<1>(p.id).map(|g| g.to_data()), 1),
             };
-            let values = values(&name, data);
-            (name, values)
+            (name, data.map_or(vec![0.0; length], values))
         });
         named.collect()
     }
@@ -292,6 +311,21 @@ impl MaskLayer {
 fn update(features: Tensor<4>) -> Tensor<4> {
     let hidden = features.clone().lower_equal_elem(0.0);
     features.mask_fill(hidden.clone(), 1.0).powf_scalar(MASK_UPDATE_POWER).mask_fill(hidden, 0.0)
+}
+
+/// Partial Convolution's maps of all layers, one plane each.
+fn partial_maps(masks: Tensor<4>) -> Vec<Tensor<4>> {
+    let window = Tensor::ones([1, 1, KERNEL, KERNEL], &masks.device());
+    let mut mask = masks;
+    let mut maps = Vec::with_capacity(ENCODER_LAYERS);
+    for _ in 0..ENCODER_LAYERS {
+        let known = halve(mask, window.clone());
+        let hidden = known.clone().lower_equal_elem(0.0);
+        let share = known.mask_fill(hidden.clone(), 1.0) / (KERNEL * KERNEL) as f64;
+        maps.push(share.recip().mask_fill(hidden.clone(), 0.0));
+        mask = hidden.bool_not().float();
+    }
+    maps
 }
 
 fn halve(input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {

@@ -1,5 +1,6 @@
 //! The training network against the authors' numbers, and the health of its gradients.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -8,7 +9,10 @@ use safetensors::SafeTensors;
 
 use super::Lbam;
 use crate::desk::{DeskError, import};
-use crate::net::{CLAMPS, Network, Preset};
+use crate::net::{
+    Attention, CLAMPS, ENCODER_LAYERS, MapActivation, MaskRule, Network, Preset, Variant,
+    partial_map,
+};
 
 /// Sums of up to 2048 products in another order than PyTorch's differ by this in 32 bits.
 const TOLERANCE: f32 = 1e-4;
@@ -130,6 +134,68 @@ fn a_shared_mask_equals_the_same_mask_for_each_picture() {
     let own = floats(model.forward(pictures, Tensor::cat(vec![mask.clone(), mask], 0)));
     let worst = shared.iter().zip(own).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst < TOLERANCE, "{worst}");
+}
+
+/// A fresh network of a variant.
+fn variant(attention: MapActivation, masks: MaskRule) -> Lbam {
+    let device = Device::flex();
+    let weights =
+        Lbam::initialise(Network::from(Preset::Nano), 3, &device).weights(BTreeMap::new());
+    let variant = Variant::new(attention, masks).expect("a variant");
+    Lbam::from_weights(&weights.expect("finite").with_variant(variant), &device)
+}
+
+#[test]
+fn activations_are_their_definitions() {
+    let features: Vec<f32> = (-600..600).map(|step| step as f32 / 100.0).collect();
+    for activation in MapActivation::ALL {
+        let model = variant(activation, MaskRule::Both);
+        let data = TensorData::new(features.clone(), [1, 1, 30, 40]);
+        let input: Tensor<4> = Tensor::from_data(data, &Device::flex());
+        let maps = floats(model.attend(&model.forward[0], input));
+        for (map, &x) in maps.iter().zip(&features) {
+            let wanted = activation.attend(x, &Attention::FORWARD_START);
+            assert!((map - wanted).abs() < TOLERANCE, "{activation:?} of {x}: {map}, {wanted}");
+        }
+    }
+}
+
+#[test]
+fn partial_convolution_counts_what_is_known() {
+    const SIDE: usize = 128;
+    let device = Device::flex();
+    let model = variant(MapActivation::Gaussian, MaskRule::PartialConvolution);
+    let known = |y: usize, x: usize| (y * x).is_multiple_of(7) && (y < 40 || x > 100);
+    let values: Vec<f32> =
+        (0..SIDE * SIDE).map(|at| if known(at / SIDE, at % SIDE) { 1.0 } else { 0.0 }).collect();
+    let mask: Tensor<4> = Tensor::from_data(TensorData::new(values, [1, 1, SIDE, SIDE]), &device);
+    let maps = model.maps(mask);
+    assert!(maps.reverse.iter().all(|map| floats(map.clone()) == [1.0]));
+    assert_eq!(maps.forward.len(), ENCODER_LAYERS);
+    let mut below = vec![vec![false; SIDE]; SIDE];
+    for (y, row) in below.iter_mut().enumerate() {
+        row.iter_mut().enumerate().for_each(|(x, pixel)| *pixel = known(y, x));
+    }
+    for map in maps.forward {
+        let side = below.len() / 2;
+        assert_eq!(map.dims(), [1, 1, side, side]);
+        let at = |y: isize, x: isize| {
+            let pixel = usize::try_from(y).ok().and_then(|y| below.get(y));
+            pixel.zip(usize::try_from(x).ok()).is_some_and(|(row, x)| row.get(x) == Some(&true))
+        };
+        let mut above = vec![vec![false; side]; side];
+        for (index, found) in floats(map).into_iter().enumerate() {
+            let (y, x) = (index / side, index % side);
+            let taps = (0..16).map(|tap| (tap / 4 - 1, tap % 4 - 1));
+            let count =
+                taps.filter(|(down, right)| at(2 * y as isize + down, 2 * x as isize + right));
+            let count = count.count() as f32;
+            let wanted = partial_map(count);
+            assert!((found - wanted).abs() < TOLERANCE, "{y}, {x}: {found}, {wanted}");
+            above[y][x] = count > 0.0;
+        }
+        below = above;
+    }
 }
 
 #[test]

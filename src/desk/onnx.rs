@@ -26,8 +26,9 @@ const IR_VERSION: i64 = 8;
 /// Writes `weights` as an ONNX file.
 ///
 /// # Errors
-/// [`DeskError::File`] where the file cannot be written.
+/// [`DeskError::File`] for an ablation, or where the file cannot be written.
 pub fn write_onnx(weights: &Weights, path: &Path) -> Result<(), DeskError> {
+    weights.for_devices()?;
     Ok(write_atomically(path, &encode(weights))?)
 }
 

@@ -25,11 +25,14 @@ use super::model::Lbam;
 use super::objective::{Losses, Objective};
 use super::run_log::{Figures, Log};
 use super::sheet::{GAP, contact_sheet, from_planes};
+use super::variants;
 use crate::file::{FileError, Weights, write_atomically};
-use crate::net::Network;
+use crate::net::{Network, Variant};
 use crate::picture::{PictureError, write_png};
 use crate::service::Stop;
 
+/// Adam's decay rates in the authors' code.
+pub const ADAM_BETAS: (f32, f32) = (0.5, 0.9);
 /// The discriminator's learning rate in the paper.
 pub const ADVERSARY_LEARNING_RATE: f64 = 1e-5;
 /// Steps over which the learning rate rises from nothing, so that Adam's averages settle first.
@@ -58,6 +61,9 @@ pub struct RunConfig {
     pub init: Option<String>,
     /// Base channels of the network.
     pub base_channels: usize,
+    /// The paper's network, which runs had before there was a choice, or an ablation.
+    #[serde(default, with = "variants")]
+    pub variant: Variant,
     /// Side of the crops, pixels.
     pub size: usize,
     /// Pictures a step.
@@ -68,6 +74,9 @@ pub struct RunConfig {
     pub seed: u64,
     /// Top of the learning rate; it follows a cosine down to a hundredth.
     pub learning_rate: f64,
+    /// Decay rates of Adam's two averages, within `0.0..1.0`.
+    #[serde(default = "adam_betas")]
+    pub adam_betas: (f32, f32),
     /// Weight of the mean absolute error in the hole.
     pub hole_weight: f64,
     /// Weight of the mean absolute error outside.
@@ -126,6 +135,10 @@ pub struct RunConfig {
     pub sample_every: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
+}
+
+fn adam_betas() -> (f32, f32) {
+    ADAM_BETAS
 }
 
 fn adversary_learning_rate() -> f64 {
@@ -286,7 +299,8 @@ impl<'a> Trainer<'a> {
         let generator = match start {
             Start::Fresh => {
                 let model = Lbam::initialise(network, config.seed, &Device::flex());
-                Generator::new(&model.weights(BTreeMap::new())?, written_out, &device)
+                let weights = model.weights(BTreeMap::new())?.with_variant(config.variant);
+                Generator::new(&weights, config.adam_betas, written_out, &device)
             }
             Start::From(weights) => {
                 if weights.network() != network {
@@ -300,16 +314,19 @@ impl<'a> Trainer<'a> {
                         ),
                     });
                 }
-                Generator::new(&weights, written_out, &device)
+                variants::same(config, &weights, folder)?;
+                Generator::new(&weights, config.adam_betas, written_out, &device)
             }
             Start::Resume => {
                 progress = read_json(&checkpoint.join("progress.json"))?;
                 let weights = Weights::read(&checkpoint.join("weights.safetensors"))?;
+                variants::same(config, &weights, &checkpoint)?;
                 let path = checkpoint.join("average.safetensors");
                 if path.exists() {
                     average = Some(Weights::read(&path)?);
                 }
-                let mut generator = Generator::new(&weights, written_out, &device);
+                let mut generator =
+                    Generator::new(&weights, config.adam_betas, written_out, &device);
                 generator.load_optimiser(&checkpoint)?;
                 generator
             }

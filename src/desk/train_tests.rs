@@ -26,11 +26,13 @@ fn config(images: &Path, steps: u64) -> RunConfig {
         images: images.to_owned(),
         init: None,
         base_channels: 4,
+        variant: Variant::PAPER,
         size: 128,
         batch: 2,
         steps,
         seed: 7,
         learning_rate: 2e-3,
+        adam_betas: ADAM_BETAS,
         hole_weight: 6.0,
         valid_weight: 1.0,
         ssim_weight: 0.0,
@@ -281,9 +283,45 @@ fn runs_of_older_programs_are_read() {
     let fields = json.as_object_mut().expect("an object");
     fields.retain(|name, _| !name.starts_with("adversar") && !name.starts_with("mask"));
     fields.remove("clip_gradient");
+    fields.remove("variant");
     fs::write(folder.path().join("config.json"), json.to_string()).expect("written");
     let read = RunConfig::read(folder.path()).expect("an older run");
     assert_eq!(format!("{read:?}"), format!("{config:?}"));
+}
+
+#[test]
+fn an_ablation_stays_what_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let variants = [("leaky-relu", "forward"), ("gaussian", "pconv")];
+    for ((attention, masks), backend) in variants.into_iter().zip(["cpu", "cpu-burn"]) {
+        let variant = Variant::named(attention, masks).expect("a variant");
+        let config = RunConfig { variant, backend: backend.into(), ..config(&images, 4) };
+        let run = folder.path().join(masks);
+        train(&config, &run, Start::Fresh, &Stop::default()).expect("trained");
+        // Resumed, it is what its folder says.
+        let again = RunConfig { steps: 5, ..RunConfig::read(&run).expect("read") };
+        assert_eq!(again.variant, variant);
+        train(&again, &run, Start::Resume, &Stop::default()).expect("resumed");
+        let weights = Weights::read(&run.join("weights.safetensors")).expect("read");
+        assert_eq!(weights.variant(), variant);
+        // What has no part in it is as it began.
+        let began = Lbam::initialise(weights.network(), config.seed, &Device::flex());
+        let began = began.weights(BTreeMap::new()).expect("finite");
+        let kernel = "reverseConv3.reverseMaskConv.weight";
+        assert_eq!(weights.values(kernel), began.values(kernel));
+        assert_ne!(weights.values("dc7.weight"), began.values("dc7.weight"));
+        // Nothing else goes on with it.
+        let other = RunConfig { variant: Variant::PAPER, ..again };
+        let other_run = folder.path().join("other");
+        for (run, start) in
+            [(&run, Start::Resume), (&other_run, Start::From(Box::new(weights.clone())))]
+        {
+            let error = train(&other, run, start, &Stop::default()).expect_err("refused");
+            assert!(error.to_string().contains("--attention-masks"), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::net::NetError;
+use crate::net::{NetError, Variant};
 
 /// Why a model or weights file was refused, or could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +78,12 @@ pub enum FileError {
     /// The network described is not supported.
     #[error(transparent)]
     Network(#[from] NetError),
+    /// The weights are an ablation's, and were to go onto a device.
+    #[error(
+        "holds an ablation ({0}); only the paper's network runs on devices. Take weights that were \
+         trained without --attention and --attention-masks"
+    )]
+    Variant(Variant),
     /// Any of these, in a known file.
     #[error("{}: {source}", path.display())]
     InFile {

@@ -61,12 +61,13 @@ impl Precision {
 /// Writes `weights` as a model file of 16- or 32-bit floats.
 ///
 /// # Errors
-/// [`FileError::Tensor`] where a weight does not fit 16 bits, [`FileError::Write`] where the file
-/// cannot be written.
+/// [`FileError::Variant`] for an ablation, [`FileError::Tensor`] where a weight does not fit 16
+/// bits, [`FileError::Write`] where the file cannot be written.
 ///
 /// # Panics
 /// For [`Precision::Int8`], which takes calibration: [`write_int8_model`].
 pub fn write_model(weights: &Weights, precision: Precision, path: &Path) -> Result<(), FileError> {
+    weights.for_devices()?;
     let network = weights.network();
     let narrow = |name: &str, values: &[f32]| -> Result<Vec<u8>, FileError> {
         let narrow: Vec<f16> = values.iter().map(|&value| f16::from_f32(value)).collect();

@@ -7,7 +7,7 @@ use half::f16;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::net::Network;
+use crate::net::{MapActivation, MaskRule, Network, Variant};
 
 /// Weights of a narrow network; a width that is no power of two makes tensors need padding.
 fn weights() -> Weights {
@@ -99,6 +99,51 @@ fn training_weights_come_back() {
     let path = folder.path().join("weights.safetensors");
     weights().write(&path).expect("written");
     assert_eq!(Weights::read(&path).expect("read"), weights());
+}
+
+#[test]
+fn variants_come_back_and_go_onto_no_device() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("weights.safetensors");
+    for (attention, masks) in
+        MapActivation::ALL.into_iter().flat_map(|one| MaskRule::ALL.map(|rule| (one, rule)))
+    {
+        let Ok(variant) = Variant::new(attention, masks) else { continue };
+        let weights = weights().with_variant(variant);
+        weights.write(&path).expect("written");
+        assert_eq!(Weights::read(&path).expect("read"), weights);
+        let bytes = std::fs::read(&path).expect("read");
+        let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+        let header: Value = serde_json::from_slice(&bytes[8..8 + length]).expect("JSON");
+        let stated = header["__metadata__"]["attention"].as_str();
+        let model = folder.path().join("model.lbam");
+        if variant == Variant::PAPER {
+            // As it was before there were variants.
+            assert_eq!((stated, header["__metadata__"]["attention_masks"].as_str()), (None, None));
+            assert_eq!(Weights::read_for_devices(&path).expect("the paper's"), weights);
+            continue;
+        }
+        assert_eq!(stated, Some(attention.name()));
+        let error = write_model(&weights, Precision::F32, &model).expect_err("an ablation");
+        assert!(matches!(error, FileError::Variant(found) if found == variant), "{error}");
+        assert!(!model.exists());
+        let error = Weights::read_for_devices(&path).expect_err("an ablation").to_string();
+        assert!(error.contains("weights.safetensors") && error.contains("devices"), "{error}");
+    }
+}
+
+#[test]
+fn a_variant_of_another_program_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("weights.safetensors");
+    for (key, value) in [("attention", "tanh"), ("attention_masks", "3x3")] {
+        // What a provenance of these names would be written as.
+        let mut weights = weights();
+        weights.provenance.insert(key.into(), value.into());
+        weights.write(&path).expect("written");
+        let error = Weights::read(&path).expect_err("unknown").to_string();
+        assert!(error.contains("weights.safetensors") && error.contains(value), "{error}");
+    }
 }
 
 #[test]

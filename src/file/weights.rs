@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::FileError;
 use super::atomic::write_atomically;
-use crate::net::{Attention, Network};
+use crate::net::{Attention, MapActivation, MaskRule, Network, Variant};
 
 /// Metadata key that names the kind of network.
 const ARCHITECTURE_KEY: &str = "architecture";
@@ -15,11 +15,15 @@ const ARCHITECTURE_KEY: &str = "architecture";
 const ARCHITECTURE: &str = "lbam";
 /// Metadata key of the base channels.
 const BASE_KEY: &str = "base_channels";
+/// Metadata keys of the variant's parts. Absent: the paper's, which is never written.
+const ATTENTION_KEY: &str = "attention";
+const MASKS_KEY: &str = "attention_masks";
 
 /// The weights of one network: for each entry of [`Network::parameters`] its values, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     network: Network,
+    variant: Variant,
     tensors: BTreeMap<String, Vec<f32>>,
     /// Where the weights come from, in free words: data, command, steps. Travels with the files.
     pub provenance: BTreeMap<String, String>,
@@ -35,8 +39,8 @@ impl Weights {
         }
     }
 
-    /// From named tensors with their shapes. The width is read off the first encoder kernel;
-    /// attention scalars are brought into their ranges.
+    /// From named tensors with their shapes, of the paper's variant. The width is read off the
+    /// first encoder kernel; attention scalars are brought into their ranges.
     ///
     /// # Errors
     /// [`FileError::Tensor`] names the first tensor that is missing, is not known to the network,
@@ -77,7 +81,7 @@ impl Weights {
         if let Some((name, _)) = tensors.pop_first() {
             return Err(FileError::tensor(name, "is not part of this network"));
         }
-        let mut weights = Self { network, tensors: checked, provenance };
+        let mut weights = Self { network, variant: Variant::PAPER, tensors: checked, provenance };
         weights.clamp();
         Ok(weights)
     }
@@ -100,6 +104,27 @@ impl Weights {
     /// The network these weights belong to.
     pub fn network(&self) -> Network {
         self.network
+    }
+
+    /// The variant of it that they were trained for.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// The same numbers as those of a variant.
+    pub fn with_variant(self, variant: Variant) -> Self {
+        Self { variant, ..self }
+    }
+
+    /// Refuses what no device can run.
+    ///
+    /// # Errors
+    /// [`FileError::Variant`] for every variant but the paper's.
+    pub fn for_devices(&self) -> Result<(), FileError> {
+        match self.variant == Variant::PAPER {
+            true => Ok(()),
+            false => Err(FileError::Variant(self.variant)),
+        }
     }
 
     /// The values of a parameter, row-major.
@@ -129,12 +154,29 @@ impl Weights {
         Self::parse(&bytes).map_err(|error| error.in_file(path))
     }
 
+    /// Reads a `.safetensors` file of a network that devices run.
+    ///
+    /// # Errors
+    /// [`FileError`] that names the file and what is wrong with it, or that it is an ablation.
+    pub fn read_for_devices(path: &Path) -> Result<Self, FileError> {
+        let weights = Self::read(path)?;
+        weights.for_devices().map_err(|error| error.in_file(path))?;
+        Ok(weights)
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, FileError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let metadata = header.metadata().clone().unwrap_or_default();
         if metadata.get(ARCHITECTURE_KEY).is_some_and(|name| name != ARCHITECTURE) {
             return Err(FileError::Architecture(metadata[ARCHITECTURE_KEY].clone()));
         }
+        let part = |key: &str, otherwise: &'static str| -> String {
+            metadata.get(key).cloned().unwrap_or_else(|| otherwise.to_owned())
+        };
+        let variant = Variant::named(
+            &part(ATTENTION_KEY, MapActivation::default().name()),
+            &part(MASKS_KEY, MaskRule::default().name()),
+        )?;
         let mut tensors = BTreeMap::new();
         for (name, view) in SafeTensors::deserialize(bytes)?.iter() {
             if view.dtype() != Dtype::F32 {
@@ -145,11 +187,10 @@ impl Weights {
             let values = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
             tensors.insert(name.to_owned(), (view.shape().to_vec(), values));
         }
-        let provenance = metadata
-            .into_iter()
-            .filter(|(key, _)| key != ARCHITECTURE_KEY && key != BASE_KEY && key != "format")
-            .collect();
-        Self::from_tensors(tensors, provenance)
+        let own = [ARCHITECTURE_KEY, BASE_KEY, ATTENTION_KEY, MASKS_KEY, "format"];
+        let provenance =
+            metadata.into_iter().filter(|(key, _)| !own.contains(&key.as_str())).collect();
+        Ok(Self::from_tensors(tensors, provenance)?.with_variant(variant))
     }
 
     /// Writes a `.safetensors` file: aside, then renamed, so that a reader never sees half of it.
@@ -171,6 +212,10 @@ impl Weights {
         metadata.insert("format".into(), "pt".into());
         metadata.insert(ARCHITECTURE_KEY.into(), ARCHITECTURE.into());
         metadata.insert(BASE_KEY.into(), self.network.base().to_string());
+        if self.variant != Variant::PAPER {
+            metadata.insert(ATTENTION_KEY.into(), self.variant.attention().name().into());
+            metadata.insert(MASKS_KEY.into(), self.variant.masks().name().into());
+        }
         let bytes = safetensors::serialize(views, Some(metadata))?;
         write_atomically(path, &bytes)
     }

@@ -28,6 +28,8 @@
 //! assert_eq!(small.parameters()[0].name, "ec1.conv.conv.weight");
 //! ```
 //!
+//! The paper's ablations change what the maps are and nothing else: [`Variant`].
+//!
 //! Hazard: decoder layers count downwards here (decoder layer `l` makes the features beside
 //! `e_l`, and layer 0 makes the picture), while the authors' names count upwards from the
 //! deepest (`dc1` .. `dc7`). [`Network::decoder`] is the one place that translates.
@@ -36,6 +38,7 @@ mod activation;
 mod field;
 mod packing;
 mod table;
+mod variant;
 
 pub use activation::{ActivationClamp, Attention, CLAMPS, LEAKY_SLOPE, MASK_UPDATE_POWER};
 pub use field::{Span, conv_needs, deconv_needs};
@@ -44,3 +47,4 @@ pub use table::{
     Conv, Deconv, ENCODER_LAYERS, KERNEL, NetError, Network, Parameter, Preset, REVERSE_LAYERS,
     SIDE_MULTIPLE,
 };
+pub use variant::{MapActivation, MaskRule, Variant, partial_map, partial_update};

@@ -35,6 +35,9 @@ pub enum NetError {
         /// Height in pixels.
         height: usize,
     },
+    /// A variant that is not known, or whose parts do not go together.
+    #[error("{0}")]
+    Variant(String),
 }
 
 /// The named widths.

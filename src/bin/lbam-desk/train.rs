@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use lbam::desk::masks::{Border, Style, parse_ratio};
-use lbam::desk::{self, ADVERSARY_LEARNING_RATE, RunConfig, Start};
+use lbam::desk::{self, ADAM_BETAS, ADVERSARY_LEARNING_RATE, RunConfig, Start};
 use lbam::file::Weights;
-use lbam::net::{Network, Preset};
+use lbam::net::{MapActivation, MaskRule, Network, Preset, Variant};
 use lbam::service::Stop;
 
 /// Train a network on a folder of pictures
@@ -18,7 +18,9 @@ use lbam::service::Stop;
   lbam-desk train --resume run --steps 4000
   lbam-desk train --images photos --output run --init first/weights.safetensors \\
       --vgg vgg16.safetensors --adversarial-weight 0.1 --adversary-from 2000 --clip-gradient 1
-  lbam-desk train --images photos --output run --masks strokes --mask-ratio 0.1-0.3")]
+  lbam-desk train --images photos --output run --masks strokes --mask-ratio 0.1-0.3
+  lbam-desk train --images photos --output run --preset nano --attention sigmoid
+  lbam-desk train --images photos --output run --preset nano --attention-masks pconv")]
 pub struct Train {
     /// Folder of pictures, searched in depth
     #[arg(long, required_unless_present = "resume")]
@@ -29,6 +31,13 @@ pub struct Train {
     /// Width of the network [default: small]
     #[arg(long, value_enum)]
     preset: Option<PresetName>,
+    /// What makes attention maps; all but the paper's gaussian are ablations, which train and eval
+    /// run and devices do not [default: gaussian]
+    #[arg(long, value_enum)]
+    attention: Option<AttentionName>,
+    /// Where attention maps come from; all but the paper's both are ablations [default: both]
+    #[arg(long, value_enum)]
+    attention_masks: Option<MasksName>,
     /// Side of the training crops in pixels, a multiple of 128 [default: 256]
     #[arg(long)]
     size: Option<usize>,
@@ -47,24 +56,27 @@ pub struct Train {
     /// Top of the learning rate [default: 1e-4, as the authors']
     #[arg(long)]
     learning_rate: Option<f64>,
+    /// Decay rates of Adam's two averages [default: 0.5,0.9, as the authors']
+    #[arg(long, value_name = "B1,B2", value_parser = betas)]
+    adam_betas: Option<(f32, f32)>,
     /// Weight of the mean absolute error in holes [default: 6, as the authors']
-    #[arg(long)]
+    #[arg(long, value_parser = weight)]
     hole_weight: Option<f64>,
     /// Weight of the mean absolute error elsewhere [default: 1, as the authors']
-    #[arg(long)]
+    #[arg(long, value_parser = weight)]
     valid_weight: Option<f64>,
     /// Weight of one minus the composite's structural similarity [default: 0; the authors have none]
-    #[arg(long)]
+    #[arg(long, value_parser = weight)]
     ssim_weight: Option<f64>,
     /// Feature weights for perceptual and style losses: torchvision's vgg16 (.pth), or a
     /// .safetensors file with its names (models/features/fetch.sh makes one)
     #[arg(long, value_name = "FILE")]
     vgg: Option<PathBuf>,
     /// Weight of the difference of features [default: with --vgg 0.01, as the authors']
-    #[arg(long)]
+    #[arg(long, value_parser = weight)]
     perceptual_weight: Option<f64>,
     /// Weight of the difference of their Gram matrices [default: with --vgg 120, as the authors']
-    #[arg(long)]
+    #[arg(long, value_parser = weight)]
     style_weight: Option<f64>,
     /// Train against a discriminator (WGAN-GP) and give its judgement this weight [default: 0,
     /// none; the authors' is 0.1, beside --vgg]
@@ -161,6 +173,46 @@ impl From<BorderName> for Border {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum AttentionName {
+    /// Asymmetric, with four learned numbers a layer
+    Gaussian,
+    Sigmoid,
+    LeakyRelu,
+    Relu,
+}
+
+impl From<AttentionName> for MapActivation {
+    fn from(name: AttentionName) -> Self {
+        match name {
+            AttentionName::Gaussian => Self::Gaussian,
+            AttentionName::Sigmoid => Self::Sigmoid,
+            AttentionName::LeakyRelu => Self::LeakyRelu,
+            AttentionName::Relu => Self::Relu,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum MasksName {
+    /// Learned in encoder and decoder
+    Both,
+    /// Learned in the encoder; none in the decoder
+    Forward,
+    /// Partial Convolution's rule in the encoder, nothing learned; none in the decoder
+    Pconv,
+}
+
+impl From<MasksName> for MaskRule {
+    fn from(name: MasksName) -> Self {
+        match name {
+            MasksName::Both => Self::Both,
+            MasksName::Forward => Self::Forward,
+            MasksName::Pconv => Self::PartialConvolution,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum PresetName {
     Nano,
     Small,
@@ -184,6 +236,12 @@ fn weight(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "a number of 0 or more is wanted".into())
 }
 
+fn betas(text: &str) -> Result<(f32, f32), String> {
+    let share = |text: &str| text.parse().ok().filter(|share: &f32| (0.0..1.0).contains(share));
+    let pair = text.split_once(',').and_then(|(one, two)| share(one).zip(share(two)));
+    pair.ok_or_else(|| "two numbers from 0 to below 1 are wanted, such as 0.9,0.99".into())
+}
+
 fn length(text: &str) -> Result<f64, String> {
     weight(text).ok().filter(|&number| number > 0.0).ok_or("a number above 0 is wanted".into())
 }
@@ -201,6 +259,10 @@ pub fn train(a: Train) -> anyhow::Result<()> {
                 Start::From(weights) if a.preset.is_none() => weights.network().base(),
                 _ => Network::from(a.preset.map_or(Preset::Small, Preset::from)).base(),
             };
+            let of_start = match &start {
+                Start::From(weights) => weights.variant(),
+                _ => Variant::PAPER,
+            };
             let init = match &a.init {
                 Some(path) => {
                     let hash = blake3::hash(&std::fs::read(path)?);
@@ -213,11 +275,13 @@ pub fn train(a: Train) -> anyhow::Result<()> {
                 images: PathBuf::new(),
                 init,
                 base_channels,
+                variant: of_start,
                 size: 256,
                 batch: 4,
                 steps: 10_000,
                 seed: 0,
                 learning_rate: 1e-4,
+                adam_betas: ADAM_BETAS,
                 hole_weight: 6.0,
                 valid_weight: 1.0,
                 ssim_weight: 0.0,
@@ -245,10 +309,15 @@ pub fn train(a: Train) -> anyhow::Result<()> {
     if let Some(images) = a.images {
         config.images = images;
     }
+    config.variant = Variant::new(
+        a.attention.map_or(config.variant.attention(), MapActivation::from),
+        a.attention_masks.map_or(config.variant.masks(), MaskRule::from),
+    )?;
     config.size = a.size.unwrap_or(config.size);
     config.batch = a.batch.unwrap_or(config.batch);
     config.seed = a.seed.unwrap_or(config.seed);
     config.learning_rate = a.learning_rate.unwrap_or(config.learning_rate);
+    config.adam_betas = a.adam_betas.unwrap_or(config.adam_betas);
     config.hole_weight = a.hole_weight.unwrap_or(config.hole_weight);
     config.valid_weight = a.valid_weight.unwrap_or(config.valid_weight);
     config.ssim_weight = a.ssim_weight.unwrap_or(config.ssim_weight);

@@ -28,7 +28,7 @@ pub fn attend(features: &Planes, attention: &Attention, map: &mut Planes, update
 }
 
 /// A row of planes, or nothing beside a border's row.
-fn features_of(planes: &Planes, plane: usize, y: usize, length: usize) -> &[f32] {
+pub(super) fn features_of(planes: &Planes, plane: usize, y: usize, length: usize) -> &[f32] {
     if length == 0 { &[] } else { planes.row(plane, y) }
 }
 

@@ -17,19 +17,23 @@ mod layers;
 mod parameters;
 #[cfg(test)]
 mod tests;
+mod variants;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+
+use rayon::prelude::*;
 
 use self::activations::{
     attend, attend_slopes, from_picture, modulate, modulate_slopes, to_picture,
 };
 use self::layers::{Joined, double, double_gradient, halve, halve_gradient};
 use self::parameters::{Adam, Kernel, Scalars};
+use self::variants::{attend_plainly, attend_plainly_slopes, partial_maps};
 use super::DeskError;
 use crate::file::{FileError, Weights};
 use crate::kernels::float::{LANES, Planes};
-use crate::net::{Conv, ENCODER_LAYERS, Network, REVERSE_LAYERS};
+use crate::net::{Conv, ENCODER_LAYERS, MapActivation, Network, REVERSE_LAYERS, Variant};
 
 /// A layer of a mask branch.
 #[derive(Debug)]
@@ -49,6 +53,7 @@ struct DecoderLayer {
 #[derive(Debug)]
 pub struct Engine {
     network: Network,
+    variant: Variant,
     encoder: Vec<Kernel>,
     forward: Vec<MaskLayer>,
     reverse: Vec<MaskLayer>,
@@ -105,7 +110,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(network: Network, pictures: usize, masks: usize, size: usize) -> Self {
+    fn new(
+        (network, variant): (Network, Variant),
+        (pictures, masks): (usize, usize),
+        size: usize,
+    ) -> Self {
         let side = |conv: &Conv| size >> conv.level;
         let branch = |convs: Vec<Conv>| {
             let level = |conv: &Conv| {
@@ -116,6 +125,12 @@ impl Batch {
             convs.iter().map(level).collect()
         };
         let decoder = network.decoder();
+        let mut reverse: Vec<MaskLevel> = branch(network.reverse());
+        if !variant.has_reverse() {
+            for MaskLevel { level, .. } in &mut reverse {
+                level.output.rows_mut().for_each(|(_, _, row)| row.fill(1.0));
+            }
+        }
         Self {
             pictures,
             masks,
@@ -124,7 +139,7 @@ impl Batch {
             hidden: Planes::new(masks, size, size, 1),
             input: Planes::new(pictures, size, size, 4),
             forward: branch(network.forward()),
-            reverse: branch(network.reverse()),
+            reverse,
             encoder: network
                 .encoder()
                 .iter()
@@ -179,6 +194,7 @@ impl Engine {
         };
         Self {
             network,
+            variant: weights.variant(),
             encoder: network
                 .encoder()
                 .iter()
@@ -216,21 +232,31 @@ impl Engine {
             |batch: &Batch| (batch.pictures, batch.masks, batch.size) == (count, mask_count, size);
         let mut batch = match self.batch.take() {
             Some(batch) if fits(&batch) => batch,
-            _ => Batch::new(self.network, count, mask_count, size),
+            _ => Batch::new((self.network, self.variant), (count, mask_count), size),
         };
         batch.fill(pictures, masks);
+        let variant = self.variant;
         let branches = [
-            (&self.forward, &batch.known, &mut batch.forward),
-            (&self.reverse, &batch.hidden, &mut batch.reverse),
+            (variant.learns_forward(), &self.forward, &batch.known, &mut batch.forward),
+            (variant.has_reverse(), &self.reverse, &batch.hidden, &mut batch.reverse),
         ];
-        for (layers, start, levels) in branches {
+        for (_, layers, start, levels) in branches.into_iter().filter(|branch| branch.0) {
             for (at, layer) in layers.iter().enumerate() {
                 let (above, levels) = levels.split_at_mut(at);
                 let MaskLevel { level, updated, .. } = &mut levels[0];
                 let source = above.last().map_or(start, |above| &above.updated);
                 halve(source, &layer.kernel.applied(), &mut level.features, false);
-                attend(&level.features, &layer.scalars.attention(), &mut level.output, updated);
+                let (features, map) = (&level.features, &mut level.output);
+                match variant.attention() {
+                    MapActivation::Gaussian => {
+                        attend(features, &layer.scalars.attention(), map, updated);
+                    }
+                    plain => attend_plainly(features, plain, map, updated),
+                }
             }
+        }
+        if !variant.learns_forward() {
+            partial_maps(&batch.known, &mut batch.forward);
         }
         for (at, kernel) in self.encoder.iter().enumerate() {
             let (above, levels) = batch.encoder.split_at_mut(at);
@@ -309,15 +335,23 @@ impl Engine {
                 }
             }
         }
+        let variant = self.variant;
         let branches = [
-            (&mut self.forward, &batch.known, &mut batch.forward),
-            (&mut self.reverse, &batch.hidden, &mut batch.reverse),
+            (variant.learns_forward(), &mut self.forward, &batch.known, &mut batch.forward),
+            (variant.has_reverse(), &mut self.reverse, &batch.hidden, &mut batch.reverse),
         ];
-        for (layers, start, levels) in branches {
+        // The gradients of a branch without part were zeros from the start.
+        for (_, layers, start, levels) in branches.into_iter().filter(|branch| branch.0) {
             for (at, layer) in layers.iter_mut().enumerate().rev() {
                 let (above, levels) = levels.split_at_mut(at);
                 let level = &mut levels[0];
-                layer.scalars.gradient = attend_slopes(level, &layer.scalars.attention());
+                match variant.attention() {
+                    MapActivation::Gaussian => {
+                        let attention = layer.scalars.attention();
+                        layer.scalars.gradient = attend_slopes(level, &attention);
+                    }
+                    plain => attend_plainly_slopes(level, plain),
+                }
                 let gradient = &level.level.gradient;
                 match above.last_mut() {
                     None => halve_gradient(start, gradient, &mut layer.kernel),
@@ -381,7 +415,7 @@ impl Engine {
             kernel.store(&mut tensors);
         }
         masks.for_each(|layer| layer.scalars.store(&mut tensors));
-        Weights::from_tensors(tensors, provenance)
+        Ok(Weights::from_tensors(tensors, provenance)?.with_variant(self.variant))
     }
 
     /// Gradients by name.
