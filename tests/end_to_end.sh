@@ -320,7 +320,9 @@ is "there is one for each command" yes \
 head -c 100000 a.lbam >truncated.lbam
 head -c 100000 /dev/urandom >random.lbam
 : >empty.lbam
-for kind in truncated random empty; do
+# One byte of the content: image finds out beside its work, and keeps the picture back.
+{ head -c 200000 a.lbam; printf X; tail -c +200002 a.lbam; } >damaged.lbam
+for kind in truncated random empty damaged; do
     refuses "the $kind model file is refused by info" 78 $kind.lbam "$edge" info $kind.lbam
     refuses "the $kind model file is refused by image" 78 $kind.lbam "$edge" image \
         --model $kind.lbam --input "$data/picture.png" --mask "$data/mask.png" --output no.png

@@ -3,7 +3,8 @@
 //! Every layer is one or four convolutions in the kernels' general form ([`Packing`]), its
 //! channels padded to whole lanes with zeros. A layer has four tensors: the weights,
 //! `NAME.offsets`, `NAME.multipliers` and `NAME.zeros`; a mask layer has its table as well,
-//! the network one for its picture.
+//! the network one for its picture. A layer of which groups of weights are all zero, pruned, has
+//! `NAME.kept`, which says where weights are, and those alone.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,14 +22,72 @@ const LIMIT: f32 = 1e6;
 
 /// Shape of a layer's weights.
 fn weights_shape(packing: &Packing) -> Vec<usize> {
-    let groups = packing.side * packing.stored_channels / GROUP;
+    let groups = packing.groups();
     vec![packing.parts, packing.blocks(), packing.sources, packing.side, groups, LANES, GROUP]
+}
+
+/// The name of the flags of a layer's weights.
+pub(super) fn kept_name(layer: &str) -> String {
+    format!("{layer}.kept")
+}
+
+/// Blocks whose channels share the groups of inputs they read.
+const PAIR: usize = 2;
+
+/// Groups of inputs of one pair of blocks.
+fn groups_of_pair(packing: &Packing) -> usize {
+    packing.sources * packing.side * packing.groups()
+}
+
+/// Shape of a layer's flags: 1 where a group of inputs has weights for a pair of blocks, else 0.
+fn kept_shape(packing: &Packing) -> Vec<usize> {
+    let pairs = packing.blocks().div_ceil(PAIR);
+    vec![packing.parts, pairs, packing.sources, packing.side, packing.groups()]
+}
+
+/// How many blocks of weights each pair of a part is for.
+fn blocks_of_pairs(packing: &Packing) -> impl Iterator<Item = usize> {
+    let blocks = packing.blocks();
+    (0..blocks.div_ceil(PAIR)).map(move |pair| (blocks - pair * PAIR).min(PAIR))
+}
+
+/// Groups of weights, [`LANES`] times [`GROUP`] bytes each, that the flags of one part count.
+fn kept_groups(packing: &Packing, flags: &[u8]) -> usize {
+    let pairs = flags.chunks_exact(groups_of_pair(packing)).zip(blocks_of_pairs(packing));
+    pairs.map(|(flags, blocks)| blocks * flags.iter().filter(|&&flag| flag != 0).count()).sum()
+}
+
+/// Weights as [`pack`] gives them without the groups that are zero for a pair of blocks, and the
+/// flags of those that are left; `None` where that would save nothing.
+fn prune(packing: &Packing, packed: &[i8]) -> Option<(Vec<i8>, Vec<u8>)> {
+    let (mut left, mut flags) = (Vec::new(), Vec::new());
+    let (of_pair, group_bytes) = (groups_of_pair(packing), LANES * GROUP);
+    for part in packed.chunks_exact(packed.len() / packing.parts) {
+        let mut rest = part;
+        for blocks in blocks_of_pairs(packing) {
+            let pair;
+            (pair, rest) = rest.split_at(blocks * of_pair * group_bytes);
+            let group = |block: usize, at: usize| {
+                &pair[(block * of_pair + at) * group_bytes..][..group_bytes]
+            };
+            let kept: Vec<usize> = (0..of_pair)
+                .filter(|&at| (0..blocks).any(|block| group(block, at).iter().any(|&w| w != 0)))
+                .collect();
+            let begin = flags.len();
+            flags.resize(begin + of_pair, 0);
+            kept.iter().for_each(|at| flags[begin + at] = 1);
+            for block in 0..blocks {
+                kept.iter().for_each(|&at| left.extend_from_slice(group(block, at)));
+            }
+        }
+    }
+    (left.len() + flags.len() < packed.len()).then_some((left, flags))
 }
 
 /// Weights `[parts, outputs, sources, side, side, channels]` in the order of the kernels: groups
 /// of four inputs of sixteen outputs.
 fn pack(packing: &Packing, weights: &[i8]) -> Vec<i8> {
-    let groups = packing.side * packing.stored_channels / GROUP;
+    let groups = packing.groups();
     let inner = packing.sources * packing.side;
     let mut packed = vec![0; weights_shape(packing).iter().product()];
     for (index, &weight) in weights.iter().enumerate() {
@@ -64,7 +123,11 @@ pub struct Int8Tensors(BTreeMap<String, Vec<u8>>);
 impl Int8Tensors {
     /// Adds a layer; `name` is its weight's in the table.
     pub fn layer(&mut self, name: &str, packing: &Packing, layer: &Int8Layer) {
-        let weights = pack(packing, &layer.weights);
+        let mut weights = pack(packing, &layer.weights);
+        if let Some((left, flags)) = prune(packing, &weights) {
+            weights = left;
+            self.0.insert(kept_name(name), flags);
+        }
         self.0.insert(name.to_owned(), bytemuck::cast_slice(&weights).to_vec());
         let outputs = packing.outputs;
         self.constants(name, "offsets", outputs, &layer.offsets, i32::to_le_bytes);
@@ -107,42 +170,76 @@ impl Int8Tensors {
     pub(super) fn bytes(&self, name: &str) -> &[u8] {
         self.0.get(name).unwrap_or_else(|| panic!("{name} was not calibrated"))
     }
+
+    /// Bytes of a layer's weights where groups of them are gone.
+    pub(super) fn pruned(&self, name: &str) -> Option<usize> {
+        self.0.contains_key(&kept_name(name)).then(|| self.bytes(name).len())
+    }
 }
 
 fn table_name(prefix: &str) -> String {
     format!("{prefix}.table")
 }
 
-/// Every tensor of an int8 file, in the order in which the runtime reads them.
-pub(super) fn stored(network: Network) -> Vec<Stored> {
+/// Every tensor of an int8 file, in the order in which the runtime reads them. `pruned` says of a
+/// layer how many bytes of weights are left where some are gone.
+pub(super) fn stored(network: Network, pruned: &dyn Fn(&str) -> Option<usize>) -> Vec<Stored> {
     let mut all = Vec::new();
-    let mut layer = |name: &str, packing: Packing| {
-        let shape = weights_shape(&packing);
-        all.push(Stored { name: name.to_owned(), shape, dtype: Dtype::I8 });
+    for (name, packing) in layers(network) {
+        let left = pruned(&name);
+        let shape = match left {
+            Some(bytes) => vec![bytes / (LANES * GROUP), LANES, GROUP],
+            None => weights_shape(&packing),
+        };
+        all.push(Stored { name: name.clone(), shape, dtype: Dtype::I8 });
+        if left.is_some() {
+            let (name, shape) = (kept_name(&name), kept_shape(&packing));
+            all.push(Stored { name, shape, dtype: Dtype::U8 });
+        }
         for (kind, dtype) in
             [("offsets", Dtype::I32), ("multipliers", Dtype::F32), ("zeros", Dtype::F32)]
         {
             let shape = vec![packing.parts, packing.blocks(), LANES];
             all.push(Stored { name: format!("{name}.{kind}"), shape, dtype });
         }
-    };
-    let mask_layers = [network.forward(), network.reverse()].concat();
-    for conv in &mask_layers {
-        layer(&conv.weight, Packing::mask(conv));
     }
-    for conv in network.encoder() {
-        layer(&conv.weight, Packing::encoder(&conv));
-    }
-    for deconv in network.decoder() {
-        layer(&deconv.weight, Packing::decoder(&deconv));
-    }
-    for conv in mask_layers {
+    for conv in [network.forward(), network.reverse()].concat() {
         let name = table_name(&conv.attention.unwrap_or_default());
         all.push(Stored { name, shape: vec![TABLE, 2], dtype: Dtype::U8 });
     }
     let name = PICTURE_TABLE.to_owned();
     all.push(Stored { name, shape: vec![TABLE], dtype: Dtype::U8 });
     all
+}
+
+/// The layers by the names of their weights, in the order in which the runtime reads them.
+fn layers(network: Network) -> Vec<(String, Packing)> {
+    let masks = [network.forward(), network.reverse()].concat().into_iter();
+    let masks = masks.map(|conv| (conv.weight.clone(), Packing::mask(&conv)));
+    let encoder = network.encoder().into_iter();
+    let encoder = encoder.map(|conv| (conv.weight.clone(), Packing::encoder(&conv)));
+    let decoder = network.decoder().into_iter();
+    let decoder = decoder.map(|deconv| (deconv.weight.clone(), Packing::decoder(&deconv)));
+    masks.chain(encoder).chain(decoder).collect()
+}
+
+/// Checks that flags are flags, and count the weights that are there.
+pub(super) fn check_kept(model: &Model) -> Result<(), FileError> {
+    for (name, packing) in layers(model.network()) {
+        let Some(flags) = model.kept(&name) else { continue };
+        let wrong = |reason: String| Err(FileError::tensor(kept_name(&name), reason));
+        if flags.iter().any(|&flag| flag > 1) {
+            return wrong("holds a flag that is neither 0 nor 1".into());
+        }
+        let of_part = flags.len() / packing.parts;
+        let parts = flags.chunks_exact(of_part);
+        let counted: usize = parts.map(|flags| kept_groups(&packing, flags)).sum();
+        let there = model.place(&name).len() / (LANES * GROUP);
+        if counted != there {
+            return wrong(format!("counts {counted} groups of weights where there are {there}"));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that no constant can make an epilogue overflow, and that zeros of encoder and decoder
@@ -153,7 +250,7 @@ pub(super) fn check_constants(model: &Model) -> Result<(), FileError> {
         network.encoder().into_iter().map(|conv| conv.weight).collect::<Vec<_>>(),
         network.decoder().into_iter().filter(|d| d.level > 0).map(|d| d.weight).collect(),
     ];
-    for stored in stored(network) {
+    for stored in stored(network, &|name| model.pruned(name)) {
         let values = match model.values(&stored.name) {
             Values::F32(values) => values,
             _ => continue,
@@ -179,6 +276,7 @@ pub(super) fn check_constants(model: &Model) -> Result<(), FileError> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Int8Place {
     weights: Range<usize>,
+    kept: Option<Range<usize>>,
     offsets: Range<usize>,
     multipliers: Range<usize>,
     zeros: Range<usize>,
@@ -189,6 +287,9 @@ pub struct Int8Place {
 pub struct Int8Part<'a> {
     /// In the kernels' order.
     pub weights: &'a [i8],
+    /// `[pairs, sources, side, groups]` of [`Packing`]: 0 where a group of inputs has no weights for
+    /// a pair of blocks. `None`: all have.
+    pub kept: Option<&'a [u8]>,
     /// `[blocks, 16]`, as are the others.
     pub offsets: &'a [[i32; LANES]],
     /// Multiplies the sums.
@@ -209,8 +310,19 @@ impl Model {
             let length = whole.len() / packing.parts;
             whole.start + part * length..whole.start + (part + 1) * length
         };
+        let (mut weights, mut kept) = (share(name), None);
+        if let Some(flags) = self.kept(name) {
+            let of_part = flags.len() / packing.parts;
+            let bytes = |flags: &[u8]| kept_groups(packing, flags) * LANES * GROUP;
+            let (before, rest) = flags.split_at(part * of_part);
+            let before = before.chunks_exact(of_part).map(bytes).sum::<usize>();
+            let begin = self.place(name).start + before;
+            weights = begin..begin + bytes(&rest[..of_part]);
+            kept = Some(share(&kept_name(name)));
+        }
         Int8Place {
-            weights: share(name),
+            weights,
+            kept,
             offsets: share(&format!("{name}.offsets")),
             multipliers: share(&format!("{name}.multipliers")),
             zeros: share(&format!("{name}.zeros")),
@@ -225,10 +337,22 @@ impl Model {
         let bytes = |range: &Range<usize>| &self.content()[range.clone()];
         Int8Part {
             weights: bytemuck::cast_slice(bytes(&place.weights)),
+            kept: place.kept.as_ref().map(bytes),
             offsets: bytemuck::cast_slice(bytes(&place.offsets)),
             multipliers: bytemuck::cast_slice(bytes(&place.multipliers)),
             zeros: bytemuck::cast_slice(bytes(&place.zeros)),
         }
+    }
+
+    /// The flags of a layer, where some of its weights are gone.
+    fn kept(&self, name: &str) -> Option<&[u8]> {
+        let name = kept_name(name);
+        self.has(&name).then(|| self.table(&name))
+    }
+
+    /// Bytes of a layer's weights, where some are gone.
+    fn pruned(&self, name: &str) -> Option<usize> {
+        self.has(&kept_name(name)).then(|| self.place(name).len())
     }
 
     /// The table of a mask layer of an int8 file: pairs of attention and update.

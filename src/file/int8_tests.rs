@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Int8Layer, Int8Tensors, pack, weights_shape};
+use super::{Int8Layer, Int8Part, Int8Tensors, groups_of_pair, pack, weights_shape};
 use crate::file::{FileError, GeneralForm, Model, Values, write_int8_model};
-use crate::net::{Conv, LANES, Network, Packing, TABLE, padded};
+use crate::net::{Conv, GROUP, LANES, Network, Packing, TABLE, padded};
 
 /// Numbers that look random, the same on every machine.
 fn noise() -> impl FnMut() -> u32 {
@@ -64,6 +64,37 @@ fn sample() -> (tempfile::TempDir, Model) {
     (folder, model)
 }
 
+/// The weights of one part with zeros where they were left out.
+fn unpruned(packing: &Packing, part: &Int8Part) -> Vec<i8> {
+    let (of_pair, group_bytes) = (groups_of_pair(packing), LANES * GROUP);
+    let Some(kept) = part.kept else { return part.weights.to_vec() };
+    let mut left = part.weights.chunks_exact(group_bytes);
+    let mut all = Vec::new();
+    for at in 0..packing.blocks() * of_pair {
+        match kept[at / of_pair / 2 * of_pair + at % of_pair] {
+            0 => all.extend([0; LANES * GROUP]),
+            _ => all.extend_from_slice(left.next().expect("a group for each flag")),
+        }
+    }
+    assert_eq!(left.len(), 0);
+    all
+}
+
+/// Opens the file with some bytes changed and the checksum made right, so that they themselves are
+/// what is refused.
+fn refusal(model: &Model, place: usize, new: &[u8]) -> String {
+    let mut bytes = std::fs::read(model.path()).expect("readable");
+    bytes[place..place + new.len()].copy_from_slice(new);
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let old = model.checksum().as_bytes();
+    let at = bytes.windows(old.len()).position(|window| window == old).expect("stated");
+    let new = format!("blake3:{}", blake3::hash(&bytes[header..]).to_hex());
+    bytes[at..at + old.len()].copy_from_slice(new.as_bytes());
+    let path = model.path().with_extension("changed");
+    std::fs::write(&path, bytes).expect("writable");
+    Model::open(&path).expect_err("must be refused").to_string()
+}
+
 #[test]
 fn integers_come_back_in_the_kernels_order() {
     let (_folder, model) = sample();
@@ -71,12 +102,15 @@ fn integers_come_back_in_the_kernels_order() {
     let packing = Packing::encoder(&conv);
     assert_eq!((packing.channels, packing.stored_channels, packing.outputs), (3, 16, 6));
     let part = model.int8_part(&model.int8_place(&conv.weight, &packing, 0));
-    assert_eq!(part.weights.len(), 4 * 4 * 16 * LANES);
+    // Of the 16 channels that each tap reads, the first four have weights.
+    assert_eq!(part.weights.len(), 4 * 4 * 4 * LANES);
+    let weights = unpruned(&packing, &part);
+    assert_eq!(weights.len(), 4 * 4 * 16 * LANES);
     assert_eq!((part.offsets.len(), part.zeros), (1, &[[60.0; LANES]][..]));
     // Padded inputs and outputs weigh nothing.
     let weight = |output: usize, row: usize, column: usize, channel: usize| {
         let at = column * 16 + channel;
-        part.weights[((row * 16 + at / 4) * LANES + output) * 4 + at % 4]
+        weights[((row * 16 + at / 4) * LANES + output) * 4 + at % 4]
     };
     assert_eq!((weight(0, 1, 2, 3), weight(6, 1, 2, 0)), (0, 0));
     let sum: i32 = (0..48).map(|i| i32::from(weight(2, i / 12, i / 3 % 4, i % 3))).sum();
@@ -143,22 +177,11 @@ fn the_last_layer_is_the_transposed_convolution() {
 
 #[test]
 fn constants_that_could_overflow_are_refused() {
-    let (folder, model) = sample();
-    let bytes = std::fs::read(model.path()).expect("readable");
+    let (_folder, model) = sample();
     let name = model.network().encoder()[0].weight.clone();
     let refusal = |kind: &str, value: f32| {
-        let place = model.place(&format!("{name}.{kind}"));
-        let mut bytes = bytes.clone();
-        bytes[place.start..place.start + 4].copy_from_slice(&value.to_le_bytes());
-        // The checksum is made right, so that the constant is what is refused.
-        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
-        let old = model.checksum().as_bytes();
-        let at = bytes.windows(old.len()).position(|window| window == old).expect("stated");
-        let new = format!("blake3:{}", blake3::hash(&bytes[header..]).to_hex());
-        bytes[at..at + old.len()].copy_from_slice(new.as_bytes());
-        let path = folder.path().join("changed.lbam");
-        std::fs::write(&path, bytes).expect("writable");
-        Model::open(&path).expect_err("must be refused").to_string()
+        let place = model.place(&format!("{name}.{kind}")).start;
+        super::tests::refusal(&model, place, &value.to_le_bytes())
     };
     for value in [0.0, -1.0, 1e7, f32::INFINITY, f32::NAN] {
         assert!(refusal("multipliers", value).contains("multiplier"), "{value}");
@@ -167,6 +190,56 @@ fn constants_that_could_overflow_are_refused() {
         assert!(refusal("zeros", value).contains("whole number"), "{value}");
     }
     assert!(refusal("zeros", f32::NAN).contains("not finite"));
+}
+
+#[test]
+fn groups_without_weights_are_left_out() {
+    let packing = Packing {
+        parts: 4,
+        outputs: 75,
+        sources: 2,
+        side: 2,
+        channels: 20,
+        stored_channels: padded(20),
+    };
+    let (taps, inputs) = (2 * 2 * 2, 2 * 2 * 2 * 20);
+    // A group of channels at a tap is gone for all outputs of a pair of blocks, here and there.
+    let gone = |part: usize, output: usize, tap: usize, channel: usize| {
+        (part * 7 + output / (2 * LANES) * 5 + tap * 3 + channel / GROUP).is_multiple_of(3)
+    };
+    let weights: Vec<i8> = (0..4 * 75 * inputs)
+        .map(|at| {
+            let (part, output) = (at / (75 * inputs), at / inputs % 75);
+            let gone = gone(part, output, at / 20 % taps, at % 20);
+            if gone { 0 } else { (at % 127 + 1) as i8 }
+        })
+        .collect();
+    let packed = pack(&packing, &weights);
+    let (left, flags) = super::prune(&packing, &packed).expect("something is gone");
+    assert!(left.len() < packed.len() / 2 && left.iter().any(|&weight| weight != 0));
+    let mut rest = &left[..];
+    for (part, kept) in flags.chunks_exact(flags.len() / 4).enumerate() {
+        let weights;
+        (weights, rest) = rest.split_at(super::kept_groups(&packing, kept) * LANES * GROUP);
+        let constants = (&[][..], &[][..], &[][..]);
+        let (offsets, multipliers, zeros) = constants;
+        let found = Int8Part { weights, kept: Some(kept), offsets, multipliers, zeros };
+        let length = packed.len() / 4;
+        assert_eq!(unpruned(&packing, &found), packed[part * length..][..length]);
+    }
+    assert!(rest.is_empty());
+    // Where nothing is zero nothing is flagged.
+    let whole = Packing { outputs: 64, channels: 32, stored_channels: 32, ..packing };
+    assert!(super::prune(&whole, &pack(&whole, &vec![1; 4 * 64 * 8 * 32])).is_none());
+}
+
+#[test]
+fn flags_that_lie_are_refused() {
+    let (_folder, model) = sample();
+    let name = model.network().encoder()[1].weight.clone();
+    let place = model.place(&super::kept_name(&name)).start;
+    assert!(refusal(&model, place, &[2]).contains("neither 0 nor 1"));
+    assert!(refusal(&model, place, &[0]).contains("groups of weights"));
 }
 
 #[test]

@@ -41,12 +41,17 @@ fn mask_input(conv: &Conv) -> usize {
 }
 
 /// Every tensor of a network's model file, in the order of the data section: the order in which
-/// the runtime reads them.
-pub fn stored(network: Network, precision: Precision) -> Vec<Stored> {
+/// the runtime reads them. `pruned` says of an int8 layer how many bytes of weights are left where
+/// some are gone.
+pub fn stored(
+    network: Network,
+    precision: Precision,
+    pruned: &dyn Fn(&str) -> Option<usize>,
+) -> Vec<Stored> {
     let dtype = match precision {
         Precision::F32 => Dtype::F32,
         Precision::F16 => Dtype::F16,
-        Precision::Int8 => return int8::stored(network),
+        Precision::Int8 => return int8::stored(network, pruned),
     };
     let kernel = |name: String, shape: Vec<usize>| Stored { name, shape, dtype };
     let mut all = Vec::new();

@@ -22,5 +22,7 @@ pub use error::FileError;
 pub use int8::{GeneralForm, Int8Layer, Int8Part, Int8Place, Int8Tensors};
 #[cfg(feature = "desk")]
 pub(crate) use layout::sum_inputs;
-pub use model::{ALIGNMENT, Model, Precision, VERSION, Values, write_int8_model, write_model};
+pub use model::{
+    ALIGNMENT, Check, Model, Precision, VERSION, Values, write_int8_model, write_model,
+};
 pub use weights::Weights;

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -78,7 +80,8 @@ pub fn write_model(weights: &Weights, precision: Precision, path: &Path) -> Resu
         Ok(narrow.iter().flat_map(|value| value.to_le_bytes()).collect())
     };
     let mut tensors = Vec::new();
-    for (stored, values) in stored(network, precision).into_iter().zip(arrange(weights)) {
+    for (stored, values) in stored(network, precision, &|_| None).into_iter().zip(arrange(weights))
+    {
         let bytes = match stored.dtype {
             Dtype::F16 => narrow(&stored.name, &values)?,
             Dtype::F32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
@@ -100,7 +103,8 @@ pub fn write_int8_model(
     receipt: &str,
     path: &Path,
 ) -> Result<(), FileError> {
-    let tensors = stored(network, Precision::Int8).into_iter().map(|stored| {
+    let stored = stored(network, Precision::Int8, &|name| int8.pruned(name)).into_iter();
+    let tensors = stored.map(|stored| {
         let bytes = int8.bytes(&stored.name).to_vec();
         (stored, bytes)
     });
@@ -141,7 +145,7 @@ fn encode(
     metadata.insert("lbam_version".into(), VERSION.into());
     metadata.insert("base_channels".into(), network.base().to_string().into());
     metadata.insert("precision".into(), precision.name().into());
-    metadata.insert("checksum".into(), checksum(&data).into());
+    metadata.insert("checksum".into(), checksum(&data, by_all_cores).into());
     if let Some(receipt) = receipt {
         metadata.insert(RECEIPT.into(), receipt.into());
     }
@@ -161,12 +165,23 @@ fn encode(
 /// Fewest bytes worth sharing their hash among threads: less takes a millisecond or two.
 const SHARED_HASH: usize = 8 << 20;
 
-fn checksum(data: &[u8]) -> String {
-    let mut hasher = blake3::Hasher::new();
+/// How a hasher takes its data.
+type Hash = fn(&mut blake3::Hasher, &[u8]);
+
+fn by_all_cores(hasher: &mut blake3::Hasher, data: &[u8]) {
     match data.len() < SHARED_HASH {
         true => hasher.update(data),
         false => hasher.update_rayon(data),
     };
+}
+
+fn by_one_core(hasher: &mut blake3::Hasher, data: &[u8]) {
+    hasher.update(data);
+}
+
+fn checksum(data: &[u8], hash: Hash) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hash(&mut hasher, data);
     format!("blake3:{}", hasher.finalize().to_hex())
 }
 
@@ -206,6 +221,8 @@ impl Values<'_> {
 pub struct Model {
     path: PathBuf,
     map: Mmap,
+    /// Where the content begins.
+    data_begin: usize,
     network: Network,
     precision: Precision,
     tensors: HashMap<String, (Range<usize>, Dtype)>,
@@ -221,6 +238,27 @@ impl Model {
     /// # Errors
     /// [`FileError::InFile`] that names the file and the rule it breaks.
     pub fn open(path: &Path) -> Result<Self, FileError> {
+        let model = Self::map(path)?;
+        model.check_content(by_all_cores)?;
+        Ok(model)
+    }
+
+    /// The same, but the content's checksum is found out beside the work that begins with the
+    /// model: keep back what comes of that work until [`Check::wait`] says that the file is whole.
+    /// (Content that is not whole makes wrong pictures, and no worse.)
+    ///
+    /// # Errors
+    /// As [`Model::open`], except that an error of the content is the check's.
+    pub fn open_ahead(path: &Path) -> Result<(Arc<Self>, Check), FileError> {
+        let model = Arc::new(Self::map(path)?);
+        let checked = Arc::clone(&model);
+        // The other cores are left to the work.
+        let check = move || checked.check_content(by_one_core);
+        let check = thread::Builder::new().name("checksum".into()).spawn(check);
+        Ok((model, Check(check.map_err(|source| FileError::read(path, source))?)))
+    }
+
+    fn map(path: &Path) -> Result<Self, FileError> {
         let read = |source| FileError::read(path, source);
         let file = File::open(path).map_err(read)?;
         let length = file.metadata().map_err(read)?.len();
@@ -275,7 +313,11 @@ impl Model {
         })?;
         let mut entries = parsed.tensors();
         let mut tensors = HashMap::new();
-        for expected in stored(network, precision) {
+        let pruned = |name: &str| {
+            let (begin, end) = entries.get(name)?.data_offsets;
+            entries.contains_key(&int8::kept_name(name)).then_some(end - begin)
+        };
+        for expected in stored(network, precision, &pruned) {
             let info = entries
                 .remove(&expected.name)
                 .ok_or_else(|| FileError::tensor(&expected.name, "is missing"))?;
@@ -285,11 +327,7 @@ impl Model {
         if let Some(name) = entries.keys().find(|name| !name.starts_with(PADDING)) {
             return Err(FileError::tensor(name, "is not part of this network"));
         }
-        let stated = value("checksum")?;
-        let found = checksum(&map[data_begin..]);
-        if stated != found {
-            return Err(FileError::Checksum { stated: stated.to_owned(), found });
-        }
+        let checksum = value("checksum")?.to_owned();
         let provenance = metadata
             .iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(PROVENANCE)?, value)))
@@ -297,12 +335,31 @@ impl Model {
             .collect();
         let receipt = metadata.get(RECEIPT).cloned();
         let path = path.to_owned();
-        let checksum = found;
-        let model = Self { path, map, network, precision, tensors, checksum, receipt, provenance };
+        let model = Self {
+            path,
+            map,
+            data_begin,
+            network,
+            precision,
+            tensors,
+            checksum,
+            receipt,
+            provenance,
+        };
         if precision == Precision::Int8 {
+            int8::check_kept(&model)?;
             int8::check_constants(&model)?;
         }
         Ok(model)
+    }
+
+    fn check_content(&self, hash: Hash) -> Result<(), FileError> {
+        let found = checksum(&self.map[self.data_begin..], hash);
+        if found == self.checksum {
+            return Ok(());
+        }
+        let stated = self.checksum.clone();
+        Err(FileError::Checksum { stated, found }.in_file(&self.path))
     }
 
     /// The file.
@@ -353,6 +410,11 @@ impl Model {
         self.tensors[name].0.clone()
     }
 
+    /// Whether the file has a tensor.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
     /// A tensor of the file's layout (`docs/lbam-file.md`), in the map.
     ///
     /// # Panics
@@ -378,6 +440,21 @@ impl Model {
         let bytes = &self.map[self.tensors[prefix].0.clone()];
         let scalars: &[f32] = bytemuck::cast_slice(bytes);
         Attention::clamped(std::array::from_fn(|index| scalars[index]))
+    }
+}
+
+/// A model's checksum on its way, from [`Model::open_ahead`].
+#[derive(Debug)]
+#[must_use = "what the model makes is nothing worth before its file is known to be whole"]
+pub struct Check(JoinHandle<Result<(), FileError>>);
+
+impl Check {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// [`FileError::InFile`] where the content is another than the one that was written.
+    pub fn wait(self) -> Result<(), FileError> {
+        self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 

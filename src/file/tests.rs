@@ -207,6 +207,9 @@ fn a_flipped_bit_in_the_content_is_found() {
     bytes[last] ^= 4;
     case.put(&bytes);
     assert!(case.refusal().contains("damaged"));
+    let (_, check) = Model::open_ahead(&case.path).expect("the header is right");
+    let error = check.wait().expect_err("the content is not").to_string();
+    assert!(error.contains("damaged") && error.contains("model.lbam"), "{error}");
 }
 
 #[test]

@@ -66,6 +66,11 @@ impl Packing {
         Self { parts, outputs, sources, side, channels, stored_channels }
     }
 
+    /// Groups of inputs in a kernel row of a source.
+    pub fn groups(&self) -> usize {
+        self.side * self.stored_channels / GROUP
+    }
+
     /// Blocks of lanes of each part.
     pub fn blocks(&self) -> usize {
         self.outputs.div_ceil(LANES)

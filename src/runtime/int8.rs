@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::alike::{Alike, Sight};
 use crate::file::{Int8Place, Model};
-use crate::kernels::int8::{Convolution, Kernel, Pixels, Plane};
+use crate::kernels::int8::{Convolution, Kept, Kernel, Pixels, Plane};
 use crate::kernels::workers;
 use crate::net::{Conv, ENCODER_LAYERS, INPUT_CHANNELS, LANES, Packing, REVERSE_LAYERS, padded};
 
@@ -35,28 +35,40 @@ pub struct StepTime {
 struct Layer {
     packing: Packing,
     parts: Vec<Int8Place>,
+    /// Of each part, where weights are gone.
+    kept: Vec<Option<Kept>>,
     /// Of each part, see [`Kernel::weight_sums`].
     sums: Vec<Vec<[i32; LANES]>>,
 }
 
 impl Layer {
-    fn new(model: &Model, name: &str, packing: Packing, kernel: Kernel) -> Self {
+    /// `width` is that of its inputs, pixels.
+    fn new(model: &Model, name: &str, packing: Packing, kernel: Kernel, width: usize) -> Self {
         let parts: Vec<Int8Place> =
             (0..packing.parts).map(|part| model.int8_place(name, &packing, part)).collect();
-        let weights = parts.iter().map(|part| model.int8_part(part).weights);
-        let sums = weights.map(|weights| kernel.weight_sums(weights, packing.blocks())).collect();
-        Self { packing, parts, sums }
+        let row_bytes = (width + 2) * packing.stored_channels;
+        let kept = |place: &Int8Place| {
+            let flags = model.int8_part(place).kept?;
+            let form = (packing.sources, packing.side, packing.groups());
+            Some(Kept::new(flags, packing.blocks(), form, row_bytes))
+        };
+        let kept: Vec<Option<Kept>> = parts.iter().map(kept).collect();
+        let sums = |(place, kept): (&Int8Place, &Option<Kept>)| {
+            let weights = model.int8_part(place).weights;
+            kernel.weight_sums(weights, kept.as_ref(), packing.blocks())
+        };
+        let sums = parts.iter().zip(&kept).map(sums).collect();
+        Self { packing, parts, kept, sums }
     }
 
     /// Multiply-adds at so many pixels.
-    fn products(&self, pixels: &Pixels) -> usize {
-        let Packing { parts, sources, side, stored_channels, .. } = self.packing;
-        let inputs = sources * side * side * stored_channels;
-        parts * self.packing.blocks() * LANES * inputs * pixels.count()
+    fn products(&self, model: &Model, pixels: &Pixels) -> usize {
+        let weights = self.parts.iter().map(|part| model.int8_part(part).weights.len());
+        weights.sum::<usize>() * pixels.count()
     }
 
     fn convolution<'a>(&'a self, model: &'a Model, part: usize) -> Convolution<'a> {
-        let sums = &self.sums[part];
+        let (sums, kept) = (&self.sums[part], self.kept[part].as_ref());
         let part = model.int8_part(&self.parts[part]);
         Convolution {
             sums,
@@ -65,6 +77,7 @@ impl Layer {
             columns: self.packing.side,
             channels: self.packing.stored_channels,
             weights: part.weights,
+            kept,
             offsets: part.offsets,
             multipliers: part.multipliers,
             zeros: part.zeros,
@@ -161,7 +174,8 @@ impl Int8Session {
             layers: convs
                 .into_iter()
                 .map(|conv| {
-                    let layer = Layer::new(model, &conv.weight, Packing::mask(&conv), kernel);
+                    let (packing, width) = (Packing::mask(&conv), width >> (conv.level - 1));
+                    let layer = Layer::new(model, &conv.weight, packing, kernel, width);
                     (layer, conv.attention.unwrap_or_default())
                 })
                 .collect(),
@@ -169,14 +183,17 @@ impl Int8Session {
         let encoder: Vec<Layer> = network
             .encoder()
             .iter()
-            .map(|conv| Layer::new(model, &conv.weight, Packing::encoder(conv), kernel))
+            .map(|conv| {
+                let (packing, width) = (Packing::encoder(conv), width >> (conv.level - 1));
+                Layer::new(model, &conv.weight, packing, kernel, width)
+            })
             .collect();
         let decoder: Vec<(Layer, usize)> = network
             .decoder()
             .iter()
             .map(|deconv| {
-                let packing = Packing::decoder(deconv);
-                (Layer::new(model, &deconv.weight, packing, kernel), deconv.level)
+                let (packing, width) = (Packing::decoder(deconv), width >> (deconv.level + 1));
+                (Layer::new(model, &deconv.weight, packing, kernel, width), deconv.level)
             })
             .collect();
         let encoded: Vec<Plane> = (1..)
@@ -413,18 +430,18 @@ impl Int8Session {
         let mut steps = vec![("mask", "spread the mask".to_owned(), 0)];
         for (branch, title) in [(&self.forward, "forward"), (&self.reverse, "reverse")] {
             for (level, (layer, _)) in branch.layers.iter().enumerate() {
-                let products = layer.products(&self.masking[level].0);
+                let products = layer.products(&self.model, &self.masking[level].0);
                 steps.push(("mask", format!("{title} {}", level + 1), products));
             }
         }
         steps.push(("mask", "plan the decoder".to_owned(), 0));
         steps.push(("frame", "copy the picture".to_owned(), 0));
         for (level, layer) in self.encoder.iter().enumerate() {
-            let products = layer.products(self.encoder_pixels(level));
+            let products = layer.products(&self.model, self.encoder_pixels(level));
             steps.push(("frame", format!("encoder {}", level + 1), products));
         }
         for (layer, level) in &self.decoder {
-            let products = layer.products(&self.doubling[*level]);
+            let products = layer.products(&self.model, &self.doubling[*level]);
             steps.push(("frame", format!("decoder {level}"), products));
         }
         let times = laps.windows(2).map(|pair| pair[1] - pair[0]);

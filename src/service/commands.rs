@@ -1,11 +1,10 @@
 //! One function for each thing the user may ask for. They print, and end in an exit code.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::doctor::{Diagnosis, System};
-use super::filler::{Filler, open_model};
+use super::filler::{Filler, open_model, open_model_ahead};
 use super::{
     BenchArgs, Cli, CompletionsArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs, ManArgs,
     ServiceError, Stop, report, run,
@@ -56,9 +55,11 @@ pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
         return Err(ServiceError::Usage("--mask gives no mask".into()));
     };
     mask.fits(width, height).map_err(FillError::from)?;
-    let mut filler = Filler::for_pictures(open_model(args.model.as_deref())?);
-    filler.set_mask(&mask)?;
-    filler.fill(&mut frame)?;
+    let (model, check) = open_model_ahead(args.model.as_deref())?;
+    let mut filler = Filler::for_pictures(model);
+    let filled = filler.set_mask(&mask).and_then(|()| filler.fill(&mut frame));
+    check.wait()?;
+    filled?;
     Ok(write_picture(&args.output, &RgbPicture::from_frame(&frame)?)?)
 }
 
@@ -66,8 +67,8 @@ pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
 pub fn bench(args: &BenchArgs) -> Result<(), ServiceError> {
     let started = Instant::now();
     let threads = use_threads(args.threads);
-    let model = Arc::new(open_model(args.model.as_deref())?);
-    let result = report::bench(args, &model, threads, started, started.elapsed())?;
+    let opened = open_model_ahead(args.model.as_deref())?;
+    let result = report::bench(args, opened, threads, started)?;
     if args.json { print_json(&result) } else { print(&report::bench_in_words(&result)) }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Fill, FillError, FillReport, ServiceError};
-use crate::file::Model;
+use crate::file::{Check, Model};
 use crate::picture::{Frame, Mask, Paster, Region, Seam, plan, plan_whole};
 use crate::runtime::{RuntimeError, Session, kernel_name};
 
@@ -33,12 +33,12 @@ pub struct Filler {
 
 impl Filler {
     /// For pictures: a frame up to the planner's own limit is run whole.
-    pub fn for_pictures(model: Model) -> Self {
+    pub fn for_pictures(model: impl Into<Arc<Model>>) -> Self {
         Self::new(model, usize::MAX)
     }
 
     /// For live frames, of which only the smallest can be run whole in time.
-    pub fn for_frames(model: Model) -> Self {
+    pub fn for_frames(model: impl Into<Arc<Model>>) -> Self {
         Self::new(model, 2 * NETWORK_SIDE * NETWORK_SIDE)
     }
 
@@ -108,14 +108,25 @@ impl From<RuntimeError> for FillError {
 /// Opens the model named, or else the one that came with the program. A kernel that is asked for and
 /// not there is found out here: later every frame would fail.
 pub fn open_model(named: Option<&Path>) -> Result<Model, ServiceError> {
-    let path = match named {
-        Some(path) => path.to_owned(),
-        None => installed_model()?,
-    };
-    let model = Model::open(&path)?;
-    kernel_name(model.precision())
-        .map_err(|error| ServiceError::Configuration(error.to_string()))?;
+    let model = Model::open(&model_path(named)?)?;
+    check_kernel(&model)?;
     Ok(model)
+}
+
+/// The same by [`Model::open_ahead`], for those who make one picture and are in a hurry.
+pub fn open_model_ahead(named: Option<&Path>) -> Result<(Arc<Model>, Check), ServiceError> {
+    let (model, check) = Model::open_ahead(&model_path(named)?)?;
+    check_kernel(&model)?;
+    Ok((model, check))
+}
+
+fn model_path(named: Option<&Path>) -> Result<PathBuf, ServiceError> {
+    named.map_or_else(installed_model, |path| Ok(path.to_owned()))
+}
+
+fn check_kernel(model: &Model) -> Result<(), ServiceError> {
+    let name = kernel_name(model.precision());
+    name.map(|_| ()).map_err(|error| ServiceError::Configuration(error.to_string()))
 }
 
 fn installed_model() -> Result<PathBuf, ServiceError> {

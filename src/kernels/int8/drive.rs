@@ -8,8 +8,11 @@ use super::peak;
 use super::plane::Pixel;
 #[cfg(target_arch = "x86_64")]
 use super::x86;
-use super::{GROUP, Isa, LANES, Lanes, MAX_INPUTS, Pixels, Plane, Reads, Scale, Sums, TABLE, TILE};
+use super::{
+    GROUP, Isa, Kept, LANES, Lanes, MAX_INPUTS, Pixels, Plane, Reads, Scale, Sums, TABLE, TILE,
+};
 use crate::kernels::workers;
+use std::ops::Range;
 
 /// A layer's weights above this many bytes do not stay in a core's cache beside its inputs: they
 /// are then read once for all pixels, and the inputs once for each block of weights.
@@ -33,8 +36,11 @@ pub struct Convolution<'a> {
     pub columns: usize,
     /// Bytes of a pixel in each source.
     pub channels: usize,
-    /// `[blocks, sources, rows, columns * channels / 4, 16, 4]`.
+    /// `[blocks, sources, rows, columns * channels / 4, 16, 4]`, without the groups that are not
+    /// kept.
     pub weights: &'a [i8],
+    /// Which are; `None`: all.
+    pub kept: Option<&'a Kept>,
     /// `[blocks, 16]`: subtracted from the sums (zero points of the inputs times the weights).
     pub offsets: &'a [[i32; LANES]],
     /// `[blocks, 16]`: what [`Kernel::weight_sums`] gives for the weights.
@@ -56,6 +62,19 @@ impl Convolution<'_> {
 
     fn blocks(&self) -> usize {
         self.offsets.len()
+    }
+
+    /// Where the weights of a block lie, bytes.
+    fn weights_of(&self, block: usize) -> Range<usize> {
+        match self.kept {
+            Some(kept) => kept.weights(block),
+            None => block * self.block_bytes()..(block + 1) * self.block_bytes(),
+        }
+    }
+
+    /// The byte after the last that is read from a source, counted from a pixel's first input.
+    fn end(&self, row_step: usize) -> usize {
+        self.kept.map_or((self.rows - 1) * row_step + self.run(), Kept::end)
     }
 }
 
@@ -112,11 +131,11 @@ pub(super) fn drive<I: Isa>(isa: I, job: &Job) {
 }
 
 #[inline(always)]
-fn blocks<I: Isa, const B: usize>(isa: I, job: &Job, tiles: std::ops::Range<usize>, first: usize) {
-    let bytes = job.convolution.block_bytes();
+fn blocks<I: Isa, const B: usize>(isa: I, job: &Job, tiles: Range<usize>, first: usize) {
+    let kept = job.convolution.kept.map(|kept| kept.pair(first));
     let mut weights = [job.convolution.weights.as_ptr(); B];
     for (block, weights) in weights.iter_mut().enumerate() {
-        *weights = weights.wrapping_add((first + block) * bytes);
+        *weights = weights.wrapping_add(job.convolution.weights_of(first + block).start);
     }
     let mut offsets = [[0; LANES]; B];
     for (block, offsets) in offsets.iter_mut().enumerate() {
@@ -135,7 +154,14 @@ fn blocks<I: Isa, const B: usize>(isa: I, job: &Job, tiles: std::ops::Range<usiz
             *input = pixel.input;
         }
         // SAFETY: `Kernel::start` checked the farthest pixel's reads and the weights' length.
-        unsafe { isa.dot::<B>(&job.reads, weights, &inputs, &mut sums) };
+        unsafe {
+            match kept {
+                None => isa.dot::<B>(&job.reads, weights, &inputs, &mut sums),
+                Some(kept) => {
+                    isa.dot_kept::<B>(job.reads.sources, kept, weights, &inputs, &mut sums);
+                }
+            }
+        }
         for block in 0..B {
             let channel = first + block;
             let scale = Scale {
@@ -300,10 +326,18 @@ impl Kernel {
 
     /// The sum of every output's weights, where this kernel needs it (it reads inputs as signed
     /// bytes), else zeros. Costs a pass over the weights: once for a model, not for a frame.
-    pub fn weight_sums(self, weights: &[i8], blocks: usize) -> Vec<[i32; LANES]> {
+    pub fn weight_sums(
+        self,
+        weights: &[i8],
+        kept: Option<&Kept>,
+        blocks: usize,
+    ) -> Vec<[i32; LANES]> {
         let mut sums = vec![[0; LANES]; blocks];
         if self.reads_signed() {
-            for (sums, weights) in sums.iter_mut().zip(weights.chunks(weights.len() / blocks)) {
+            let all = weights.len() / blocks;
+            for (block, sums) in sums.iter_mut().enumerate() {
+                let place = block * all..(block + 1) * all;
+                let weights = &weights[kept.map_or(place, |kept| kept.weights(block))];
                 for group in weights.as_chunks::<GROUP>().0.as_chunks::<LANES>().0 {
                     for (sum, weights) in sums.iter_mut().zip(group) {
                         *sum += weights.iter().map(|&weight| i32::from(weight)).sum::<i32>();
@@ -410,11 +444,11 @@ impl Kernel {
             assert!(count == convolution.sources && convolution.channels == first.channels());
             assert!(convolution.run().is_multiple_of(GROUP));
             assert!(convolution.block_bytes() <= MAX_INPUTS * LANES);
-            assert!(convolution.weights.len() == blocks * convolution.block_bytes());
+            assert!(convolution.weights.len() == convolution.weights_of(blocks - 1).end);
+            assert!(convolution.kept.is_none_or(|kept| kept.fits(blocks, count)));
             assert!(convolution.multipliers.len() == blocks);
             assert!(convolution.zeros.len() == blocks && convolution.sums.len() == blocks);
-            let rows = (convolution.rows - 1) * row_step;
-            let end = pixels.farthest_input() + shift + rows + convolution.run();
+            let end = pixels.farthest_input() + shift + convolution.end(row_step);
             assert!(end <= first.bytes().len(), "a pixel reads outside its plane");
             products += convolution.weights.len() * TILE * pixels.tiles();
         }

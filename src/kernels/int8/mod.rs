@@ -36,6 +36,7 @@
 mod arm;
 mod drive;
 mod generic;
+mod kept;
 mod peak;
 mod plane;
 #[cfg(test)]
@@ -44,9 +45,11 @@ mod tests;
 mod x86;
 
 pub use drive::{Convolution, Kernel};
+pub use kept::Kept;
 pub use plane::{Pixels, Plane};
 
 use crate::net::{GROUP, LANES, TABLE};
+use kept::KeptPair;
 
 /// Output pixels computed together.
 pub const TILE: usize = 8;
@@ -108,6 +111,26 @@ unsafe trait Isa: Copy {
         pixels: &[u32; TILE],
         sums: &mut Sums,
     );
+
+    /// The same over the inputs that are kept alone. By default they are copied side by side for
+    /// [`Isa::dot`], which costs little where an instruction does few products.
+    ///
+    /// # Safety
+    /// * Every `sources[s] + pixels[p] + place + i`, `i < GROUP`, is readable, `place` being one
+    ///   of those kept of source `s`.
+    /// * `weights[b]` has [`LANES`] times as many readable bytes as inputs are kept.
+    #[inline(always)]
+    unsafe fn dot_kept<const B: usize>(
+        self,
+        sources: [*const u8; 2],
+        kept: &KeptPair,
+        weights: [*const i8; B],
+        pixels: &[u32; TILE],
+        sums: &mut Sums,
+    ) {
+        // SAFETY: the caller's promise is this one's.
+        unsafe { kept::dot_copied(self, sources, kept, weights, pixels, sums) }
+    }
 
     /// `clamp(leaky((sum - offset) * multiplier * map) + zero, 0, 255)`, rounded to even.
     fn modulate(self, sums: &Lanes, scale: &Scale, map: &[u8; LANES], output: &mut [u8; LANES]);

@@ -12,6 +12,7 @@ struct Case {
     rows: usize,
     columns: usize,
     weights: Vec<i8>,
+    kept: Option<Kept>,
     offsets: Vec<[i32; LANES]>,
     multipliers: Vec<[f32; LANES]>,
     zeros: Vec<[f32; LANES]>,
@@ -79,6 +80,7 @@ impl Case {
             step,
             sources,
             weights,
+            kept: None,
             offsets: (0..blocks)
                 .map(|_| [(); LANES].map(|()| (i32::from(byte(false)) - 128) * inputs as i32))
                 .collect(),
@@ -98,6 +100,7 @@ impl Case {
             columns: self.columns,
             channels: self.sources[0].channels(),
             weights: &self.weights,
+            kept: self.kept.as_ref(),
             offsets: &self.offsets,
             multipliers: &self.multipliers,
             zeros: &self.zeros,
@@ -105,7 +108,30 @@ impl Case {
     }
 
     fn weight_sums(&self, kernel: Kernel) -> Vec<[i32; LANES]> {
-        kernel.weight_sums(&self.weights, self.offsets.len())
+        kernel.weight_sums(&self.weights, self.kept.as_ref(), self.offsets.len())
+    }
+
+    /// The same with some groups of weights zero, and with these left out; in 16 parts, `share` of
+    /// them.
+    fn pruned(&self, share: u64, seed: u64) -> (Self, Self) {
+        let mut noise = noise(seed);
+        let (blocks, rows, sources) = (self.offsets.len(), self.rows, self.sources.len());
+        let groups = self.columns * self.sources[0].channels() / GROUP;
+        let of_block = sources * rows * groups;
+        let flags: Vec<u8> =
+            (0..blocks.div_ceil(2) * of_block).map(|_| u8::from(noise() % 16 >= share)).collect();
+        let (mut zeroed, mut left) = (self.clone(), self.clone());
+        left.weights.clear();
+        let group_bytes = GROUP * LANES;
+        for (at, group) in zeroed.weights.chunks_exact_mut(group_bytes).enumerate() {
+            match flags[at / of_block / 2 * of_block + at % of_block] {
+                0 => group.fill(0),
+                _ => left.weights.extend_from_slice(group),
+            }
+        }
+        let row_bytes = self.sources[0].row_bytes();
+        left.kept = Some(Kept::new(&flags, blocks, (sources, rows, groups), row_bytes));
+        (zeroed, left)
     }
 
     fn pixels(&self) -> Pixels {
@@ -213,6 +239,22 @@ proptest! {
     }
 
     #[test]
+    fn weights_that_are_gone_are_zeros(
+        case in case(),
+        threads in 1_usize..4,
+        share in 0_u64..17,
+        seed in any::<u64>(),
+    ) {
+        start_workers();
+        let (zeroed, left) = case.pruned(share, seed);
+        let expected = by_definition(&zeroed);
+        for kernel in Kernel::all() {
+            let found = left.modulated(kernel.on_threads(threads));
+            prop_assert!(found == expected, "{} differs", kernel.name());
+        }
+    }
+
+    #[test]
     fn every_kernel_attends_alike(case in case(), threads in 1_usize..4) {
         start_workers();
         let case = Case { sources: case.sources[..1].to_vec(), ..case };
@@ -263,9 +305,12 @@ fn every_kernel_paints_alike() {
 fn sums_at_the_ends_of_their_range_are_exact() {
     for halving in [false, true] {
         let case = Case::new((3, 5), 1024, 2, 1, halving, true, 3);
-        let expected = by_definition(&case);
-        for kernel in Kernel::all() {
-            assert!(case.modulated(kernel) == expected, "{} differs", kernel.name());
+        let (zeroed, left) = case.pruned(4, 7);
+        for (expected, case) in [(&case, &case), (&zeroed, &left)] {
+            let expected = by_definition(expected);
+            for kernel in Kernel::all() {
+                assert!(case.modulated(kernel) == expected, "{} differs", kernel.name());
+            }
         }
     }
 }

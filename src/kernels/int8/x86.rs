@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::drive::{Job, drive};
-use super::{GROUP, Isa, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
+use super::{GROUP, Isa, KeptPair, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
 use crate::net::LEAKY_SLOPE;
 
 /// 512-bit registers: one holds the weights of all lanes.
@@ -76,6 +76,46 @@ unsafe impl Isa for Avx512 {
                     for pixel in 0..TILE {
                         places[pixel] = places[pixel].wrapping_add(reads.row_step);
                     }
+                }
+            }
+            for pixel in 0..TILE {
+                for block in 0..B {
+                    _mm512_store_si512((&raw mut sums[pixel][block]).cast(), totals[pixel][block]);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_kept<const B: usize>(
+        self,
+        sources: [*const u8; 2],
+        kept: &KeptPair,
+        weights: [*const i8; B],
+        pixels: &[u32; TILE],
+        sums: &mut Sums,
+    ) {
+        // SAFETY: the caller promises that all places read are readable; the instructions are
+        // there, as `self` is.
+        unsafe {
+            let mut totals = [[_mm512_setzero_si512(); B]; TILE];
+            let mut at = 0;
+            for (source, bytes) in sources.into_iter().enumerate() {
+                let places = pixels.map(|pixel| bytes.add(pixel as usize));
+                for &place in kept.of(source) {
+                    let mut loaded = [_mm512_setzero_si512(); B];
+                    for block in 0..B {
+                        loaded[block] = _mm512_loadu_si512(weights[block].add(at).cast());
+                    }
+                    for pixel in 0..TILE {
+                        let inputs = places[pixel].add(place as usize).cast::<i32>();
+                        let inputs = _mm512_set1_epi32(inputs.read_unaligned());
+                        for block in 0..B {
+                            let total = &mut totals[pixel][block];
+                            *total = _mm512_dpbusd_epi32(*total, inputs, loaded[block]);
+                        }
+                    }
+                    at += GROUP * LANES;
                 }
             }
             for pixel in 0..TILE {
