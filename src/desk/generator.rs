@@ -8,8 +8,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::engine::Engine;
 use super::model::Lbam;
+use super::prune::Pruning;
 use super::{DeskError, gradients};
 use crate::file::{FileError, Weights};
+use crate::net::Parameter;
 
 /// What messages call it.
 const NETWORK: &str = "the network";
@@ -24,6 +26,8 @@ pub(super) enum Generator {
 pub(super) struct BurnGenerator {
     model: Lbam,
     optimiser: ModuleOptimizer,
+    /// 0 for weights that are held at zero, else 1, by tensor.
+    kept: BTreeMap<String, Tensor<4>>,
 }
 
 impl Generator {
@@ -36,7 +40,26 @@ impl Generator {
         Self::Burn(Box::new(BurnGenerator {
             model: Lbam::from_weights(weights, device),
             optimiser,
+            kept: BTreeMap::new(),
         }))
+    }
+
+    /// Holds weights at zero from now on.
+    pub fn prune(&mut self, pruning: &Pruning, device: &Device) {
+        match self {
+            Self::Engine(engine) => engine.prune(pruning),
+            Self::Burn(burn) => {
+                let network = burn.model.network();
+                let kept = |parameter: Parameter| {
+                    let gone = pruning.tensors().get(&parameter.name)?;
+                    let factors = gone.iter().map(|&gone| if gone { 0.0 } else { 1.0 });
+                    let data = TensorData::new(factors.collect::<Vec<f32>>(), parameter.shape);
+                    Some((parameter.name, Tensor::<4>::from_data(data, device).inner()))
+                };
+                burn.kept = network.parameters().into_iter().filter_map(kept).collect();
+                burn.model = burn.model.clone().multiplied(&burn.kept);
+            }
+        }
     }
 
     /// The network's pictures `[N, 3, size, size]`, of which gradients are wanted, for pictures and
@@ -79,7 +102,8 @@ impl Generator {
                 let found = GradientsParams::from_grads(gradients, &burn.model);
                 let (found, length) =
                     gradients::bounded(&burn.model, found, most, (step, NETWORK))?;
-                burn.model = burn.optimiser.step(rate, burn.model.clone(), found).clamped();
+                let stepped = burn.optimiser.step(rate, burn.model.clone(), found);
+                burn.model = stepped.clamped().multiplied(&burn.kept);
                 Ok(length)
             }
         }

@@ -38,6 +38,7 @@ mod objective;
 mod onnx;
 mod patches;
 pub mod patchmatch;
+mod prune;
 mod quantise;
 mod run_log;
 pub mod sheet;
@@ -49,4 +50,6 @@ pub use calibrate::{Calibrated, calibrate};
 pub use error::DeskError;
 pub use import::import;
 pub use onnx::write_onnx;
-pub use train::{ADAM_BETAS, ADVERSARY_LEARNING_RATE, RunConfig, Start, steps_in, train};
+pub use train::{
+    ADAM_BETAS, ADVERSARY_LEARNING_RATE, KERNEL_TAPS, RunConfig, Start, steps_in, train,
+};

@@ -217,6 +217,21 @@ impl Lbam {
         self
     }
 
+    /// The same network with the weights of pictures' layers times the factors of their names.
+    pub fn multiplied(mut self, factors: &BTreeMap<String, Tensor<4>>) -> Self {
+        let network = self.network();
+        let names = network.encoder().into_iter().map(|conv| conv.weight);
+        let names = names.chain(network.decoder().into_iter().map(|deconv| deconv.weight));
+        for (name, kernel) in names.zip(self.encoder.iter_mut().chain(&mut self.decoder)) {
+            if let Some(factors) = factors.get(&name) {
+                *kernel = kernel
+                    .clone()
+                    .map(|value| (value.inner() * factors.clone()).autodiff().require_grad());
+            }
+        }
+        self
+    }
+
     fn named(&self, network: Network) -> Vec<(String, Named<'_>)> {
         let mut named = Vec::new();
         for (conv, weight) in network.encoder().into_iter().zip(&self.encoder) {

@@ -23,6 +23,7 @@ use super::generator::{Generator, Planar, floats};
 use super::masks::{Border, Style};
 use super::model::Lbam;
 use super::objective::{Losses, Objective};
+use super::prune::Pruning;
 use super::run_log::{Figures, Log};
 use super::sheet::{GAP, contact_sheet, from_planes};
 use super::variants;
@@ -31,6 +32,8 @@ use crate::net::{Network, Variant};
 use crate::picture::{PictureError, write_png};
 use crate::service::Stop;
 
+/// Taps of a kernel.
+pub const KERNEL_TAPS: usize = super::prune::TAPS;
 /// Adam's decay rates in the authors' code.
 pub const ADAM_BETAS: (f32, f32) = (0.5, 0.9);
 /// The discriminator's learning rate in the paper.
@@ -64,6 +67,13 @@ pub struct RunConfig {
     /// The paper's network, which runs had before there was a choice, or an ablation.
     #[serde(default, with = "variants")]
     pub variant: Variant,
+    /// Share of each layer's kernels that is pruned away when the run begins; see
+    /// [`super::prune`].
+    #[serde(default)]
+    pub prune_kernels: f64,
+    /// Taps that each other kernel keeps then, of 16.
+    #[serde(default = "all_taps")]
+    pub kernel_taps: usize,
     /// Side of the crops, pixels.
     pub size: usize,
     /// Pictures a step.
@@ -137,6 +147,11 @@ pub struct RunConfig {
     pub checkpoint_every: u64,
 }
 
+/// All taps of a 4x4 kernel.
+fn all_taps() -> usize {
+    KERNEL_TAPS
+}
+
 fn adam_betas() -> (f32, f32) {
     ADAM_BETAS
 }
@@ -175,6 +190,10 @@ impl RunConfig {
     /// [`DeskError::Run`] where there is none, or it is damaged.
     pub fn read(folder: &Path) -> Result<Self, DeskError> {
         read_json(&folder.join("config.json"))
+    }
+
+    fn prunes(&self) -> bool {
+        self.prune_kernels > 0.0 || self.kernel_taps < KERNEL_TAPS
     }
 
     fn mask_ratio(&self) -> RangeInclusive<f32> {
@@ -296,7 +315,14 @@ impl<'a> Trainer<'a> {
         let mut progress = Progress { step: 0, seconds: 0.0 };
         let mut average = None;
         let written_out = config.backend == "cpu";
+        let mut pruning = None;
         let generator = match start {
+            Start::Fresh if config.prunes() => {
+                let reason = "--prune-kernels and --kernel-taps take what weighs least of weights \
+                              that are trained: give --init"
+                    .into();
+                return Err(DeskError::Run { path: folder.to_owned(), reason });
+            }
             Start::Fresh => {
                 let model = Lbam::initialise(network, config.seed, &Device::flex());
                 let weights = model.weights(BTreeMap::new())?.with_variant(config.variant);
@@ -315,12 +341,16 @@ impl<'a> Trainer<'a> {
                     });
                 }
                 variants::same(config, &weights, folder)?;
+                pruning = config
+                    .prunes()
+                    .then(|| Pruning::least(&weights, config.prune_kernels, config.kernel_taps));
                 Generator::new(&weights, config.adam_betas, written_out, &device)
             }
             Start::Resume => {
                 progress = read_json(&checkpoint.join("progress.json"))?;
                 let weights = Weights::read(&checkpoint.join("weights.safetensors"))?;
                 variants::same(config, &weights, &checkpoint)?;
+                pruning = config.prunes().then(|| Pruning::of_zeros(&weights));
                 let path = checkpoint.join("average.safetensors");
                 if path.exists() {
                     average = Some(Weights::read(&path)?);
@@ -331,6 +361,11 @@ impl<'a> Trainer<'a> {
                 generator
             }
         };
+        let mut generator = generator;
+        if let Some(pruning) = pruning {
+            eprintln!("pruned to {:.1} % of the pruned layers' weights", 100.0 * pruning.left());
+            generator.prune(&pruning, &device);
+        }
         make_folder(&folder.join("samples"))?;
         let json = serde_json::to_vec_pretty(config).expect("plain data");
         write_atomically(&folder.join("config.json"), &json)?;

@@ -27,6 +27,8 @@ fn config(images: &Path, steps: u64) -> RunConfig {
         init: None,
         base_channels: 4,
         variant: Variant::PAPER,
+        prune_kernels: 0.0,
+        kernel_taps: KERNEL_TAPS,
         size: 128,
         batch: 2,
         steps,
@@ -283,10 +285,46 @@ fn runs_of_older_programs_are_read() {
     let fields = json.as_object_mut().expect("an object");
     fields.retain(|name, _| !name.starts_with("adversar") && !name.starts_with("mask"));
     fields.remove("clip_gradient");
-    fields.remove("variant");
+    for name in ["variant", "prune_kernels", "kernel_taps", "adam_betas"] {
+        fields.remove(name).expect("a field");
+    }
     fs::write(folder.path().join("config.json"), json.to_string()).expect("written");
     let read = RunConfig::read(folder.path()).expect("an older run");
     assert_eq!(format!("{read:?}"), format!("{config:?}"));
+}
+
+#[test]
+fn what_is_pruned_stays_zero() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let whole = Lbam::initialise(Network::new(4).expect("a width"), 9, &Device::flex());
+    let whole = whole.weights(BTreeMap::new()).expect("finite");
+    let wanted = Pruning::least(&whole, 0.25, 10);
+    for backend in ["cpu", "cpu-burn"] {
+        let config = RunConfig {
+            backend: backend.into(),
+            prune_kernels: 0.25,
+            kernel_taps: 10,
+            ..config(&images, 12)
+        };
+        let run = folder.path().join(backend);
+        let start = Start::From(Box::new(whole.clone()));
+        train(&config, &run, start, &Stop::default()).expect("trained");
+        let again = RunConfig { steps: 14, ..RunConfig::read(&run).expect("read") };
+        train(&again, &run, Start::Resume, &Stop::default()).expect("resumed");
+        // What is left has moved on, and so has what is not pruned at all.
+        let average = Weights::read(&run.join("weights.safetensors")).expect("read");
+        let newest = Weights::read(&run.join("checkpoint/weights.safetensors")).expect("read");
+        for weights in [average, newest] {
+            assert_eq!(Pruning::of_zeros(&weights), wanted, "{backend}");
+            assert_ne!(weights.values("dc7.weight"), whole.values("dc7.weight"));
+            assert_ne!(weights.values("dc5.conv.weight"), whole.values("dc5.conv.weight"));
+        }
+        let fresh = folder.path().join("fresh");
+        let error = train(&config, &fresh, Start::Fresh, &Stop::default()).expect_err("refused");
+        assert!(error.to_string().contains("--init"), "{error}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use lbam::desk::masks::{Border, Style, parse_ratio};
-use lbam::desk::{self, ADAM_BETAS, ADVERSARY_LEARNING_RATE, RunConfig, Start};
+use lbam::desk::{self, ADAM_BETAS, ADVERSARY_LEARNING_RATE, KERNEL_TAPS, RunConfig, Start};
 use lbam::file::Weights;
 use lbam::net::{MapActivation, MaskRule, Network, Preset, Variant};
 use lbam::service::Stop;
@@ -20,7 +20,9 @@ use lbam::service::Stop;
       --vgg vgg16.safetensors --adversarial-weight 0.1 --adversary-from 2000 --clip-gradient 1
   lbam-desk train --images photos --output run --masks strokes --mask-ratio 0.1-0.3
   lbam-desk train --images photos --output run --preset nano --attention sigmoid
-  lbam-desk train --images photos --output run --preset nano --attention-masks pconv")]
+  lbam-desk train --images photos --output run --preset nano --attention-masks pconv
+  lbam-desk train --images photos --output pruned --init run/weights.safetensors \\
+      --prune-kernels 0.25 --kernel-taps 10")]
 pub struct Train {
     /// Folder of pictures, searched in depth
     #[arg(long, required_unless_present = "resume")]
@@ -38,6 +40,13 @@ pub struct Train {
     /// Where attention maps come from; all but the paper's both are ablations [default: both]
     #[arg(long, value_enum)]
     attention_masks: Option<MasksName>,
+    /// Hold this share of each layer's kernels at zero, those that weigh least in --init, so that
+    /// int8 files and kernels leave them out [default: 0]
+    #[arg(long, value_name = "SHARE", value_parser = share, requires = "init")]
+    prune_kernels: Option<f64>,
+    /// Of each kernel hold all but the N weightiest of its 16 taps at zero [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16), requires = "init")]
+    kernel_taps: Option<u8>,
     /// Side of the training crops in pixels, a multiple of 128 [default: 256]
     #[arg(long)]
     size: Option<usize>,
@@ -236,6 +245,11 @@ fn weight(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "a number of 0 or more is wanted".into())
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let share = weight(text).ok().filter(|&share| share < 1.0);
+    share.ok_or_else(|| "a number from 0 to below 1 is wanted".into())
+}
+
 fn betas(text: &str) -> Result<(f32, f32), String> {
     let share = |text: &str| text.parse().ok().filter(|share: &f32| (0.0..1.0).contains(share));
     let pair = text.split_once(',').and_then(|(one, two)| share(one).zip(share(two)));
@@ -276,6 +290,8 @@ pub fn train(a: Train) -> anyhow::Result<()> {
                 init,
                 base_channels,
                 variant: of_start,
+                prune_kernels: a.prune_kernels.unwrap_or(0.0),
+                kernel_taps: a.kernel_taps.map_or(KERNEL_TAPS, usize::from),
                 size: 256,
                 batch: 4,
                 steps: 10_000,

@@ -31,6 +31,7 @@ use self::layers::{Joined, double, double_gradient, halve, halve_gradient};
 use self::parameters::{Adam, Kernel, Scalars};
 use self::variants::{attend_plainly, attend_plainly_slopes, partial_maps};
 use super::DeskError;
+use super::prune::Pruning;
 use crate::file::{FileError, Weights};
 use crate::kernels::float::{LANES, Planes};
 use crate::net::{Conv, ENCODER_LAYERS, MapActivation, Network, REVERSE_LAYERS, Variant};
@@ -396,6 +397,15 @@ impl Engine {
         let step = self.adam.step(learning_rate, scale);
         self.kernels_mut().for_each(|kernel| kernel.update(step));
         self.scalars_mut().for_each(|scalars| scalars.update(step));
+    }
+
+    /// Holds weights at zero from now on.
+    pub fn prune(&mut self, pruning: &Pruning) {
+        for kernel in self.kernels_mut() {
+            if let Some(gone) = pruning.tensors().get(kernel.name()) {
+                kernel.prune(gone);
+            }
+        }
     }
 
     /// Copies the weights out.

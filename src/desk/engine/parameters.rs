@@ -114,6 +114,8 @@ pub struct Kernel {
     /// Whether all inputs are equal, so that the kernel is applied to one of them, summed.
     summed: bool,
     values: Vec<f32>,
+    /// Places of the values that are held at zero.
+    gone: Vec<u32>,
     gradient: Vec<f32>,
     moments: [Vec<f32>; 2],
     /// Room for [`Kernel::turned`].
@@ -170,6 +172,7 @@ impl Kernel {
             outputs,
             summed,
             values: zeros.clone(),
+            gone: Vec::new(),
             gradient: zeros.clone(),
             moments: [zeros.clone(), zeros],
             turned: Vec::new(),
@@ -282,6 +285,31 @@ impl Kernel {
     /// One step.
     pub fn update(&mut self, step: Step) {
         step.apply(&mut self.values, &self.gradient, &mut self.moments);
+        self.clear();
+    }
+
+    /// Holds at zero from now on what is `gone` of the tensor, `true` for each such weight.
+    pub fn prune(&mut self, gone: &[bool]) {
+        let all_inputs = gone.len() / (TAPS * self.outputs);
+        let mut places = Vec::new();
+        self.each_place(all_inputs, |own, place| {
+            if gone[place] {
+                places.push(own as u32);
+            }
+        });
+        self.gone = places;
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        for &place in &self.gone {
+            self.values[place as usize] = 0.0;
+        }
+    }
+
+    /// The tensor's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Adam's averages by name.
