@@ -3,6 +3,7 @@
 //! It knows nothing of how the output came about, only that it is a tensor gradients are wanted
 //! of: the network may have computed it in any way.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
@@ -58,6 +59,18 @@ impl Losses {
         "critic",
         "penalty",
     ];
+
+    /// The mean of some steps'; of none, nothing.
+    pub fn mean(all: &VecDeque<Self>) -> Self {
+        let mut mean = [0.0; 9];
+        for losses in all {
+            for (mean, value) in mean.iter_mut().zip(losses.values()) {
+                *mean += value / all.len() as f32;
+            }
+        }
+        let [total, hole, valid, ssim, perceptual, style, adversarial, critic, penalty] = mean;
+        Self { total, hole, valid, ssim, perceptual, style, adversarial, critic, penalty }
+    }
 
     pub fn values(&self) -> [f32; 9] {
         let Self { total, hole, valid, ssim, perceptual, style, adversarial, critic, penalty } =
@@ -147,11 +160,6 @@ impl Objective {
             return Err(DeskError::Diverged { step, what });
         }
         Ok((total, losses))
-    }
-
-    /// Whether a discriminator takes part at `step`.
-    pub fn is_adversarial(&self, step: u64) -> bool {
-        self.adversary.is_some() && step >= self.adversary_from
     }
 
     /// The weights of what is trained beside the network, if anything is.

@@ -8,16 +8,15 @@
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use std::fs;
-use std::io::IsTerminal;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::tensor::Device;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::DeskError;
+use super::dashboard::Dashboard;
 use super::data::{Batch, BatchConfig, Batches};
 use super::generator::{Generator, Planar, floats};
 use super::masks::{Border, Style};
@@ -51,8 +50,6 @@ const AVERAGE_EVERY: u64 = 10;
 const AVERAGE_SHARE: f32 = 0.01;
 /// Grey that stands for the hole in sample strips.
 const HOLE_GREY: f32 = 0.5;
-/// How often a line is printed where there is no terminal for a bar.
-const LINE_EVERY: Duration = Duration::from_secs(30);
 
 /// Everything a run was started with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -374,9 +371,9 @@ impl<'a> Trainer<'a> {
 
     fn run(mut self, mut batches: Batches, stop: &Stop) -> Result<Weights, DeskError> {
         let mut log = Log::open(self.folder, self.progress.step)?;
-        let bar = progress_bar(self.config.steps, self.progress.step);
+        let mut dashboard = Dashboard::new(self.config.steps, self.progress.step);
         let (begun, before) = (Instant::now(), self.progress.seconds);
-        let (first, mut last_line) = (self.progress.step, Instant::now());
+        let first = self.progress.step;
         while self.progress.step < self.config.steps {
             let batch = batches.next().ok_or_else(|| DeskError::Run {
                 path: self.config.images.clone(),
@@ -384,40 +381,22 @@ impl<'a> Trainer<'a> {
             })?;
             let sample = self.progress.step.is_multiple_of(self.config.sample_every);
             let rate = self.config.learning_rate_at(self.progress.step);
-            let adversarial = self.objective.is_adversarial(self.progress.step);
             let (losses, gradient) = self.step(&batch, rate, sample)?;
             self.progress.step += 1;
             let elapsed = begun.elapsed().as_secs_f64();
             self.progress.seconds = before + elapsed;
             let done = (self.progress.step - first) * self.config.batch as u64;
             let speed = done as f64 / elapsed;
-            log.line(Figures {
+            let figures = Figures {
                 step: self.progress.step,
                 seconds: self.progress.seconds,
                 losses,
                 gradient,
                 learning_rate: rate,
                 pictures_per_second: speed,
-            })?;
-            let mut message = format!(
-                "loss {:.4} (hole {:.4}, valid {:.4}",
-                losses.total, losses.hole, losses.valid
-            );
-            if adversarial {
-                let Losses { adversarial, critic, penalty, .. } = losses;
-                message += &format!(
-                    ", adversarial {adversarial:.4}), critic {critic:.4}, penalty {penalty:.4}"
-                );
-            } else {
-                message.push(')');
-            }
-            message += &format!(", {speed:.1} pictures/s");
-            if bar.is_hidden() && last_line.elapsed() > LINE_EVERY {
-                eprintln!("step {} of {}: {message}", self.progress.step, self.config.steps);
-                last_line = Instant::now();
-            }
-            bar.set_message(message);
-            bar.set_position(self.progress.step);
+            };
+            log.line(figures)?;
+            dashboard.show(&figures, batches.wait_share());
             if self.progress.step.is_multiple_of(AVERAGE_EVERY) {
                 self.average_weights()?;
             }
@@ -425,13 +404,13 @@ impl<'a> Trainer<'a> {
                 self.save_checkpoint()?;
             }
             if stop.is_set() && self.progress.step < self.config.steps {
-                bar.abandon();
+                dashboard.end();
                 self.save_checkpoint()?;
                 let (step, folder) = (self.progress.step, self.folder.to_owned());
                 return Err(DeskError::Stopped { step, folder });
             }
         }
-        bar.finish();
+        dashboard.end();
         self.save_checkpoint()?;
         let newest = self.weights()?;
         let mut weights = self.average.take().unwrap_or_else(|| newest.clone());
@@ -557,17 +536,6 @@ impl<'a> Trainer<'a> {
         }
         Ok(())
     }
-}
-
-fn progress_bar(steps: u64, at: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = "{bar:30} {pos}/{len} [{elapsed} < {eta}] {msg}";
-    let style = ProgressStyle::with_template(style).expect("a fixed template");
-    let bar = ProgressBar::new(steps).with_style(style).with_position(at);
-    bar.reset_eta();
-    bar
 }
 
 fn make_folder(path: &Path) -> Result<(), DeskError> {
