@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(course.drawn(), "");
         course.add(1, 0.5);
         assert_eq!(course.drawn(), "▁");
+        let mut course = Course::new(0, 80);
         (1..=80).for_each(|step| course.add(step, 100.0 - step as f32));
         let drawn = course.drawn();
         assert_eq!(drawn.chars().count(), COLUMNS);

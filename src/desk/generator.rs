@@ -44,6 +44,13 @@ impl Generator {
         }))
     }
 
+    /// Convolutions in bfloat16 from now on, where Burn does them.
+    pub fn mix_precision(&mut self) {
+        if let Self::Burn(burn) = self {
+            burn.model = burn.model.clone().in_mixed_precision();
+        }
+    }
+
     /// Holds weights at zero from now on.
     pub fn prune(&mut self, pruning: &Pruning, device: &Device) {
         match self {

@@ -7,7 +7,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::tensor::activation::{leaky_relu, relu, sigmoid};
 use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::masks;
 use crate::file::{FileError, Weights};
@@ -41,6 +41,8 @@ pub struct Lbam {
     decoder: Vec<Param<Tensor<4>>>,
     #[module(skip)]
     variant: Variant,
+    #[module(skip)]
+    mixed: bool,
 }
 
 /// Attention maps of every layer, computed from masks alone. Ablations have maps with a side of 1
@@ -127,6 +129,7 @@ impl Lbam {
                 .map(|d| parameter(&d.weight, [d.skip + d.deep, d.output, KERNEL, KERNEL]))
                 .collect(),
             variant,
+            mixed: false,
         }
     }
 
@@ -140,7 +143,7 @@ impl Lbam {
             for (index, layer) in layers.iter().enumerate() {
                 let weight = layer.weight.val();
                 let weight = if index == 0 { weight.sum_dim(1) } else { weight };
-                let features = halve(updated, weight);
+                let features = self.halve(updated, weight);
                 maps.push(self.attend(layer, features.clone()));
                 updated = update(features);
                 updates.push(updated.clone());
@@ -156,6 +159,32 @@ impl Lbam {
             false => (partial_maps(masks), vec![]),
         };
         Maps { forward, reverse, known, updated }
+    }
+
+    /// The same network with its convolutions in bfloat16 and all else in 32 bits.
+    pub fn in_mixed_precision(self) -> Self {
+        Self { mixed: true, ..self }
+    }
+
+    fn halve(&self, input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+        self.multiplied_by(input, weight, halve)
+    }
+
+    fn double(&self, input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+        self.multiplied_by(input, weight, double)
+    }
+
+    fn multiplied_by(
+        &self,
+        input: Tensor<4>,
+        weight: Tensor<4>,
+        convolve: fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
+    ) -> Tensor<4> {
+        if !self.mixed {
+            return convolve(input, weight);
+        }
+        let narrow = |tensor: Tensor<4>| tensor.cast(FloatDType::BF16);
+        convolve(narrow(input), narrow(weight)).cast(FloatDType::F32)
     }
 
     fn attend(&self, layer: &MaskLayer, features: Tensor<4>) -> Tensor<4> {
@@ -184,12 +213,13 @@ impl Lbam {
         let mut encoder: Vec<Tensor<4>> = Vec::with_capacity(self.encoder.len());
         for (weight, map) in self.encoder.iter().zip(&maps.forward) {
             let below = encoder.last().cloned().unwrap_or_else(|| input.clone());
-            encoder.push(leaky_relu(halve(below, weight.val()) * map.clone(), slope));
+            let features = self.halve(below, weight.val());
+            encoder.push(leaky_relu(features * map.clone(), slope));
         }
         let mut features = encoder.last().cloned().expect("the encoder has layers");
         let mut decoder = Vec::with_capacity(self.decoder.len());
         for (index, weight) in self.decoder.iter().enumerate() {
-            let doubled = double(features, weight.val());
+            let doubled = self.double(features, weight.val());
             features = match REVERSE_LAYERS.checked_sub(index + 1) {
                 Some(level) => {
                     let deep = leaky_relu(doubled * maps.reverse[level].clone(), slope);

@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 use super::DeskError;
@@ -138,6 +138,9 @@ pub struct RunConfig {
     /// `cpu`: written out for the processor; `cpu-burn`: the same in Burn; or a GPU backend the
     /// program was built with.
     pub backend: String,
+    /// Whether convolutions are in bfloat16, on a backend of Burn's that has it.
+    #[serde(default)]
+    pub mixed_precision: bool,
     /// Steps between sample strips.
     pub sample_every: u64,
     /// Steps between checkpoints.
@@ -312,6 +315,13 @@ impl<'a> Trainer<'a> {
         let mut progress = Progress { step: 0, seconds: 0.0 };
         let mut average = None;
         let written_out = config.backend == "cpu";
+        if config.mixed_precision && (written_out || !device.supports_dtype(DType::BF16)) {
+            let reason = format!(
+                "--mixed-precision needs bfloat16, which backend {} does not have here",
+                config.backend
+            );
+            return Err(DeskError::Run { path: folder.to_owned(), reason });
+        }
         let mut pruning = None;
         let generator = match start {
             Start::Fresh if config.prunes() => {
@@ -359,6 +369,9 @@ impl<'a> Trainer<'a> {
             }
         };
         let mut generator = generator;
+        if config.mixed_precision {
+            generator.mix_precision();
+        }
         if let Some(pruning) = pruning {
             eprintln!("pruned to {:.1} % of the pruned layers' weights", 100.0 * pruning.left());
             generator.prune(&pruning, &device);

@@ -53,6 +53,7 @@ fn config(images: &Path, steps: u64) -> RunConfig {
         mask_border: Border::Half,
         vary_colours: false,
         backend: "cpu".into(),
+        mixed_precision: false,
         sample_every: 3,
         checkpoint_every: 3,
     }
@@ -285,12 +286,36 @@ fn runs_of_older_programs_are_read() {
     let fields = json.as_object_mut().expect("an object");
     fields.retain(|name, _| !name.starts_with("adversar") && !name.starts_with("mask"));
     fields.remove("clip_gradient");
-    for name in ["variant", "prune_kernels", "kernel_taps", "adam_betas"] {
+    for name in ["variant", "prune_kernels", "kernel_taps", "adam_betas", "mixed_precision"] {
         fields.remove(name).expect("a field");
     }
     fs::write(folder.path().join("config.json"), json.to_string()).expect("written");
     let read = RunConfig::read(folder.path()).expect("an older run");
     assert_eq!(format!("{read:?}"), format!("{config:?}"));
+}
+
+#[test]
+fn mixed_precision_trains_alike() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let run = |backend: &str, mixed_precision: bool| {
+        let run = folder.path().join(format!("{backend}-{mixed_precision}"));
+        let config = RunConfig { backend: backend.into(), mixed_precision, ..config(&images, 6) };
+        train(&config, &run, Start::Fresh, &Stop::default()).map(|_| {
+            let losses = losses(&run);
+            losses.iter().map(|loss| loss.parse().expect("a number")).collect::<Vec<f32>>()
+        })
+    };
+    let whole = run("cpu-burn", false).expect("trained");
+    let mixed = run("cpu-burn", true).expect("trained");
+    assert_ne!(whole, mixed);
+    for (whole, mixed) in whole.iter().zip(&mixed) {
+        // Eight bits of each factor are left.
+        assert!((whole - mixed).abs() < 0.02 * whole, "{whole}, {mixed}");
+    }
+    let error = run("cpu", true).expect_err("the written-out network has none").to_string();
+    assert!(error.contains("bfloat16"), "{error}");
 }
 
 #[test]
