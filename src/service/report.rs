@@ -119,6 +119,8 @@ pub(super) fn bench(
     let mut full: Vec<Duration> =
         mask_times.iter().zip(&frame_times).map(|(a, b)| *a + *b).collect();
     let network = model.network();
+    // Before the model is mapped once more.
+    let memory = peak_memory_mib();
     let begun = Instant::now();
     Model::open(model.path())?;
     let load = begun.elapsed();
@@ -138,7 +140,7 @@ pub(super) fn bench(
         "frame_full_ms": quantiles(&mut full)["median"],
         "load_ms": milliseconds(load),
         "first_frame_ms": milliseconds(first_frame.unwrap_or_default()),
-        "rss_mib": peak_memory_mib(),
+        "rss_mib": memory,
         "owned_weight_bytes": session.owned_weight_bytes(),
         "macs_frame": network.macs_frame(width, height),
         "macs_mask": network.macs_mask(width, height),
