@@ -10,7 +10,7 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 
 use super::drive::{Job, drive};
-use super::{GROUP, Isa, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
+use super::{GROUP, Isa, KeptPair, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
 use crate::net::LEAKY_SLOPE;
 
 pub(super) use i8mm::I8mm;
@@ -98,8 +98,6 @@ unsafe impl Isa for Dot {
         pixels: &[u32; TILE],
         sums: &mut Sums,
     ) {
-        /// Pixels at a time: 16 registers of sums, 4 of weights, 4 of inputs.
-        const PIXELS: usize = 4;
         for (pixels, sums) in
             pixels.as_chunks::<PIXELS>().0.iter().zip(sums.as_chunks_mut::<PIXELS>().0)
         {
@@ -131,14 +129,7 @@ unsafe impl Isa for Dot {
                                 at += REGISTER;
                             }
                             while at < reads.run {
-                                let mut inputs = [vdupq_n_s8(0); PIXELS];
-                                for pixel in 0..PIXELS {
-                                    let four = places[pixel].add(at).cast::<u32>();
-                                    let bytes = vdupq_n_u32(four.read_unaligned());
-                                    let bytes = veorq_u8(vreinterpretq_u8_u32(bytes), flip);
-                                    inputs[pixel] = vreinterpretq_s8_u8(bytes);
-                                }
-                                step::<0>(&mut totals, weights, &inputs);
+                                step::<0>(&mut totals, weights, &group(&places, at));
                                 weights = weights.wrapping_add(GROUP * LANES);
                                 at += GROUP;
                             }
@@ -147,12 +138,39 @@ unsafe impl Isa for Dot {
                             }
                         }
                     }
-                    for pixel in 0..PIXELS {
-                        let sums = &mut sums[pixel][block].0;
-                        for quarter in 0..QUARTERS {
-                            vst1q_s32(sums[4 * quarter..].as_mut_ptr(), totals[pixel][quarter]);
+                    store(&totals, block, sums);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_kept<const B: usize>(
+        self,
+        sources: [*const u8; 2],
+        kept: &KeptPair,
+        weights: [*const i8; B],
+        pixels: &[u32; TILE],
+        sums: &mut Sums,
+    ) {
+        for (pixels, sums) in
+            pixels.as_chunks::<PIXELS>().0.iter().zip(sums.as_chunks_mut::<PIXELS>().0)
+        {
+            for (block, &weights) in weights.iter().enumerate() {
+                // SAFETY: the caller promises that all places read are readable; the instructions
+                // are there, as `self` is.
+                unsafe {
+                    let mut totals = [[vdupq_n_s32(0); QUARTERS]; PIXELS];
+                    let mut weights = weights;
+                    for (source, bytes) in sources.into_iter().enumerate() {
+                        let places = pixels.map(|pixel| bytes.add(pixel as usize));
+                        for &place in kept.of(source) {
+                            let inputs = group(&places, place as usize);
+                            step::<0>(&mut totals, weights, &inputs);
+                            weights = weights.wrapping_add(GROUP * LANES);
                         }
                     }
+                    store(&totals, block, sums);
                 }
             }
         }
@@ -184,21 +202,61 @@ unsafe impl Isa for Dot {
     }
 }
 
-/// One group of inputs of four pixels against sixteen outputs.
+/// Pixels that [`Dot`] does at a time: 16 registers of sums, 4 of weights, 4 of inputs.
+const PIXELS: usize = 4;
+
+/// A group of inputs of each pixel, signed.
+///
+/// # Safety
+/// It must be readable, and the processor must have NEON.
+#[inline(always)]
+unsafe fn group(places: &[*const u8; PIXELS], at: usize) -> [int8x16_t; PIXELS] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut inputs = [vdupq_n_s8(0); PIXELS];
+        for pixel in 0..PIXELS {
+            let four = places[pixel].add(at).cast::<u32>();
+            let bytes = vreinterpretq_u8_u32(vdupq_n_u32(four.read_unaligned()));
+            inputs[pixel] = vreinterpretq_s8_u8(veorq_u8(bytes, vdupq_n_u8(0x80)));
+        }
+        inputs
+    }
+}
+
+/// Puts the sums of one block where they belong.
+///
+/// # Safety
+/// The processor must have NEON.
+#[inline(always)]
+unsafe fn store(
+    totals: &[[int32x4_t; QUARTERS]; PIXELS],
+    block: usize,
+    sums: &mut [[Lanes; 2]; PIXELS],
+) {
+    for pixel in 0..PIXELS {
+        let sums = &mut sums[pixel][block].0;
+        for quarter in 0..QUARTERS {
+            // SAFETY: a quarter is four sums; the caller promises the instruction.
+            unsafe { vst1q_s32(sums[4 * quarter..].as_mut_ptr(), totals[pixel][quarter]) };
+        }
+    }
+}
+
+/// One group of inputs of [`PIXELS`] pixels against sixteen outputs.
 ///
 /// # Safety
 /// The processor must have `dotprod`, and 64 bytes of weights must be readable.
 #[inline(always)]
 unsafe fn step<const LANE: usize>(
-    totals: &mut [[int32x4_t; QUARTERS]; 4],
+    totals: &mut [[int32x4_t; QUARTERS]; PIXELS],
     weights: *const i8,
-    inputs: &[int8x16_t; 4],
+    inputs: &[int8x16_t; PIXELS],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         for quarter in 0..QUARTERS {
             let loaded = vld1q_s8(weights.add(REGISTER * quarter));
-            for pixel in 0..4 {
+            for pixel in 0..PIXELS {
                 let total = &mut totals[pixel][quarter];
                 *total = dot_lane::<LANE>(*total, loaded, inputs[pixel]);
             }
