@@ -64,8 +64,8 @@ pub struct RunConfig {
     /// The paper's network, which runs had before there was a choice, or an ablation.
     #[serde(default, with = "variants")]
     pub variant: Variant,
-    /// Share of each layer's kernels that is pruned away when the run begins; see
-    /// [`super::prune`].
+    /// Share of each layer's kernels that is pruned away when the run begins
+    /// (`src/desk/prune.rs` says what a kernel is).
     #[serde(default)]
     pub prune_kernels: f64,
     /// Taps that each other kernel keeps then, of 16.
