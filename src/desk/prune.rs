@@ -10,10 +10,10 @@
 use std::collections::BTreeMap;
 
 use crate::file::Weights;
-use crate::net::{GROUP, KERNEL, LANES, Network};
+use crate::net::{GROUP, KERNEL, LANES, Network, PAIR};
 
 /// Output channels that share what they read.
-const OUTPUTS: usize = 2 * LANES;
+const OUTPUTS: usize = PAIR * LANES;
 /// Taps of a kernel.
 pub(super) const TAPS: usize = KERNEL * KERNEL;
 

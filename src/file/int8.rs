@@ -13,7 +13,7 @@ use safetensors::tensor::Dtype;
 
 use super::layout::{Stored, phases, sum_inputs};
 use super::{FileError, Model, Precision, Values, Weights};
-use crate::net::{Conv, Deconv, GROUP, KERNEL, LANES, Network, Packing, TABLE, padded};
+use crate::net::{Conv, Deconv, GROUP, KERNEL, LANES, Network, PAIR, Packing, TABLE, padded};
 
 /// Name of the table that turns the last layer's sums into levels.
 const PICTURE_TABLE: &str = "picture.table";
@@ -30,9 +30,6 @@ fn weights_shape(packing: &Packing) -> Vec<usize> {
 pub(super) fn kept_name(layer: &str) -> String {
     format!("{layer}.kept")
 }
-
-/// Blocks whose channels share the groups of inputs they read.
-const PAIR: usize = 2;
 
 /// Groups of inputs of one pair of blocks.
 fn groups_of_pair(packing: &Packing) -> usize {

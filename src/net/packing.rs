@@ -8,6 +8,8 @@ use super::{Conv, Deconv, KERNEL};
 pub const LANES: usize = 16;
 /// Inputs that one step of an integer product takes.
 pub const GROUP: usize = 4;
+/// Blocks of lanes that read the same inputs, where some inputs have no weights.
+pub const PAIR: usize = 2;
 /// Entries of an attention table, a mask-update table and the picture's table.
 pub const TABLE: usize = 4096;
 /// Channels of the network's input: red, green, blue, known.

@@ -5,9 +5,8 @@
 //! of the whole convolution, to the bit.
 
 use super::{GROUP, Isa, LANES, Lanes, Reads, Sums, TILE};
+use crate::net::PAIR;
 
-/// Blocks of channels that share what they read.
-const PAIR: usize = 2;
 /// Inputs of a pixel that are copied at a time: 8 KiB for a tile.
 const COPIED: usize = 1024;
 
