@@ -11,7 +11,7 @@ use core::arch::asm;
 use core::mem::MaybeUninit;
 
 use super::super::drive::{Job, drive};
-use super::super::{GROUP, Isa, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
+use super::super::{GROUP, Isa, KeptPair, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
 use super::{REGISTER, index, look_up_pairs, modulate};
 
 /// Inputs of a row of the instruction's operands.
@@ -92,6 +92,41 @@ unsafe impl Isa for I8mm {
                 at += count;
                 if at == reads.run {
                     (row, at) = (row + rows, 0);
+                }
+            }
+        }
+        if inputs > 0 || first {
+            // SAFETY: as above.
+            unsafe { multiply::<B>(&copied, inputs, weights, sums, first) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_kept<const B: usize>(
+        self,
+        sources: [*const u8; 2],
+        kept: &KeptPair,
+        weights: [*const i8; B],
+        pixels: &[u32; TILE],
+        sums: &mut Sums,
+    ) {
+        let mut copied = Copied([MaybeUninit::uninit(); COPIED * TILE]);
+        let mut weights = weights;
+        let mut inputs = 0;
+        let mut first = true;
+        for (source, bytes) in sources.into_iter().enumerate() {
+            for &place in kept.of(source) {
+                let places = pixels.map(|pixel| bytes.wrapping_add((pixel + place) as usize));
+                // SAFETY: the caller promises that the inputs are readable and the weights are
+                // there for them; a group fits, since what is full is multiplied.
+                unsafe {
+                    copy(&mut copied, inputs, places, (1, 0), GROUP);
+                    inputs += GROUP;
+                    if inputs == COPIED {
+                        multiply::<B>(&copied, inputs, weights, sums, first);
+                        weights = weights.map(|weights| weights.wrapping_add(COPIED * LANES));
+                        (inputs, first) = (0, false);
+                    }
                 }
             }
         }
