@@ -323,7 +323,7 @@ impl<'a> Trainer<'a> {
             return Err(DeskError::Run { path: folder.to_owned(), reason });
         }
         let mut pruning = None;
-        let generator = match start {
+        let mut generator = match start {
             Start::Fresh if config.prunes() => {
                 let reason = "--prune-kernels and --kernel-taps take what weighs least of weights \
                               that are trained: give --init"
@@ -368,7 +368,6 @@ impl<'a> Trainer<'a> {
                 generator
             }
         };
-        let mut generator = generator;
         if config.mixed_precision {
             generator.mix_precision();
         }
