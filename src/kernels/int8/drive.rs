@@ -1,5 +1,7 @@
 //! From a convolution and its planes to calls of one instruction set.
 
+use std::ops::Range;
+
 #[cfg(target_arch = "aarch64")]
 use super::arm;
 use super::generic::Portable;
@@ -12,7 +14,6 @@ use super::{
     GROUP, Isa, Kept, LANES, Lanes, MAX_INPUTS, Pixels, Plane, Reads, Scale, Sums, TABLE, TILE,
 };
 use crate::kernels::workers;
-use std::ops::Range;
 
 /// A layer's weights above this many bytes do not stay in a core's cache beside its inputs: they
 /// are then read once for all pixels, and the inputs once for each block of weights.
