@@ -112,8 +112,8 @@ pub struct BatchConfig {
     pub threads: usize,
     /// Batches that may lie ready for each thread; they bound the memory used.
     pub ready: usize,
-    /// Masks in a batch: 1, shared by its pictures (the mask branches then run once), or as many
-    /// as pictures.
+    /// Masks in a batch, at least 1 (the mask branches then run once); the batch is a multiple of
+    /// it. Picture `n` has mask `n % K`.
     pub masks_per_batch: usize,
     /// Shares of hole, within `0.0..=1.0`.
     pub mask_ratio: RangeInclusive<f32>,
@@ -158,6 +158,39 @@ pub struct Batch {
     pub pictures: Vec<f32>,
     /// `[K, 1, size, size]`, **1 = known, 0 = hole**; `K` is [`BatchConfig::masks_per_batch`].
     pub masks: Vec<f32>,
+}
+
+impl Batch {
+    /// The batch in this many equal parts, which share its masks where each fits all of them, and
+    /// else its masks' parts. Pictures keep their masks.
+    ///
+    /// # Panics
+    /// If its pictures, or masks of pictures' own, cannot be divided so: the caller's mistake.
+    pub fn divided(self, parts: usize, size: usize) -> Vec<Self> {
+        if parts == 1 {
+            return vec![self];
+        }
+        let plane = size * size;
+        let (pictures, masks) = (self.pictures.len() / (3 * plane), self.masks.len() / plane);
+        assert!(divides(pictures, masks, parts), "{pictures} pictures and {masks} masks");
+        let own = masks == pictures;
+        let each = self.pictures.len() / parts;
+        let shares = self.pictures.chunks_exact(each).enumerate().map(|(part, pictures)| Self {
+            step: self.step,
+            pictures: pictures.to_vec(),
+            masks: match own {
+                true => self.masks[part * each / 3..][..each / 3].to_vec(),
+                false => self.masks.clone(),
+            },
+        });
+        shares.collect()
+    }
+}
+
+/// Whether pictures with masks, of which picture `n` has mask `n % masks`, can be divided.
+pub(super) fn divides(pictures: usize, masks: usize, parts: usize) -> bool {
+    pictures.is_multiple_of(parts)
+        && (masks == pictures || (pictures / parts).is_multiple_of(masks))
 }
 
 /// Decoded pictures are kept at a short side of this many pixels at most (or at the crop's size,
@@ -266,10 +299,10 @@ fn check(config: &BatchConfig) -> Result<(), DataError> {
     let (low, high) = (*config.mask_ratio.start(), *config.mask_ratio.end());
     let wrong = if config.size == 0 || config.batch == 0 || config.threads == 0 {
         "size, batch and threads must be at least 1".to_owned()
-    } else if config.masks_per_batch != 1 && config.masks_per_batch != config.batch {
+    } else if config.masks_per_batch == 0 || !config.batch.is_multiple_of(config.masks_per_batch) {
         format!(
-            "a batch of {} pictures takes 1 mask or {}, not {}",
-            config.batch, config.batch, config.masks_per_batch
+            "{} masks cannot be shared evenly by a batch of {} pictures",
+            config.masks_per_batch, config.batch
         )
     } else if !(0.0 <= low && low <= high && high <= 1.0) {
         format!("hole ratios {low} to {high} do not lie between 0 and 1")

@@ -190,7 +190,7 @@ fn clear_errors() {
 
     let good = folder();
     let two = BatchConfig { masks_per_batch: 2, ..config() };
-    assert!(fails(good.path(), two).contains("takes 1 mask or 3, not 2"));
+    assert!(fails(good.path(), two).contains("2 masks cannot be shared evenly by a batch of 3"));
     let ratio = BatchConfig { mask_ratio: 0.5..=1.5, ..config() };
     assert!(fails(good.path(), ratio).contains("1.5"));
     assert!(fails(good.path(), BatchConfig { threads: 0, ..config() }).contains("threads"));

@@ -91,4 +91,19 @@ pub enum DeskError {
         /// What there is.
         has: String,
     },
+    /// Fewer GPUs than asked for: none is there, its driver is not installed, or `--gpus` is too
+    /// large.
+    #[error("backend \"{backend}\" finds {found} of {wanted} GPUs; {}", match backend.as_str() {
+        "cuda" => "is the driver installed (nvidia-smi shows it)?",
+        "cpu" | "cpu-burn" => "it trains on the processor: leave --gpus out",
+        _ => "is a driver installed (vulkaninfo shows it)?",
+    })]
+    Gpus {
+        /// The backend's name.
+        backend: String,
+        /// How many there are.
+        found: usize,
+        /// How many were asked for.
+        wanted: usize,
+    },
 }

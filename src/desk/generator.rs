@@ -1,13 +1,16 @@
 //! The network in training, with its optimiser, in one of two forms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::data::Batch;
 use super::engine::Engine;
-use super::model::Lbam;
+use super::model::{Lbam, shared};
+use super::objective::{Awaited, Losses};
 use super::prune::Pruning;
 use super::{DeskError, gradients};
 use crate::file::{FileError, Weights};
@@ -26,6 +29,8 @@ pub(super) enum Generator {
 pub(super) struct BurnGenerator {
     model: Lbam,
     optimiser: ModuleOptimizer,
+    /// Where it is updated.
+    device: Device,
     /// 0 for weights that are held at zero, else 1, by tensor.
     kept: BTreeMap<String, Tensor<4>>,
 }
@@ -40,6 +45,7 @@ impl Generator {
         Self::Burn(Box::new(BurnGenerator {
             model: Lbam::from_weights(weights, device),
             optimiser,
+            device: device.clone(),
             kept: BTreeMap::new(),
         }))
     }
@@ -69,50 +75,63 @@ impl Generator {
         }
     }
 
-    /// The network's pictures `[N, 3, size, size]`, of which gradients are wanted, for pictures and
-    /// masks `[K, 1, size, size]` (1 = known; `K` is `N`, or 1 for all).
-    pub fn forward(&mut self, pictures: &Planar, masks: &Planar, device: &Device) -> Tensor<4> {
+    /// The network's pictures for a batch of pictures of this size, or a device's part of it. The
+    /// network is at home on the first device, and copied to others.
+    pub fn forward(
+        &mut self,
+        batch: Batch,
+        size: usize,
+        (at, device): (usize, &Device),
+    ) -> Forward {
+        let Batch { pictures, masks, .. } = batch;
+        let tensor = |values, channels| planes(values, channels, size, device);
         match self {
             Self::Engine(engine) => {
-                let output = engine.forward(pictures.values, masks.values, pictures.size);
-                Planar { values: &output, ..*pictures }.tensor(device).require_grad()
+                let output = tensor(engine.forward(&pictures, &masks, size), 3).require_grad();
+                let (pictures, masks) = (tensor(pictures, 3), tensor(masks, 1));
+                let masks = shared(masks, output.dims()[0]);
+                Forward { output, pictures, masks, model: None }
             }
-            Self::Burn(burn) => burn.model.forward(pictures.tensor(device), masks.tensor(device)),
+            Self::Burn(burn) => {
+                let (pictures, masks) = (tensor(pictures, 3), tensor(masks, 1));
+                let model = match at {
+                    0 => burn.model.clone(),
+                    _ => burn.model.clone().fork(device),
+                };
+                let output = model.forward(pictures.clone(), masks.clone());
+                let masks = shared(masks, output.dims()[0]);
+                Forward { output, pictures, masks, model: Some(model) }
+            }
         }
     }
 
-    /// One step of the optimiser that makes `loss` of `output`, which [`Generator::forward`] gave,
-    /// smaller; a gradient longer than `most` is shortened to it. Returns the length it had.
+    /// One step of the optimiser that makes the loss of all passes smaller, which are parts of the
+    /// batch alike in size; a gradient longer than `most` is shortened to it. Returns the mean of
+    /// their losses, and the gradient's length.
     ///
     /// # Errors
-    /// [`DeskError::Diverged`] where the length is not finite; nothing is changed then.
+    /// [`DeskError::Diverged`] where a loss or the length is not finite; nothing is changed then.
     pub fn update(
         &mut self,
-        loss: Tensor<1>,
-        output: &Tensor<4>,
+        mut passes: Vec<Pass>,
         rate: f64,
         most: Option<f64>,
         step: u64,
-    ) -> Result<f32, DeskError> {
-        let gradients = loss.backward();
+    ) -> Result<(Losses, f32), DeskError> {
         match self {
             Self::Engine(engine) => {
-                let Some(gradient) = output.grad(&gradients) else { return Ok(0.0) };
-                engine.backward(&floats(gradient));
+                let Pass { forward, loss, awaited } = passes.pop().expect("the processor's");
+                let slopes = loss.backward();
+                let (losses, _) = awaited.read(step, None)?;
+                let Some(slope) = forward.output.grad(&slopes) else { return Ok((losses, 0.0)) };
+                engine.backward(&floats(slope));
                 let length = engine.gradient_norm();
                 gradients::finite(length as f32, step, NETWORK)?;
                 let scale = most.map_or(1.0, |most| (most / length).min(1.0));
                 engine.update(rate, scale as f32);
-                Ok(length as f32)
+                Ok((losses, length as f32))
             }
-            Self::Burn(burn) => {
-                let found = GradientsParams::from_grads(gradients, &burn.model);
-                let (found, length) =
-                    gradients::bounded(&burn.model, found, most, (step, NETWORK))?;
-                let stepped = burn.optimiser.step(rate, burn.model.clone(), found);
-                burn.model = stepped.clamped().multiplied(&burn.kept);
-                Ok(length)
-            }
+            Self::Burn(burn) => burn.update(passes, rate, most, step),
         }
     }
 
@@ -163,21 +182,68 @@ impl Generator {
     }
 }
 
-/// A batch of square planes, `[count, channels, size, size]`.
-#[derive(Clone, Copy)]
-pub(super) struct Planar<'a> {
-    pub values: &'a [f32],
-    pub channels: usize,
-    pub size: usize,
+impl BurnGenerator {
+    /// Of [`Generator::update`].
+    fn update(
+        &mut self,
+        passes: Vec<Pass>,
+        rate: f64,
+        most: Option<f64>,
+        step: u64,
+    ) -> Result<(Losses, f32), DeskError> {
+        let (mut sum, mut awaited) =
+            (GradientsAccumulator::new(), Vec::with_capacity(passes.len()));
+        for Pass { forward, loss, awaited: losses } in passes {
+            let model = forward.model.expect("made by Burn");
+            let found = GradientsParams::from_grads(loss.backward(), &model);
+            sum.accumulate(&self.model, found.to_device(&self.device, &self.model));
+            awaited.push(losses);
+        }
+        let mut found = sum.grads();
+        if awaited.len() > 1 {
+            found = gradients::scaled(&self.model, found, 1.0 / awaited.len() as f64);
+        }
+        // Nothing is waited for before all work lies with the devices.
+        let squared = gradients::squared(&self.model, &found);
+        let mut awaited = awaited.into_iter();
+        let (first, squared) = awaited.next().expect("a pass").read(step, squared)?;
+        let length = squared.sqrt();
+        gradients::finite(length, step, NETWORK)?;
+        let mut losses = VecDeque::from([first]);
+        for other in awaited {
+            losses.push_back(other.read(step, None)?.0);
+        }
+        let found = gradients::shortened(&self.model, found, most, length);
+        let stepped = self.optimiser.step(rate, self.model.clone(), found);
+        self.model = stepped.clamped().multiplied(&self.kept);
+        Ok((Losses::mean(&losses), length))
+    }
 }
 
-impl Planar<'_> {
-    /// As a tensor.
-    pub fn tensor(&self, device: &Device) -> Tensor<4> {
-        let count = self.values.len() / (self.channels * self.size * self.size);
-        let shape = [count, self.channels, self.size, self.size];
-        Tensor::from_data(TensorData::new(self.values.to_vec(), shape), device)
-    }
+/// A batch's tensors.
+pub(super) struct Forward {
+    /// The network's pictures, of which gradients are wanted, `[N, 3, size, size]`.
+    pub output: Tensor<4>,
+    /// The originals, likewise.
+    pub pictures: Tensor<4>,
+    /// 1 = known, `[N, 1, size, size]`.
+    pub masks: Tensor<4>,
+    /// The network on this device, in Burn.
+    model: Option<Lbam>,
+}
+
+/// A batch, or a device's part of it, that was judged.
+pub(super) struct Pass {
+    pub forward: Forward,
+    /// To be made smaller.
+    pub loss: Tensor<1>,
+    pub awaited: Awaited,
+}
+
+/// Square planes as a tensor `[N, channels, size, size]`.
+fn planes(values: Vec<f32>, channels: usize, size: usize, device: &Device) -> Tensor<4> {
+    let count = values.len() / (channels * size * size);
+    Tensor::from_data(TensorData::new(values, [count, channels, size, size]), device)
 }
 
 /// A tensor's values.

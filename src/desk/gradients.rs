@@ -17,19 +17,43 @@ use super::DeskError;
 /// square is not, which would spoil the optimiser's averages.
 pub(super) fn bounded<M: Module>(
     module: &M,
-    mut gradients: GradientsParams,
+    gradients: GradientsParams,
     most: Option<f64>,
     (step, whose): (u64, &str),
 ) -> Result<(GradientsParams, f32), DeskError> {
-    let mut squares = Squares { gradients: &gradients, sum: None };
-    module.visit(&mut squares);
-    let length = squares.sum.map_or(0.0, |sum| sum.into_scalar::<f32>().sqrt());
+    let length = squared(module, &gradients).map_or(0.0, |sum| sum.into_scalar::<f32>().sqrt());
     finite(length, step, whose)?;
-    if let Some(most) = most.filter(|&most| f64::from(length) > most) {
-        let factor = most / f64::from(length);
-        module.visit(&mut Scaled { gradients: &mut gradients, factor });
+    Ok((shortened(module, gradients, most, length), length))
+}
+
+/// The square of the gradients' length; `None` where there are none.
+pub(super) fn squared<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
+    let mut squares = Squares { gradients, sum: None };
+    module.visit(&mut squares);
+    squares.sum
+}
+
+/// The gradients, shortened to a length of `most` where `length`, which they have, is more.
+pub(super) fn shortened<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+    most: Option<f64>,
+    length: f32,
+) -> GradientsParams {
+    match most.filter(|&most| f64::from(length) > most) {
+        Some(most) => scaled(module, gradients, most / f64::from(length)),
+        None => gradients,
     }
-    Ok((gradients, length))
+}
+
+/// The gradients times a factor.
+pub(super) fn scaled<M: Module>(
+    module: &M,
+    mut gradients: GradientsParams,
+    factor: f64,
+) -> GradientsParams {
+    module.visit(&mut Scaled { gradients: &mut gradients, factor });
+    gradients
 }
 
 /// Refuses a length that is not finite.

@@ -28,8 +28,8 @@ const INITIAL_INDEX: u64 = 1 << 33;
 #[derive(Module, Debug)]
 pub struct MaskLayer {
     weight: Param<Tensor<4>>,
-    /// `a, mu, sigma1, sigma2`, each `[1]`.
-    scalars: Vec<Param<Tensor<1>>>,
+    /// `a, mu, sigma1, sigma2`, as one `[4]`: a GPU takes as long for one number as for four.
+    scalars: Param<Tensor<1>>,
 }
 
 /// The network with trainable weights, and its wiring.
@@ -114,10 +114,11 @@ impl Lbam {
         let conv = |c: &Conv| parameter(&c.weight, [c.output, c.input, KERNEL, KERNEL]);
         let mask_layer = |c: &Conv| MaskLayer {
             weight: conv(c),
-            scalars: attention(c)
-                .scalars()
-                .map(|value| parameter_of(number(), Tensor::from_floats([value], device), trained))
-                .into(),
+            scalars: parameter_of(
+                number(),
+                Tensor::from_floats(attention(c).scalars(), device),
+                trained,
+            ),
         };
         Self {
             encoder: network.encoder().iter().map(conv).collect(),
@@ -197,24 +198,24 @@ impl Lbam {
     }
 
     /// The network's picture `[N, 3, H, W]` in `[0, 1]`, for pictures `[N, 3, H, W]` and masks
-    /// `[K, 1, H, W]` where `K` is `N`, or 1 for a mask that all pictures share.
+    /// `[K, 1, H, W]`, of which picture `n` has mask `n % K`.
     pub fn forward(&self, pictures: Tensor<4>, masks: Tensor<4>) -> Tensor<4> {
         let maps = self.maps(masks.clone());
-        let [count, _, height, width] = pictures.dims();
-        let channel = masks.clone().expand([count, 1, height, width]);
-        let input = Tensor::cat(vec![pictures * masks, channel], 1);
+        let channel = shared(masks, pictures.dims()[0]);
+        let input = Tensor::cat(vec![pictures * channel.clone(), channel], 1);
         let mut activations = self.activations(input, &maps);
         activations.decoder.pop().expect("the decoder has layers")
     }
 
-    /// Every layer's features for a network input `[N, 4, H, W]` under the maps.
+    /// Every layer's features for a network input `[N, 4, H, W]` under the maps of `K` masks, of
+    /// which input `n` has those of mask `n % K`.
     pub fn activations(&self, input: Tensor<4>, maps: &Maps) -> Activations {
         let slope = f64::from(LEAKY_SLOPE);
         let mut encoder: Vec<Tensor<4>> = Vec::with_capacity(self.encoder.len());
         for (weight, map) in self.encoder.iter().zip(&maps.forward) {
             let below = encoder.last().cloned().unwrap_or_else(|| input.clone());
             let features = self.halve(below, weight.val());
-            encoder.push(leaky_relu(features * map.clone(), slope));
+            encoder.push(leaky_relu(under(features, map), slope));
         }
         let mut features = encoder.last().cloned().expect("the encoder has layers");
         let mut decoder = Vec::with_capacity(self.decoder.len());
@@ -222,7 +223,7 @@ impl Lbam {
             let doubled = self.double(features, weight.val());
             features = match REVERSE_LAYERS.checked_sub(index + 1) {
                 Some(level) => {
-                    let deep = leaky_relu(doubled * maps.reverse[level].clone(), slope);
+                    let deep = leaky_relu(under(doubled, &maps.reverse[level]), slope);
                     Tensor::cat(vec![encoder[level].clone(), deep], 1)
                 }
                 None => (doubled.tanh() + 1.0) / 2.0,
@@ -235,14 +236,15 @@ impl Lbam {
     /// The same network with the attention scalars back in their ranges, as after every
     /// optimiser step.
     pub fn clamped(mut self) -> Self {
+        let device = self.forward[0].scalars.val().inner().device();
+        let least = Tensor::<1>::from_floats(CLAMPS.map(|clamp| clamp.min), &device);
+        let most = Tensor::<1>::from_floats(CLAMPS.map(|clamp| clamp.max), &device);
         for layer in self.forward.iter_mut().chain(&mut self.reverse) {
-            for (scalar, clamp) in layer.scalars.iter_mut().zip(CLAMPS) {
-                // On the inner tensor: clamping is no part of what is differentiated.
-                *scalar = scalar.clone().map(|value| {
-                    let clamped = value.inner().clamp(clamp.min, clamp.max);
-                    clamped.autodiff().require_grad()
-                });
-            }
+            // On the inner tensor: clamping is no part of what is differentiated.
+            layer.scalars = layer.scalars.clone().map(|value| {
+                let clamped = value.inner().max_pair(least.clone()).min_pair(most.clone());
+                clamped.autodiff().require_grad()
+            });
         }
         self
     }
@@ -272,9 +274,7 @@ impl Lbam {
             for (conv, layer) in convs.into_iter().zip(layers) {
                 named.push((conv.weight, Named::Kernel(&layer.weight)));
                 let prefix = conv.attention.unwrap_or_default();
-                for (clamp, scalar) in CLAMPS.iter().zip(&layer.scalars) {
-                    named.push((format!("{prefix}.{}", clamp.name), Named::Scalar(scalar)));
-                }
+                named.push((prefix, Named::Scalars(&layer.scalars)));
             }
         }
         for (deconv, weight) in network.decoder().into_iter().zip(&self.decoder) {
@@ -294,15 +294,23 @@ impl Lbam {
     /// # Errors
     /// [`FileError::Tensor`] if a weight is not finite.
     pub fn weights(&self, provenance: BTreeMap<String, String>) -> Result<Weights, FileError> {
-        let tensors = self.named(self.network()).into_iter().map(|(name, parameter)| {
-            let (shape, data) = match parameter {
-                Named::Kernel(kernel) => (kernel.val().dims().to_vec(), kernel.val().to_data()),
-                Named::Scalar(scalar) => (vec![1], scalar.val().to_data()),
-            };
-            let values = data.try_to_vec::<f32>().expect("training is in 32-bit floats");
-            (name, (shape, values))
-        });
-        Ok(Weights::from_tensors(tensors.collect(), provenance)?.with_variant(self.variant))
+        let floats =
+            |data: TensorData| data.try_to_vec::<f32>().expect("training is in 32-bit floats");
+        let mut tensors = BTreeMap::new();
+        for (name, parameter) in self.named(self.network()) {
+            match parameter {
+                Named::Kernel(kernel) => {
+                    let kernel = kernel.val();
+                    tensors.insert(name, (kernel.dims().to_vec(), floats(kernel.to_data())));
+                }
+                Named::Scalars(scalars) => {
+                    for (name, value) in scalar_names(&name).zip(floats(scalars.val().to_data())) {
+                        tensors.insert(name, (vec![1], vec![value]));
+                    }
+                }
+            }
+        }
+        Ok(Weights::from_tensors(tensors, provenance)?.with_variant(self.variant))
     }
 }
 
@@ -314,16 +322,22 @@ impl Lbam {
         gradients: &burn::optim::GradientsParams,
     ) -> BTreeMap<String, Vec<f32>> {
         let values = |data: TensorData| data.try_to_vec::<f32>().expect("32-bit floats");
-        let named = self.named(self.network()).into_iter().map(|(name, parameter)| {
-            let (data, length) = match parameter {
+        let mut found = BTreeMap::new();
+        for (name, parameter) in self.named(self.network()) {
+            match parameter {
                 Named::Kernel(p) => {
-                    (gradients.get::<4>(p.id).map(|g| g.to_data()), p.val().dims().iter().product())
+                    let length = p.val().dims().iter().product();
+                    let gradient = gradients.get::<4>(p.id).map(|gradient| gradient.to_data());
+                    found.insert(name, gradient.map_or(vec![0.0; length], values));
                 }
-                Named::Scalar(p) => (gradients.get::<1>(p.id).map(|g| g.to_data()), 1),
-            };
-            (name, data.map_or(vec![0.0; length], values))
-        });
-        named.collect()
+                Named::Scalars(p) => {
+                    let gradient = gradients.get::<1>(p.id).map(|gradient| gradient.to_data());
+                    let gradient = gradient.map_or(vec![0.0; CLAMPS.len()], values);
+                    found.extend(scalar_names(&name).zip(gradient.into_iter().map(|s| vec![s])));
+                }
+            }
+        }
+        found
     }
 }
 
@@ -334,14 +348,20 @@ fn parameter_of<const D: usize>(id: ParamId, value: Tensor<D>, trained: bool) ->
 
 enum Named<'a> {
     Kernel(&'a Param<Tensor<4>>),
-    Scalar(&'a Param<Tensor<1>>),
+    /// By the name of the attention they belong to.
+    Scalars(&'a Param<Tensor<1>>),
+}
+
+/// Names of an attention's scalars, in their order.
+fn scalar_names(attention: &str) -> impl Iterator<Item = String> {
+    CLAMPS.iter().map(move |clamp| format!("{attention}.{}", clamp.name))
 }
 
 impl MaskLayer {
     /// `gA`, with one exponential for both sides: with `e` the Gaussian of the side that holds,
     /// it is `a * e` below the peak and `a * e + (1 - e)` above.
     fn attend(&self, features: Tensor<4>) -> Tensor<4> {
-        let scalar = |index: usize| self.scalars[index].val().reshape([1, 1, 1, 1]);
+        let scalar = |index: usize| self.scalars.val().narrow(0, index, 1).reshape([1, 1, 1, 1]);
         let (a, mu, sigma1, sigma2) = (scalar(0), scalar(1), scalar(2), scalar(3));
         let distance = features - mu;
         let above = distance.clone().greater_equal_elem(0.0).float();
@@ -349,6 +369,25 @@ impl MaskLayer {
         let gaussian = (distance.clone() * distance * sigma).neg().exp();
         a * gaussian.clone() + above * (gaussian.neg() + 1.0)
     }
+}
+
+/// Masks `[K, 1, H, W]` as one for each of `count` pictures: picture `n` has mask `n % K`.
+pub(super) fn shared(masks: Tensor<4>, count: usize) -> Tensor<4> {
+    let [known, ..] = masks.dims();
+    masks.repeat_dim(0, count / known)
+}
+
+/// Features `[N, C, H, W]` times maps `[K, C, H, W]`, where features `n` have map `n % K`. Maps of
+/// ablations may have sides of 1.
+fn under(features: Tensor<4>, map: &Tensor<4>) -> Tensor<4> {
+    let [count, channels, height, width] = features.dims();
+    let [maps, map_channels, map_height, map_width] = map.dims();
+    if maps == 1 || maps == count {
+        return features * map.clone();
+    }
+    let features = features.reshape([count / maps, maps, channels, height, width]);
+    let map = map.clone().reshape([1, maps, map_channels, map_height, map_width]);
+    (features * map).reshape([count, channels, height, width])
 }
 
 /// `gM(x) = relu(x)^0.8`. The power's slope at 0 is infinite, and backends disagree on what that

@@ -46,6 +46,42 @@ pub(super) struct Losses {
     pub penalty: f32,
 }
 
+/// Losses that the device may still be computing: to read a number waits for all that went
+/// before, so all are read at once, when the step's work lies with the device.
+pub(super) struct Awaited {
+    /// What is known already; 0 for the rest.
+    known: Losses,
+    parts: Vec<(fn(&mut Losses, f32), Tensor<1>)>,
+}
+
+impl Awaited {
+    fn add(&mut self, part: &Tensor<1>, set: fn(&mut Losses, f32)) {
+        self.parts.push((set, part.clone().inner()));
+    }
+
+    /// Waits for the losses, and for `other`, a number of the same device; 0 without.
+    ///
+    /// # Errors
+    /// [`DeskError::Diverged`] where the total at `step` is not finite.
+    pub fn read(self, step: u64, other: Option<Tensor<1>>) -> Result<(Losses, f32), DeskError> {
+        let Self { known: mut losses, parts } = self;
+        let (setters, mut tensors): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        tensors.extend(other);
+        let values: Vec<f32> =
+            Tensor::cat(tensors, 0).into_data().try_to_vec().expect("training is in 32-bit floats");
+        let mut values = values.into_iter();
+        for (set, value) in setters.into_iter().zip(&mut values) {
+            set(&mut losses, value);
+        }
+        match losses.total.is_finite() {
+            true => Ok((losses, values.next().unwrap_or(0.0))),
+            false => {
+                Err(DeskError::Diverged { step, what: format!("the loss is {}", losses.total) })
+            }
+        }
+    }
+}
+
 impl Losses {
     /// Names in the order of [`Self::values`].
     pub const NAMES: [&str; 9] = [
@@ -112,53 +148,49 @@ impl Objective {
         })
     }
 
-    /// The loss of `output` `[N, 3, H, W]` at a step, to be differentiated, and its parts, for the
+    /// The loss of `output` `[N, 3, H, W]` at a step, to be differentiated, and all numbers, for the
     /// original `pictures` and `masks` `[K, 1, H, W]` (1 = known; `K` is `N`, or 1 for all). A
     /// discriminator is trained by the way.
     ///
     /// # Errors
-    /// [`DeskError::Diverged`] where a loss is not finite.
+    /// [`DeskError::Diverged`] where the discriminator's loss is not finite.
     pub fn judge(
         &mut self,
         step: u64,
         output: Tensor<4>,
         pictures: Tensor<4>,
         masks: Tensor<4>,
-    ) -> Result<(Tensor<1>, Losses), DeskError> {
-        let mut losses = Losses::default();
+    ) -> Result<(Tensor<1>, Awaited), DeskError> {
+        let mut losses = Awaited { known: Losses::default(), parts: Vec::new() };
         let holes = masks.clone().neg() + 1.0;
         let difference = (output.clone() - pictures.clone()).abs();
         let valid = (difference.clone() * masks.clone()).mean();
         let hole = (difference * holes.clone()).mean();
         let mut total = hole.clone() * self.hole_weight + valid.clone() * self.valid_weight;
-        losses.hole = hole.into_scalar();
-        losses.valid = valid.into_scalar();
+        losses.add(&hole, |losses, value| losses.hole = value);
+        losses.add(&valid, |losses, value| losses.valid = value);
         let composite = output.clone() * holes + pictures.clone() * masks.clone();
         if self.ssim_weight > 0.0 {
             let ssim = dissimilarity(composite.clone(), pictures.clone());
             total = total + ssim.clone() * self.ssim_weight;
-            losses.ssim = ssim.into_scalar();
+            losses.add(&ssim, |losses, value| losses.ssim = value);
         }
         if let Some(features) = &self.features {
             let found = features.losses(output.clone(), composite, pictures.clone());
             total = total
                 + found.perceptual.clone() * self.perceptual_weight
                 + found.style.clone() * self.style_weight;
-            losses.perceptual = found.perceptual.into_scalar();
-            losses.style = found.style.into_scalar();
+            losses.add(&found.perceptual, |losses, value| losses.perceptual = value);
+            losses.add(&found.style, |losses, value| losses.style = value);
         }
         if let Some(adversary) = self.adversary.as_mut().filter(|_| step >= self.adversary_from) {
             let verdict = adversary.judge(step, output, pictures, masks)?;
             total = total + verdict.loss.clone() * self.adversarial_weight;
-            losses.adversarial = verdict.loss.into_scalar();
-            losses.critic = verdict.critic;
-            losses.penalty = verdict.penalty;
+            losses.add(&verdict.loss, |losses, value| losses.adversarial = value);
+            losses.known.critic = verdict.critic;
+            losses.known.penalty = verdict.penalty;
         }
-        losses.total = total.clone().into_scalar();
-        if !losses.total.is_finite() {
-            let what = format!("the loss is {}", losses.total);
-            return Err(DeskError::Diverged { step, what });
-        }
+        losses.add(&total, |losses, value| losses.total = value);
         Ok((total, losses))
     }
 

@@ -10,6 +10,7 @@ use std::f64::consts::PI;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use burn::tensor::{DType, Device};
@@ -17,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::DeskError;
 use super::dashboard::Dashboard;
-use super::data::{Batch, BatchConfig, Batches};
-use super::generator::{Generator, Planar, floats};
+use super::data::{Batch, BatchConfig, Batches, divides};
+use super::generator::{Generator, Pass, floats};
 use super::masks::{Border, Style};
 use super::model::Lbam;
 use super::objective::{Losses, Objective};
@@ -116,9 +117,11 @@ pub struct RunConfig {
     /// each as a whole.
     #[serde(default)]
     pub clip_gradient: Option<f64>,
-    /// Whether each picture has a mask of its own; else a batch shares one, and the mask
-    /// branches run once a step.
+    /// Whether each picture has a mask of its own.
     pub own_masks: bool,
+    /// Else: masks a step, which its pictures share, so that the mask branches run that often.
+    #[serde(default = "one")]
+    pub masks_per_step: usize,
     /// Folder of mask pictures (white = fill) to draw from; `None`: masks are drawn up.
     #[serde(default)]
     pub masks: Option<PathBuf>,
@@ -138,6 +141,9 @@ pub struct RunConfig {
     /// `cpu`: written out for the processor; `cpu-burn`: the same in Burn; or a GPU backend the
     /// program was built with.
     pub backend: String,
+    /// GPUs that share each step's pictures.
+    #[serde(default = "one")]
+    pub gpus: usize,
     /// Whether convolutions are in bfloat16, on a backend of Burn's that has it.
     #[serde(default)]
     pub mixed_precision: bool,
@@ -150,6 +156,10 @@ pub struct RunConfig {
 /// All taps of a 4x4 kernel.
 fn all_taps() -> usize {
     KERNEL_TAPS
+}
+
+fn one() -> usize {
+    1
 }
 
 fn adam_betas() -> (f32, f32) {
@@ -204,6 +214,10 @@ impl RunConfig {
         }
     }
 
+    fn masks_per_batch(&self) -> usize {
+        if self.own_masks { self.batch } else { self.masks_per_step }
+    }
+
     fn learning_rate_at(&self, step: u64) -> f64 {
         let warm = ((step + 1) as f64 / WARM_UP_STEPS as f64).min(1.0);
         let share = (step as f64 / self.steps.max(1) as f64).min(1.0);
@@ -212,30 +226,61 @@ impl RunConfig {
     }
 }
 
-/// The device of a backend's name.
+/// The devices of a backend's name: the processor, or so many GPUs.
 ///
 /// # Errors
-/// [`DeskError::Backend`] for a backend this program was built without.
-fn device(backend: &str) -> Result<Device, DeskError> {
+/// [`DeskError::Backend`] for a backend this program was built without, [`DeskError::Gpus`] where
+/// it does not find as many.
+fn devices(backend: &str, wanted: usize) -> Result<Vec<Device>, DeskError> {
+    if let ("cpu" | "cpu-burn", 1) = (backend, wanted) {
+        return Ok(vec![Device::flex()]);
+    }
+    let Some((mut devices, usual)) = gpus(backend) else {
+        let has = [
+            ("cpu", true),
+            ("cpu-burn", true),
+            ("wgpu", cfg!(feature = "wgpu")),
+            ("vulkan", cfg!(feature = "vulkan")),
+            ("cuda", cfg!(feature = "cuda")),
+        ];
+        let has: Vec<_> = has.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+        return Err(DeskError::Backend { name: backend.to_owned(), has: has.join(", ") });
+    };
+    if devices.len() < wanted {
+        let (backend, found) = (backend.to_owned(), devices.len());
+        return Err(DeskError::Gpus { backend, found, wanted });
+    }
+    devices.truncate(wanted);
+    Ok(if wanted == 1 { usual.map_or(devices, |usual| vec![usual]) } else { devices })
+}
+
+/// All GPUs of a backend, and which of them it would take itself; `None` where the program was
+/// built without it.
+fn gpus(backend: &str) -> Option<(Vec<Device>, Option<Device>)> {
     match backend {
-        "cpu" | "cpu-burn" => Ok(Device::flex()),
+        "cpu" | "cpu-burn" => Some((Vec::new(), None)),
         #[cfg(feature = "wgpu")]
-        "wgpu" => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
-        #[cfg(feature = "vulkan")]
-        "vulkan" => Ok(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
-        #[cfg(feature = "cuda")]
-        "cuda" => Ok(Device::cuda(0)),
-        name => {
-            let has = [
-                ("cpu", true),
-                ("cpu-burn", true),
-                ("wgpu", cfg!(feature = "wgpu")),
-                ("vulkan", cfg!(feature = "vulkan")),
-                ("cuda", cfg!(feature = "cuda")),
-            ];
-            let has: Vec<_> = has.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
-            Err(DeskError::Backend { name: name.to_owned(), has: has.join(", ") })
+        "wgpu" => {
+            let usual = Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
+            Some((Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec(), Some(usual)))
         }
+        #[cfg(feature = "vulkan")]
+        "vulkan" => {
+            let usual = Device::vulkan(burn::tensor::DeviceKind::DefaultDevice);
+            Some((Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec(), Some(usual)))
+        }
+        #[cfg(feature = "cuda")]
+        "cuda" => Some((Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(), None)),
+        _ => None,
+    }
+}
+
+/// Threads that make batches: for training on the processor, which has them all busy, one is
+/// enough; a GPU is fed by all but one.
+fn data_threads(backend: &str) -> usize {
+    match backend {
+        "cpu" | "cpu-burn" => 1,
+        _ => available_parallelism().map_or(1, |all| all.get().saturating_sub(1).max(1)),
     }
 }
 
@@ -252,8 +297,9 @@ pub fn train(
     start: Start,
     stop: &Stop,
 ) -> Result<Weights, DeskError> {
-    let device = device(&config.backend)?.autodiff();
-    let trainer = Trainer::new(config, folder, start, device)?;
+    let devices = devices(&config.backend, config.gpus)?;
+    let devices = devices.into_iter().map(Device::autodiff).collect();
+    let trainer = Trainer::new(config, folder, start, devices)?;
     let batches = Batches::new(
         &config.images,
         BatchConfig {
@@ -261,7 +307,8 @@ pub fn train(
             batch: config.batch,
             seed: config.seed,
             start_step: trainer.progress.step,
-            masks_per_batch: if config.own_masks { config.batch } else { 1 },
+            masks_per_batch: config.masks_per_batch(),
+            threads: data_threads(&config.backend),
             mask_ratio: config.mask_ratio(),
             mask_folder: config.masks.clone(),
             mask_style: config.mask_style,
@@ -290,13 +337,33 @@ pub fn steps_in(config: &RunConfig, epochs: u64) -> Result<u64, DeskError> {
     Ok((batches.picture_count() as u64 * epochs).div_ceil(config.batch as u64))
 }
 
+/// Refuses what several devices cannot share.
+fn shareable(config: &RunConfig, devices: usize, folder: &Path) -> Result<(), DeskError> {
+    let refuse = |reason| Err(DeskError::Run { path: folder.to_owned(), reason });
+    let (batch, masks) = (config.batch, config.masks_per_batch());
+    if devices == 1 {
+        Ok(())
+    } else if config.adversarial_weight > 0.0 {
+        refuse("the discriminator trains on one GPU: leave --gpus out".into())
+    } else if !divides(batch, masks, devices) {
+        refuse(format!(
+            "{batch} pictures with {masks} masks cannot be shared evenly by {devices} GPUs: \
+             --batch"
+        ))
+    } else {
+        Ok(())
+    }
+}
+
 struct Trainer<'a> {
     config: &'a RunConfig,
     folder: &'a Path,
-    device: Device,
+    /// Each takes an equal part of a batch; the network is updated on the first.
+    devices: Vec<Device>,
     network: Network,
     generator: Generator,
-    objective: Objective,
+    /// One for each device.
+    objectives: Vec<Objective>,
     progress: Progress,
     average: Option<Weights>,
 }
@@ -306,12 +373,17 @@ impl<'a> Trainer<'a> {
         config: &'a RunConfig,
         folder: &'a Path,
         start: Start,
-        device: Device,
+        devices: Vec<Device>,
     ) -> Result<Self, DeskError> {
         let network = Network::new(config.base_channels).map_err(crate::file::FileError::from)?;
         let checkpoint = folder.join("checkpoint");
         let resumed = matches!(start, Start::Resume).then_some(&*checkpoint);
-        let objective = Objective::new(config, resumed, &device)?;
+        shareable(config, devices.len(), folder)?;
+        let objectives = devices
+            .iter()
+            .map(|device| Objective::new(config, resumed, device))
+            .collect::<Result<Vec<_>, _>>()?;
+        let device = devices[0].clone();
         let mut progress = Progress { step: 0, seconds: 0.0 };
         let mut average = None;
         let written_out = config.backend == "cpu";
@@ -378,7 +450,7 @@ impl<'a> Trainer<'a> {
         make_folder(&folder.join("samples"))?;
         let json = serde_json::to_vec_pretty(config).expect("plain data");
         write_atomically(&folder.join("config.json"), &json)?;
-        Ok(Self { config, folder, device, network, generator, objective, progress, average })
+        Ok(Self { config, folder, devices, network, generator, objectives, progress, average })
     }
 
     fn run(mut self, mut batches: Batches, stop: &Stop) -> Result<Weights, DeskError> {
@@ -393,7 +465,7 @@ impl<'a> Trainer<'a> {
             })?;
             let sample = self.progress.step.is_multiple_of(self.config.sample_every);
             let rate = self.config.learning_rate_at(self.progress.step);
-            let (losses, gradient) = self.step(&batch, rate, sample)?;
+            let (losses, gradient) = self.step(batch, rate, sample)?;
             self.progress.step += 1;
             let elapsed = begun.elapsed().as_secs_f64();
             self.progress.seconds = before + elapsed;
@@ -433,20 +505,23 @@ impl<'a> Trainer<'a> {
     }
 
     /// One step; its losses, and the length of the network's gradient.
-    fn step(&mut self, batch: &Batch, rate: f64, sample: bool) -> Result<(Losses, f32), DeskError> {
-        let size = self.config.size;
-        let pictures = Planar { values: &batch.pictures, channels: 3, size };
-        let masks = Planar { values: &batch.masks, channels: 1, size };
-        let output = self.generator.forward(&pictures, &masks, &self.device);
-        let (originals, known) = (pictures.tensor(&self.device), masks.tensor(&self.device));
-        let (total, losses) =
-            self.objective.judge(self.progress.step, output.clone(), originals, known)?;
-        if sample {
-            self.save_sample(batch, &floats(output.clone().inner()))?;
-        }
+    fn step(&mut self, batch: Batch, rate: f64, sample: bool) -> Result<(Losses, f32), DeskError> {
         let (clip, step) = (self.config.clip_gradient, self.progress.step);
-        let length = self.generator.update(total, &output, rate, clip, step)?;
-        Ok((losses, length))
+        let shown = sample.then(|| batch.clone());
+        let size = self.config.size;
+        let mut passes = Vec::with_capacity(self.devices.len());
+        let shares = batch.divided(self.devices.len(), size).into_iter();
+        let devices = self.devices.iter().enumerate();
+        for ((share, device), objective) in shares.zip(devices).zip(&mut self.objectives) {
+            let forward = self.generator.forward(share, size, device);
+            let (output, pictures) = (forward.output.clone(), forward.pictures.clone());
+            let (loss, awaited) = objective.judge(step, output, pictures, forward.masks.clone())?;
+            passes.push(Pass { forward, loss, awaited });
+        }
+        if let Some(batch) = shown {
+            self.save_sample(&batch, &floats(passes[0].forward.output.clone().inner()))?;
+        }
+        self.generator.update(passes, rate, clip, step)
     }
 
     fn average_weights(&mut self) -> Result<(), DeskError> {
@@ -511,7 +586,7 @@ impl<'a> Trainer<'a> {
     /// they see them.)
     fn save_checkpoint(&mut self) -> Result<(), DeskError> {
         let weights = self.weights()?;
-        let adversary = self.objective.weights(self.progress.step)?;
+        let adversary = self.objectives[0].weights(self.progress.step)?;
         if self.average.as_ref().is_some_and(|average| !average.is_finite()) {
             let what = "the average of the weights is not finite".into();
             return Err(DeskError::Diverged { step: self.progress.step, what });
@@ -532,7 +607,7 @@ impl<'a> Trainer<'a> {
         }
         make_folder(&new)?;
         weights.write(&new.join("weights.safetensors"))?;
-        self.objective.save(adversary.as_deref(), &new)?;
+        self.objectives[0].save(adversary.as_deref(), &new)?;
         if let Some(average) = &self.average {
             average.write(&new.join("average.safetensors"))?;
         }

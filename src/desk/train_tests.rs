@@ -47,12 +47,14 @@ fn config(images: &Path, steps: u64) -> RunConfig {
         adversary_channels: None,
         clip_gradient: None,
         own_masks: false,
+        masks_per_step: 1,
         masks: None,
         mask_ratio: None,
         mask_style: Style::Mixed,
         mask_border: Border::Half,
         vary_colours: false,
         backend: "cpu".into(),
+        gpus: 1,
         mixed_precision: false,
         sample_every: 3,
         checkpoint_every: 3,
@@ -75,8 +77,8 @@ fn a_resumed_run_goes_on_to_the_same_losses() {
     let config = config(&images, 6);
     train(&config, &whole, Start::Fresh, &Stop::default()).expect("trained");
     // The same run, cut off after its checkpoint at step 3.
-    let device = device("cpu").expect("there").autodiff();
-    let mut stopped = Trainer::new(&config, &halves, Start::Fresh, device).expect("a trainer");
+    let devices = vec![Device::flex().autodiff()];
+    let mut stopped = Trainer::new(&config, &halves, Start::Fresh, devices).expect("a trainer");
     let data = BatchConfig {
         size: 128,
         batch: 2,
@@ -87,7 +89,7 @@ fn a_resumed_run_goes_on_to_the_same_losses() {
     let mut batches = Batches::new(&images, data).expect("pictures");
     for step in 0..3 {
         let batch = batches.next().expect("endless");
-        stopped.step(&batch, config.learning_rate_at(step), false).expect("a step");
+        stopped.step(batch, config.learning_rate_at(step), false).expect("a step");
         stopped.progress.step += 1;
     }
     stopped.save_checkpoint().expect("saved");
@@ -181,6 +183,49 @@ fn column(run: &Path, name: &str) -> Vec<f32> {
     log.lines().skip(1).map(value).collect()
 }
 
+/// Losses and a layer's weights after two steps of Burn's network on so many devices.
+fn on_devices(images: &Path, folder: &Path, count: usize, own_masks: bool) -> (Vec<f32>, Vec<f32>) {
+    let mut config = config(images, 2);
+    config.backend = "cpu-burn".into();
+    (config.batch, config.masks_per_step, config.own_masks) = (4, 2, own_masks);
+    let devices = vec![Device::flex().autodiff(); count];
+    let mut trainer = Trainer::new(&config, folder, Start::Fresh, devices).expect("a trainer");
+    let masks_per_batch = config.masks_per_batch();
+    let data = BatchConfig { size: 128, batch: 4, seed: 7, masks_per_batch, ..Default::default() };
+    let mut batches = Batches::new(images, data).expect("pictures");
+    let mut losses = Vec::new();
+    for _ in 0..2 {
+        let batch = batches.next().expect("endless");
+        let (found, gradient) = trainer.step(batch, 1e-3, false).expect("a step");
+        losses.extend([found.total, found.hole, gradient]);
+        trainer.progress.step += 1;
+    }
+    let weights = trainer.weights().expect("finite");
+    (losses, weights.values("dc7.weight").to_vec())
+}
+
+#[test]
+fn several_devices_are_as_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    for own_masks in [false, true] {
+        let (wanted, weights) = on_devices(&images, &folder.path().join("one"), 1, own_masks);
+        let (found, shared) = on_devices(&images, &folder.path().join("two"), 2, own_masks);
+        for (found, wanted) in found.iter().zip(&wanted) {
+            // Sums in another order.
+            assert!((found / wanted - 1.0).abs() < 1e-4, "{found}, {wanted}");
+        }
+        let moved = shared.iter().zip(&weights).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // Adam's first steps are of the learning rate's size whatever the gradient's.
+        assert!(moved < 1e-4, "{moved}");
+    }
+    let uneven = RunConfig { batch: 3, ..config(&images, 1) };
+    let devices = vec![Device::flex().autodiff(); 2];
+    let error = Trainer::new(&uneven, folder.path(), Start::Fresh, devices).err().expect("refused");
+    assert!(error.to_string().contains("--batch"), "{error}");
+}
+
 #[test]
 fn an_adversarial_run_goes_on_to_the_same_losses() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -266,11 +311,11 @@ fn nothing_that_is_not_finite_is_saved() {
     assert!(error.contains("adversary"), "{error}");
 
     // Losses and gradients that were finite, weights that are not any more.
-    let device = device("cpu").expect("there").autodiff();
+    let devices = vec![Device::flex().autodiff()];
     let data = BatchConfig { size: 128, batch: 2, seed: 7, ..Default::default() };
     let batch = Batches::new(&images, data).expect("pictures").next().expect("endless");
-    let mut trainer = Trainer::new(&good, &run, Start::Resume, device).expect("a trainer");
-    trainer.step(&batch, f64::NAN, false).expect("all was finite");
+    let mut trainer = Trainer::new(&good, &run, Start::Resume, devices).expect("a trainer");
+    trainer.step(batch, f64::NAN, false).expect("all was finite");
     for result in [trainer.save_checkpoint(), trainer.average_weights()] {
         let error = result.expect_err("refused");
         assert!(matches!(error, DeskError::Diverged { .. }), "{error}");
@@ -420,4 +465,19 @@ fn what_cannot_be_trained_is_said() {
     assert!(error.expect_err("no run there").to_string().contains("progress.json"));
     let error = RunConfig::read(&folder.path().join("absent")).expect_err("no run there");
     assert!(error.to_string().contains("config.json"));
+}
+
+#[test]
+fn gpus_that_are_not_there_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let run = folder.path().join("run");
+    let refused = |backend: &str, gpus| {
+        let config = RunConfig { backend: backend.into(), gpus, ..config(&images, 1) };
+        train(&config, &run, Start::Fresh, &Stop::default()).expect_err("refused").to_string()
+    };
+    assert!(refused("cpu", 2).contains("leave --gpus out"));
+    assert!(refused("quantum", 1).contains("cpu, cpu-burn"));
+    assert!(!run.exists());
 }

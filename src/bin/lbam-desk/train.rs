@@ -21,6 +21,7 @@ use lbam::service::Stop;
   lbam-desk train --images photos --output run --masks strokes --mask-ratio 0.1-0.3
   lbam-desk train --images photos --output run --preset nano --attention sigmoid
   lbam-desk train --images photos --output run --preset nano --attention-masks pconv
+  lbam-desk train --images photos --output run --backend cuda --batch 64 --masks-per-step 8
   lbam-desk train --images photos --output pruned --init run/weights.safetensors \\
       --prune-kernels 0.25 --kernel-taps 10")]
 pub struct Train {
@@ -126,10 +127,16 @@ pub struct Train {
     /// Give each picture of a batch a mask of its own (slower: the mask branches run for each)
     #[arg(long)]
     own_masks: bool,
+    /// Masks a step, which its pictures share evenly [default: 1]
+    #[arg(long, value_name = "MASKS", conflicts_with = "own_masks")]
+    masks_per_step: Option<usize>,
     /// cpu (the network written out for processors), cpu-burn (the same in Burn, slower), or a GPU
     /// backend this program was built with (wgpu, vulkan, cuda) [default: cpu]
     #[arg(long)]
     backend: Option<String>,
+    /// GPUs that share each step's pictures; the batch is a multiple of them [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    gpus: Option<NonZeroUsize>,
     /// Convolutions in bfloat16, all else in 32 bits: faster on GPUs that have it
     #[arg(long)]
     mixed_precision: bool,
@@ -313,12 +320,14 @@ pub fn train(a: Train) -> anyhow::Result<()> {
                 adversary_channels: None,
                 clip_gradient: None,
                 own_masks: a.own_masks,
+                masks_per_step: 1,
                 vary_colours: a.vary_colours,
                 masks: None,
                 mask_ratio: None,
                 mask_style: Style::Mixed,
                 mask_border: Border::Half,
                 backend: "cpu".into(),
+                gpus: 1,
                 mixed_precision: a.mixed_precision,
                 sample_every: 500,
                 checkpoint_every: 500,
@@ -360,6 +369,7 @@ pub fn train(a: Train) -> anyhow::Result<()> {
         a.adversary_learning_rate.unwrap_or(config.adversary_learning_rate);
     config.adversary_channels = a.adversary_channels.map(usize::from).or(config.adversary_channels);
     config.clip_gradient = a.clip_gradient.or(config.clip_gradient);
+    config.masks_per_step = a.masks_per_step.unwrap_or(config.masks_per_step);
     config.masks = a.masks.or(config.masks);
     if let Some(text) = &a.mask_ratio {
         let ratio = parse_ratio(text)?;
@@ -373,6 +383,7 @@ pub fn train(a: Train) -> anyhow::Result<()> {
     config.mask_style = a.mask_style.map_or(config.mask_style, Style::from);
     config.mask_border = a.mask_border.map_or(config.mask_border, Border::from);
     config.backend = a.backend.unwrap_or(config.backend);
+    config.gpus = a.gpus.map_or(config.gpus, NonZeroUsize::get);
     config.sample_every = a.sample_every.unwrap_or(config.sample_every).max(1);
     config.checkpoint_every = a.checkpoint_every.unwrap_or(config.checkpoint_every).max(1);
     config.steps = a.steps.unwrap_or(config.steps);

@@ -220,15 +220,14 @@ impl Engine {
     }
 
     /// The network's pictures `[N, 3, size, size]` in `0.0..=1.0`, for pictures alike and masks
-    /// `[K, 1, size, size]`, 1 = known, 0 = hole, where `K` is `N`, or 1 for a mask that all
-    /// pictures share.
+    /// `[K, 1, size, size]`, 1 = known, 0 = hole, where picture `n` has mask `n % K`.
     ///
     /// # Panics
     /// If the slices are of other lengths: the caller's mistake.
     pub fn forward(&mut self, pictures: &[f32], masks: &[f32], size: usize) -> Vec<f32> {
         let plane = size * size;
         let (count, mask_count) = (pictures.len() / (3 * plane), masks.len() / plane);
-        assert!(mask_count == count || mask_count == 1, "{mask_count} masks, {count} pictures");
+        assert!(count.is_multiple_of(mask_count), "{mask_count} masks, {count} pictures");
         let fits =
             |batch: &Batch| (batch.pictures, batch.masks, batch.size) == (count, mask_count, size);
         let mut batch = match self.batch.take() {
