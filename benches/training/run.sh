@@ -6,7 +6,7 @@
 #   benches/training/run.sh nano 128 8          # another width, size and batch
 #   benches/training/run.sh small 256 64 cuda   # on a GPU, with a program that has the backend
 #
-# LBAM_OPTIONS is for both, LBAM_PYTHON a Python that has PyTorch.
+# LBAM_OPTIONS is for both, LBAM_PYTHON a Python that has PyTorch, LBAM_IMAGES another folder of pictures.
 #
 # PyTorch is installed into a private environment (some gigabytes). lbam-desk is taken from
 # CARGO_TARGET_DIR (release), or from LBAM_DESK. Figures of PyTorch are the better of its two
@@ -43,6 +43,7 @@ if ! "$python" -c 'import torch' 2>/dev/null; then
     echo "installing PyTorch into $home" >&2
     python3 -m venv "$home"
     "$home/bin/pip" install -q torch numpy
+    python=$home/bin/python
 fi
 images=${LBAM_IMAGES:-$cache/photographs}
 [ -d "$images" ] || { echo "run.sh: no photographs; run models/photographs/fetch.sh" >&2; exit 1; }

@@ -48,15 +48,19 @@ pub(super) struct Losses {
 
 /// Losses that the device may still be computing: to read a number waits for all that went
 /// before, so all are read at once, when the step's work lies with the device.
+#[derive(Default)]
 pub(super) struct Awaited {
     /// What is known already; 0 for the rest.
     known: Losses,
-    parts: Vec<(fn(&mut Losses, f32), Tensor<1>)>,
+    /// Numbers to come, and beside each where it goes.
+    parts: Vec<Tensor<1>>,
+    setters: Vec<fn(&mut Losses, f32)>,
 }
 
 impl Awaited {
     fn add(&mut self, part: &Tensor<1>, set: fn(&mut Losses, f32)) {
-        self.parts.push((set, part.clone().inner()));
+        self.parts.push(part.clone().inner());
+        self.setters.push(set);
     }
 
     /// Waits for the losses, and for `other`, a number of the same device; 0 without.
@@ -64,11 +68,10 @@ impl Awaited {
     /// # Errors
     /// [`DeskError::Diverged`] where the total at `step` is not finite.
     pub fn read(self, step: u64, other: Option<Tensor<1>>) -> Result<(Losses, f32), DeskError> {
-        let Self { known: mut losses, parts } = self;
-        let (setters, mut tensors): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        tensors.extend(other);
+        let Self { known: mut losses, mut parts, setters } = self;
+        parts.extend(other);
         let values: Vec<f32> =
-            Tensor::cat(tensors, 0).into_data().try_to_vec().expect("training is in 32-bit floats");
+            Tensor::cat(parts, 0).into_data().try_to_vec().expect("training is in 32-bit floats");
         let mut values = values.into_iter();
         for (set, value) in setters.into_iter().zip(&mut values) {
             set(&mut losses, value);
@@ -161,7 +164,7 @@ impl Objective {
         pictures: Tensor<4>,
         masks: Tensor<4>,
     ) -> Result<(Tensor<1>, Awaited), DeskError> {
-        let mut losses = Awaited { known: Losses::default(), parts: Vec::new() };
+        let mut losses = Awaited::default();
         let holes = masks.clone().neg() + 1.0;
         let difference = (output.clone() - pictures.clone()).abs();
         let valid = (difference.clone() * masks.clone()).mean();
