@@ -324,7 +324,8 @@ unsafe impl Isa for AvxVnni {
 unsafe impl Isa for Avx2 {
     const INPUT_BIAS: i32 = 0;
 
-    /// Both sides widened to 16 bits: the 8-bit multiply-add of AVX2 saturates.
+    /// Both sides widened to 16 bits: the 8-bit multiply-add of AVX2 saturates. Of a lane's four
+    /// bytes the even ones are taken together and the odd ones, which shifts within the lane do.
     #[inline(always)]
     unsafe fn dot<const B: usize>(
         self,
@@ -333,8 +334,8 @@ unsafe impl Isa for Avx2 {
         pixels: &[u32; TILE],
         sums: &mut Sums,
     ) {
-        /// Pixels at a time: 8 registers of sums, each of four outputs in pairs.
-        const PIXELS: usize = 2;
+        /// Pixels at a time: 8 registers of sums, 4 of weights, 2 of inputs, of 16.
+        const PIXELS: usize = 4;
         for (pixels, sums) in
             pixels.as_chunks::<PIXELS>().0.iter().zip(sums.as_chunks_mut::<PIXELS>().0)
         {
@@ -342,25 +343,33 @@ unsafe impl Isa for Avx2 {
                 // SAFETY: the caller promises that all places read are readable; AVX2 is there,
                 // as `self` is.
                 unsafe {
-                    let mut totals = [[_mm256_setzero_si256(); 4]; PIXELS];
+                    let mut totals = [[_mm256_setzero_si256(); 2]; PIXELS];
                     let mut weights = weights;
                     for source in 0..reads.source_count {
                         let mut places =
                             pixels.map(|pixel| reads.sources[source].add(pixel as usize));
                         for _ in 0..reads.rows {
                             for at in (0..reads.run).step_by(GROUP) {
-                                let mut inputs = [_mm256_setzero_si256(); PIXELS];
+                                let mut loaded = [[_mm256_setzero_si256(); 2]; 2];
+                                for half in 0..2 {
+                                    let bytes = weights.add(32 * half).cast();
+                                    let bytes = _mm256_loadu_si256(bytes);
+                                    let even = _mm256_slli_epi16::<8>(bytes);
+                                    loaded[half][0] = _mm256_srai_epi16::<8>(even);
+                                    loaded[half][1] = _mm256_srai_epi16::<8>(bytes);
+                                }
                                 for pixel in 0..PIXELS {
                                     let four = places[pixel].add(at).cast::<i32>();
-                                    let four = _mm_set1_epi32(four.read_unaligned());
-                                    inputs[pixel] = _mm256_cvtepu8_epi16(four);
-                                }
-                                for quarter in 0..4 {
-                                    let loaded = _mm_loadu_si128(weights.add(16 * quarter).cast());
-                                    let loaded = _mm256_cvtepi8_epi16(loaded);
-                                    for pixel in 0..PIXELS {
-                                        let total = &mut totals[pixel][quarter];
-                                        let products = _mm256_madd_epi16(inputs[pixel], loaded);
+                                    let inputs = _mm256_set1_epi32(four.read_unaligned());
+                                    let even = _mm256_and_si256(inputs, _mm256_set1_epi16(0xff));
+                                    let odd = _mm256_srli_epi16::<8>(inputs);
+                                    for half in 0..2 {
+                                        let [a, b] = loaded[half];
+                                        let products = _mm256_add_epi32(
+                                            _mm256_madd_epi16(even, a),
+                                            _mm256_madd_epi16(odd, b),
+                                        );
+                                        let total = &mut totals[pixel][half];
                                         *total = _mm256_add_epi32(*total, products);
                                     }
                                 }
@@ -373,12 +382,8 @@ unsafe impl Isa for Avx2 {
                     }
                     for pixel in 0..PIXELS {
                         let sums = (&raw mut sums[pixel][block]).cast::<__m256i>();
-                        for half in 0..2 {
-                            let [a, b] = [totals[pixel][2 * half], totals[pixel][2 * half + 1]];
-                            let added = _mm256_hadd_epi32(a, b);
-                            let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(added);
-                            _mm256_storeu_si256(sums.add(half), ordered);
-                        }
+                        _mm256_storeu_si256(sums, totals[pixel][0]);
+                        _mm256_storeu_si256(sums.add(1), totals[pixel][1]);
                     }
                 }
             }
