@@ -112,8 +112,8 @@ pub struct BatchConfig {
     pub threads: usize,
     /// Batches that may lie ready for each thread; they bound the memory used.
     pub ready: usize,
-    /// Masks in a batch, at least 1 (the mask branches then run once); the batch is a multiple of
-    /// it. Picture `n` has mask `n % K`.
+    /// Masks in a batch, at least 1; the mask branches run once for each. The batch is a multiple
+    /// of it, and picture `n` has mask `n % K`.
     pub masks_per_batch: usize,
     /// Shares of hole, within `0.0..=1.0`.
     pub mask_ratio: RangeInclusive<f32>,

@@ -254,7 +254,7 @@ fn devices(backend: &str, wanted: usize) -> Result<Vec<Device>, DeskError> {
     Ok(if wanted == 1 { usual.map_or(devices, |usual| vec![usual]) } else { devices })
 }
 
-/// All GPUs of a backend, and which of them it would take itself; `None` where the program was
+/// All GPUs of a backend (the processor's have none), and which of them it would take itself; `None` where the program was
 /// built without it.
 fn gpus(backend: &str) -> Option<(Vec<Device>, Option<Device>)> {
     match backend {

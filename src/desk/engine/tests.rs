@@ -60,7 +60,8 @@ fn masks_of(count: usize) -> Vec<f32> {
 
 #[test]
 fn outputs_gradients_and_steps_are_those_of_burn() {
-    // 6 channels fill no vector, 16 one; masks shared by all, by half and not. Last the tensors without gradient:
+    // 6 channels fill no vector, 16 one; masks shared by all, by half and not. Last the tensors
+    // without gradient:
     // of 52 scalars in what is not the Gaussian, of 30 in the reverse branch and 35 in the forward
     // one (whose features, with kernels as they begin, stay below the Gaussian's peak: 7 more).
     let cases = [
