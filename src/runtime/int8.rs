@@ -371,12 +371,16 @@ impl Int8Session {
     /// rim are written, and what lies in the same 2x2.
     pub fn run(&mut self, picture: &[u8], output: &mut [u8], threads: usize) {
         let kernel = self.kernel.on_threads(threads);
-        for (y, pixels) in picture.chunks_exact(3 * self.width).enumerate() {
-            let input = self.input.row_mut(y).as_chunks_mut::<INPUT_CHANNELS>().0;
-            for (input, pixel) in input.iter_mut().zip(pixels.as_chunks::<3>().0) {
-                let known = input[3];
-                *input = [pixel[0] & known, pixel[1] & known, pixel[2] & known, known];
-            }
+        let (half, row_bytes, width) =
+            (self.input.height() / 2, self.input.row_bytes(), self.width);
+        let (upper, lower) = picture.split_at(half * 3 * width);
+        let (above, below) = self.input.bytes_mut().split_at_mut((1 + half) * row_bytes);
+        let copy = |rows, picture| copy_known(rows, picture, width);
+        if threads == 1 {
+            copy(&mut above[row_bytes..], upper);
+            copy(below, lower);
+        } else {
+            workers::join(|| copy(&mut above[row_bytes..], upper), || copy(below, lower));
         }
         lap(&mut self.laps);
         let model = &self.model;
@@ -449,6 +453,19 @@ impl Int8Session {
         steps
             .map(|((stage, name, products), time)| StepTime { stage, name, products, time })
             .collect()
+    }
+}
+
+/// Copies RGB `picture`, `width` pixels a row, into `rows` of a plane that have the mask as their
+/// last channel: known pixels only.
+fn copy_known(rows: &mut [u8], picture: &[u8], width: usize) {
+    let rows = rows.chunks_exact_mut((width + 2) * INPUT_CHANNELS);
+    for (row, pixels) in rows.zip(picture.chunks_exact(3 * width)) {
+        let inputs = row[INPUT_CHANNELS..].as_chunks_mut::<INPUT_CHANNELS>().0;
+        for (input, pixel) in inputs.iter_mut().zip(pixels.as_chunks::<3>().0) {
+            let known = input[3];
+            *input = [pixel[0] & known, pixel[1] & known, pixel[2] & known, known];
+        }
     }
 }
 

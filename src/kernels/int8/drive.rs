@@ -20,8 +20,10 @@ use crate::kernels::workers;
 const CACHED_WEIGHTS: usize = 256 << 10;
 /// Tiles done with one block of weights before the next, where weights stay in the cache.
 const CHUNK: usize = 16;
-/// Fewest tiles of a thread; with fewer, threads share the channels.
+/// Fewest tiles of a piece; where threads would get fewer, they share the channels.
 const LEAST_TILES: usize = 4;
+/// Pieces of a layer for each thread: one that comes late or is held up takes fewer.
+const PIECES: usize = 4;
 /// Fewest products worth waking another thread for: some microseconds of work on any processor.
 /// Tests share everything.
 const LEAST_PRODUCTS: usize = if cfg!(test) { 1 } else { 2 << 20 };
@@ -471,15 +473,20 @@ impl Kernel {
             parts.iter().for_each(|part| share((0, part.convolution.blocks()), (0, tiles), part));
             return;
         }
-        workers::share(threads, &|thread| {
-            let of = |whole: usize| (thread * whole / threads, (thread + 1) * whole / threads);
+        let by_tiles = tiles >= threads * LEAST_TILES;
+        let pairs = |part: &Part| part.convolution.blocks().div_ceil(2);
+        let most =
+            if by_tiles { tiles / LEAST_TILES } else { parts.iter().map(pairs).max().unwrap_or(0) };
+        let pieces = most.min(threads * PIECES);
+        workers::share(pieces, &|piece| {
+            let of = |whole: usize| (piece * whole / pieces, (piece + 1) * whole / pieces);
             for part in parts {
                 let blocks = part.convolution.blocks();
-                if tiles >= threads * LEAST_TILES {
+                if by_tiles {
                     share((0, blocks), of(tiles), part);
                 } else {
                     // Pairs of blocks stay together.
-                    let (begin, end) = of(blocks.div_ceil(2));
+                    let (begin, end) = of(pairs(part));
                     share((2 * begin, (2 * end).min(blocks)), (0, tiles), part);
                 }
             }
