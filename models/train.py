@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Trains LBAM in PyTorch on one NVIDIA GPU, from weights of lbam-desk to such weights.
+"""Trains LBAM in PyTorch, from weights of lbam-desk to such weights.
 
     lbam-desk masks --ratio 0.1-0.5 --count 6000 --seed 77 --output masks
     models/train.py --photographs photographs --masks masks --init run/weights.safetensors \\
         --output weights.safetensors --seconds 218
 
 The shipped models' last steps were made with it; their cards say which. Losses, crops and colours
-are those of `lbam-desk train --ssim-weight 1.5 --vary-colours`. All photographs lie in the GPU's
-memory, at nine scales; a step is one CUDA graph, without a word from the processor. The learning
-rate follows a cosine over the time given. Needs torch, numpy and Pillow.
+are those of `lbam-desk train --ssim-weight 1.5 --vary-colours`; with --vgg, those on features are
+taken of one square of the composite, half as wide, about a pixel of the hole. All photographs lie
+in memory, at nine scales. On an NVIDIA GPU (--device cuda) a step is one CUDA graph, without a word
+from the processor. The learning rate follows a cosine over the time given. Needs torch, numpy and
+Pillow.
 """
 
 import argparse
@@ -153,6 +155,55 @@ def losses(output, pictures, masks, ssim_weight):
     return torch.stack([6 * hole + valid + ssim_weight * ssim, hole, valid, ssim])
 
 
+class Features:
+    """VGG-16 up to its third pooling, and the losses of lbam-desk on its features."""
+
+    BLOCKS = [[0, 2], [5, 7], [10, 12, 14]]
+
+    def __init__(self, path, device):
+        tensors, _ = read(path)
+
+        def layer(place):
+            kernel = tensors[f"features.{place}.weight"].to(device)
+            bias = tensors[f"features.{place}.bias"].to(device)
+            return kernel.to(memory_format=torch.channels_last).bfloat16(), bias.bfloat16()
+
+        self.blocks = [[layer(place) for place in block] for block in self.BLOCKS]
+
+    def pooled(self, pictures):
+        features, found = pictures.bfloat16(), []
+        for block in self.blocks:
+            for kernel, bias in block:
+                features = functional.relu(functional.conv2d(features, kernel, bias, padding=1))
+            features = functional.max_pool2d(features, 2)
+            found.append(features.float())
+        return found
+
+    @staticmethod
+    def gram(features):
+        rows = features.flatten(2)
+        return rows @ rows.transpose(1, 2) / (rows.shape[1] * rows.shape[2])
+
+    def losses(self, composite, pictures):
+        """Mean absolute differences of features, and of their Gram matrices."""
+        perceptual = style = 0
+        with torch.no_grad():
+            wanted = self.pooled(pictures)
+        for mine, wanted in zip(self.pooled(composite), wanted):
+            perceptual = perceptual + (mine - wanted).abs().mean()
+            style = style + (self.gram(mine) - self.gram(wanted)).abs().mean()
+        return perceptual, style
+
+
+def squares(holes, side):
+    """A square's pixels as indices of rows and columns [N, side] for each of the holes
+    [N, SIZE, SIZE]: about a random pixel of the hole, as far as the picture reaches."""
+    flat = torch.multinomial(holes.flatten(1), 1)
+    corner = torch.cat([flat // SIZE, flat % SIZE], 1) - side // 2
+    corner = corner.clamp(0, SIZE - side)
+    return (corner[:, :, None] + torch.arange(side, device=holes.device)).unbind(1)
+
+
 def load_photograph(path):
     return np.asarray(Image.open(path).convert("RGB"))
 
@@ -269,13 +320,17 @@ def main():
     parser.add_argument("--masks-per-step", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1.2e-3)
     parser.add_argument("--ssim-weight", type=float, default=1.5)
+    parser.add_argument("--vgg", help="vgg16.safetensors of models/features/fetch.sh")
+    parser.add_argument("--perceptual-weight", type=float, default=0.01)
+    parser.add_argument("--style-weight", type=float, default=120)
+    parser.add_argument("--device", default="cuda")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     begun = time.time()
     torch.manual_seed(arguments.seed)
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True
-    device = "cuda"
+    device, graphs = arguments.device, arguments.device == "cuda"
     weights, metadata = read(arguments.init)
     photographs = Photographs(arguments.photographs, device)
     masks = Masks(arguments.masks, device, np.random.default_rng(arguments.seed))
@@ -284,11 +339,12 @@ def main():
     parameters = [network.weights[name] for name in names]
     limited = [(network.weights[name], LIMITS.get(name.split(".")[-1])) for name in names]
     rate, keep = torch.zeros((), device=device), torch.zeros((), device=device)
-    adam = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), fused=True, capturable=True)
+    adam = torch.optim.Adam(parameters, lr=rate, betas=(0.9, 0.99), fused=True, capturable=graphs)
     average = [tensor.detach().clone() for tensor in parameters]
     pictures = torch.zeros(arguments.batch, 3, SIZE, SIZE, device=device)
     known = torch.zeros(arguments.masks_per_step, 1, SIZE, SIZE, device=device)
-    sums = torch.zeros(4, device=device)
+    features = Features(arguments.vgg, device) if arguments.vgg else None
+    sums = torch.zeros(6, device=device)
 
     def draw():
         photographs.draw(pictures)
@@ -296,8 +352,21 @@ def main():
 
     def step():
         adam.zero_grad(set_to_none=True)
-        parts = losses(network.forward(pictures, known), pictures, known, arguments.ssim_weight)
-        parts[0].backward()
+        output = network.forward(pictures, known)
+        parts = losses(output, pictures, known, arguments.ssim_weight)
+        total, on_features = parts[0], torch.zeros(2, device=device)
+        if features:
+            holes = 1 - known.repeat(arguments.batch // arguments.masks_per_step, 1, 1, 1)
+            composite = output * holes + pictures * (1 - holes)
+            rows, columns = squares(holes[:, 0], SIZE // 2)
+            which = torch.arange(arguments.batch, device=device)[:, None, None]
+            place = which, slice(None), rows[:, :, None], columns[:, None, :]
+            cut = [values[place].permute(0, 3, 1, 2) for values in (composite, pictures)]
+            perceptual, style = features.losses(*cut)
+            total = total + arguments.perceptual_weight * perceptual
+            total = total + arguments.style_weight * style
+            on_features = torch.stack([perceptual, style])
+        total.backward()
         adam.step()
         with torch.no_grad():
             for tensor, limits in limited:
@@ -305,20 +374,23 @@ def main():
                     tensor.clamp_(*limits)
             for mean, tensor in zip(average, parameters):
                 mean.add_((tensor - mean) * (1 - keep))
-            sums.add_(parts.detach())
+            sums.add_(torch.cat([parts, on_features]).detach())
 
-    # Some steps of no length, in which everything finds its place, then one to be repeated.
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(4):
-            draw()
+    replay = step
+    if graphs:
+        # Some steps of no length, in which everything finds its place, then one to be repeated.
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(4):
+                draw()
+                step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    torch.cuda.synchronize()
+        torch.cuda.synchronize()
+        replay = graph.replay
     sums.zero_()
     started, done, shown, counted = time.time(), 0, time.time(), 0
     budget = arguments.seconds - (started - begun)
@@ -327,17 +399,19 @@ def main():
         rate.fill_(arguments.learning_rate * min(1, (done + 1) / WARM_UP) * cosine)
         keep.fill_(min(AVERAGE, (1 + done) / (10 + done)))
         draw()
-        graph.replay()
+        replay()
         done += 1
         if done % 50:
             continue
-        torch.cuda.synchronize()
+        if graphs:
+            torch.cuda.synchronize()
         if time.time() - shown > 10:
-            total, hole, valid, ssim = (sums / (done - counted)).tolist()
+            total, hole, valid, ssim, perceptual, style = (sums / (done - counted)).tolist()
             speed = done * arguments.batch / (time.time() - started)
             print(
                 f"step {done}: total {total:.4f}, hole {hole:.5f}, valid {valid:.5f}, "
-                f"ssim {ssim:.4f}, {speed:.0f} pictures/s, {time.time() - begun:.0f} s",
+                f"ssim {ssim:.4f}, perceptual {perceptual:.4f}, style {style:.6f}, "
+                f"{speed:.0f} pictures/s, {time.time() - begun:.0f} s",
                 flush=True,
             )
             if not math.isfinite(total):

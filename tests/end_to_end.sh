@@ -188,6 +188,15 @@ else fail "int8 agrees with the authors' code" "at most 24 levels" "$most"; fi
 refuses "no pictures, no calibration" 1 none "$desk" calibrate a.safetensors --images none \
     --output no.lbam --receipt no.json --report no.html
 
+works "eval scores two models beside a baseline" "$desk" eval --model a.lbam --model int8.lbam \
+    --images pictures --baseline mean --report scores --json
+is "eval gives every filler every bucket and says what it did not take" "a.lbam int8.lbam mean 8 None" \
+    "$(python3 -c 'import json; d = json.load(open("out.txt")); r = d["results"]; print(*sorted(r), min(b["count"] for f in r for k, b in r[f].items() if k != "overall"), d["lpips"])')"
+is "its report is a page that loads nothing, and pictures" "0 report.html report.json report.md sheet.png" \
+    "$(grep -c 'http' scores/report.html) $(ls scores | xargs)"
+refuses "LPIPS needs its weights" 1 "a.safetensors: has no features.0.weight" "$desk" eval \
+    --model int8.lbam --images pictures --lpips a.safetensors
+
 # Two pictures that differ under the mask alone must come out the same.
 ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=s=128x128:d=0.04 -frames:v 1 one.png
 ffmpeg -nostdin -v error -y -i one.png -vf "drawbox=40:40:30:30:white:fill" two.png

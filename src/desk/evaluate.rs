@@ -1,4 +1,5 @@
-//! How good fillers are: PSNR, SSIM and mean l1 by share of hole, as the literature reports them.
+//! How good fillers are: PSNR, SSIM, mean l1 and, where its weights are at hand, LPIPS by share of
+//! hole, as the literature reports them.
 //!
 //! Every filler gets the same pictures with the same holes. It is handed the picture with black
 //! holes, so that it cannot see what it should find, and only its hole pixels count: the
@@ -11,6 +12,7 @@
 //!     &read_samples(folder, 256)?,
 //!     &Masks::Seed(1),
 //!     &mut [("model", &mut model), ("telea", &mut telea)],
+//!     None,
 //!     8,
 //!     &mut |done, all| eprintln!("{done} of {all}"),
 //! )?;
@@ -30,6 +32,7 @@ use rayon::prelude::*;
 
 use super::{
     data::{DataError, photos},
+    lpips::{Look, Lpips},
     masks::{self, Style},
     sheet,
 };
@@ -144,6 +147,8 @@ pub struct Scores {
     pub ssim: f64,
     /// Mean absolute difference of the composite, whole picture, `0.0..=1.0`.
     pub l1: f64,
+    /// LPIPS of the composite, whole picture, 0 for the original; `None` without its weights.
+    pub lpips: Option<f64>,
     /// Composites averaged.
     pub count: usize,
 }
@@ -203,6 +208,8 @@ pub struct Report {
     pub masks: String,
     /// The model files, which only the caller knows.
     pub models: Vec<ModelFile>,
+    /// The network behind LPIPS, if it was taken.
+    pub lpips: Option<&'static str>,
     /// The results.
     pub fillers: Vec<FillerReport>,
     /// What they are the means of.
@@ -328,13 +335,14 @@ fn scaled(mask: &Mask, width: usize, height: usize) -> Result<Mask, MaskError> {
     Mask::from_grey(width, height, &grey)
 }
 
-/// Runs every filler on every sample with every mask. `examples` rows are kept for a contact
-/// sheet, spread over samples and buckets; `progress` is told the composites done and in all
-/// after each mask.
+/// Runs every filler on every sample with every mask, and takes LPIPS if it is given. `examples`
+/// rows are kept for a contact sheet, spread over samples and buckets; `progress` is told the
+/// composites done and in all after each mask.
 pub fn evaluate(
     samples: &[Sample],
     masks: &Masks,
     fillers: &mut [(&str, &mut Filler)],
+    lpips: Option<&Lpips>,
     examples: usize,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Report, EvaluateError> {
@@ -347,12 +355,13 @@ pub fn evaluate(
     for (index, sample) in samples.iter().enumerate() {
         // One case of a picture is enough: else the worst would be one picture in all its masks.
         let mut worst_of_sample: Option<Case> = None;
+        let original = lpips.map(|lpips| (lpips, lpips.look(&sample.picture)));
         for mask in masks.for_picture(index, &sample.picture)? {
             let blank = sheet::painted(&sample.picture, &mask, [0; 3])?;
             let composites = fill(sample, &blank, &mask, fillers)?;
             let scores = composites
                 .par_iter()
-                .map(|composite| score(&sample.picture, composite, &mask))
+                .map(|composite| score(&sample.picture, original.as_ref(), composite, &mask))
                 .collect::<Result<Vec<_>, PictureError>>()?;
             let mut row = vec![sheet::painted(&sample.picture, &mask, sheet::HOLE_COLOUR)?];
             row.extend(composites);
@@ -392,6 +401,7 @@ pub fn evaluate(
         size: samples.first().map(|sample| (sample.picture.width, sample.picture.height)),
         masks: masks.describe(),
         models: Vec::new(),
+        lpips: lpips.map(Lpips::name),
         fillers: fillers.iter().enumerate().map(|(at, (name, _))| means(at, name)).collect(),
         trials,
         examples: kept,
@@ -441,6 +451,7 @@ fn fill(
 /// One composite's scores; `None` for a mask without a hole, which asks for nothing.
 fn score(
     original: &RgbPicture,
+    look: Option<&(&Lpips, Look)>,
     composite: &RgbPicture,
     mask: &Mask,
 ) -> Result<Option<Scores>, PictureError> {
@@ -452,6 +463,7 @@ fn score(
         psnr_hole: psnr_hole.min(PSNR_CEILING),
         ssim: metrics::ssim(a, b, width, height)?,
         l1: metrics::mean_l1(a, b, width, height)?,
+        lpips: look.map(|(lpips, look)| lpips.distance(look, &lpips.look(composite))),
         count: 1,
     }))
 }
@@ -465,6 +477,11 @@ fn mean<'a>(scores: impl Iterator<Item = &'a Scores> + Clone) -> Option<Scores> 
         psnr_hole: of(|scores| scores.psnr_hole),
         ssim: of(|scores| scores.ssim),
         l1: of(|scores| scores.l1),
+        lpips: scores
+            .clone()
+            .map(|scores| scores.lpips)
+            .sum::<Option<f64>>()
+            .map(|sum| sum / count as f64),
         count,
     })
 }

@@ -13,7 +13,7 @@ fn samples(count: u8) -> Vec<Sample> {
 }
 
 fn run(samples: &[Sample], masks: &Masks, fillers: &mut [(&str, &mut Filler)]) -> Report {
-    evaluate(samples, masks, fillers, 3, &mut |_, _| ()).unwrap()
+    evaluate(samples, masks, fillers, None, 3, &mut |_, _| ()).unwrap()
 }
 
 /// Against figures worked out by hand: half of the picture is off by 10 levels.
@@ -42,15 +42,22 @@ fn scores_are_the_definitions() {
     assert!(scores.ssim < 1.0 && scores.count == 1, "{scores:?}");
 }
 
+/// Gives the originals, each for four masks.
+fn perfect(
+    samples: &[Sample],
+) -> impl FnMut(&RgbPicture, &Mask) -> Result<RgbPicture, FillError> + use<> {
+    let originals = samples.to_vec();
+    let mut turn = 0;
+    move |_, _| {
+        turn += 1;
+        Ok(originals[(turn - 1) / 4].picture.clone())
+    }
+}
+
 #[test]
 fn each_picture_meets_each_bucket_and_the_perfect_filler_wins() {
     let samples = samples(5);
-    let originals = samples.clone();
-    let mut turn = 0;
-    let mut perfect = |_: &RgbPicture, _: &Mask| {
-        turn += 1;
-        Ok(originals[(turn - 1) / 4].picture.clone())
-    };
+    let mut perfect = perfect(&samples);
     let mut telea = |picture: &RgbPicture, mask: &Mask| Ok(telea(picture, mask, 3)?);
     let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
     let mut told = Vec::new();
@@ -58,6 +65,7 @@ fn each_picture_meets_each_bucket_and_the_perfect_filler_wins() {
         &samples,
         &Masks::Seed(3),
         &mut [("perfect", &mut perfect), ("telea", &mut telea), ("mean", &mut mean)],
+        None,
         3,
         &mut |done, all| told.push((done, all)),
     )
@@ -123,7 +131,7 @@ fn failures_name_filler_and_picture() {
     let samples = samples(1);
     let fails = |filler: &mut Filler| {
         let mut fillers = [("the model", filler)];
-        evaluate(&samples, &Masks::Seed(1), &mut fillers, 0, &mut |_, _| ())
+        evaluate(&samples, &Masks::Seed(1), &mut fillers, None, 0, &mut |_, _| ())
             .unwrap_err()
             .to_string()
     };
@@ -164,6 +172,8 @@ fn reports_on_disk() {
     let html = read("report.html");
     assert!(html.contains("a&lt;b|c") && html.contains("data:image/png;base64,iVBORw0KGgo"));
     assert!(!html.contains("http"), "the page stands alone");
+    assert!(!html.contains("<th>LPIPS") && !markdown.contains("LPIPS"), "it was not taken");
+    assert!(json["lpips"].is_null() && json["results"]["mean"]["overall"]["lpips"].is_null());
     assert!(folder.path().join("new/sheet.png").exists());
 }
 
@@ -259,6 +269,36 @@ fn means_are_those_of_the_pictures_listed() {
     assert_eq!(means.len(), 40, "equal means would hide a mix-up");
     let names: HashSet<_> = listed.iter().map(|scores| scores["picture"].as_str()).collect();
     assert_eq!(names, HashSet::from([Some("0"), Some("1"), Some("2")]));
+}
+
+#[test]
+fn lpips_is_a_column_where_it_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alexnet.safetensors");
+    crate::desk::lpips::tests::write_small(&path, "alexnet");
+    let lpips = Lpips::read(&path).unwrap();
+    let samples = samples(2);
+    let mut perfect = perfect(&samples);
+    let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
+    let fillers: &mut [(&str, &mut Filler)] = &mut [("p", &mut perfect), ("mean", &mut mean)];
+    let report =
+        evaluate(&samples, &Masks::Seed(1), fillers, Some(&lpips), 0, &mut |_, _| ()).unwrap();
+    let distances: Vec<_> = report
+        .trials
+        .iter()
+        .map(|trial| [0, 1].map(|at| trial.scores[at].lpips.unwrap()))
+        .collect();
+    assert!(distances.iter().all(|&[perfect, mean]| perfect == 0.0 && mean > 0.0), "{distances:?}");
+    let average = distances.iter().map(|[_, mean]| mean).sum::<f64>() / distances.len() as f64;
+    let json = report.to_json();
+    assert_eq!(json["lpips"], "alexnet");
+    let reported = json["results"]["mean"]["overall"]["lpips"].as_f64().unwrap();
+    assert!((reported - average).abs() < 1e-12, "{reported} is not {average}");
+    let markdown = report.to_markdown();
+    let row = markdown.lines().find(|line| line.starts_with("| overall | p |")).unwrap();
+    assert!(markdown.contains("| LPIPS | count |") && row.contains("**0.0000** | 8 |"), "{row}");
+    let html = report.to_html(None);
+    assert!(html.contains("<th>LPIPS &darr;") && html.contains("version 0.1, alexnet"), "{html}");
 }
 
 #[test]

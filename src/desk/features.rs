@@ -5,17 +5,15 @@
 //! texture there is and not where (Gatys et al. 2016). As in the authors' code pictures go in as
 //! they are, from 0 to 1, without the mean and deviation of ImageNet.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::activation::relu;
-use burn::tensor::module::{conv2d, max_pool2d};
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-use burn::tensor::{Device, Tensor, TensorData};
-use safetensors::{Dtype, SafeTensors};
+use burn::tensor::module::max_pool2d;
+use burn::tensor::ops::MaxPoolOptions;
+use burn::tensor::{Device, Tensor};
 
 use super::DeskError;
-use super::import::{Tensors, tensors};
+use super::feature_file::{Convolution, FeatureFile};
 
 /// Positions of the convolutions in torchvision's `vgg16().features`, in blocks that each end in a
 /// pooling.
@@ -26,7 +24,7 @@ const KERNEL: usize = 3;
 /// A feature network that is not trained itself.
 #[derive(Debug)]
 pub struct Features {
-    blocks: Vec<Vec<(Tensor<4>, Tensor<1>)>>,
+    blocks: Vec<Vec<Convolution>>,
 }
 
 /// What the comparison of an output and its composite with the original gives; none is weighted.
@@ -46,39 +44,12 @@ impl Features {
     /// [`DeskError`] where the file is not read, or a tensor is absent, of another shape, not
     /// 32-bit or not finite.
     pub fn read(path: &Path, device: &Device) -> Result<Self, DeskError> {
-        let refuse = |reason: String| DeskError::Features { path: path.to_owned(), reason };
-        let wanted: Vec<String> = BLOCKS.concat().into_iter().flat_map(names).collect();
-        let mut tensors = if path.extension().is_some_and(|extension| extension == "safetensors") {
-            let bytes = std::fs::read(path)
-                .map_err(|source| DeskError::Io { path: path.to_owned(), source })?;
-            from_safetensors(&bytes, &wanted).map_err(refuse)?
-        } else {
-            tensors(path, |name| wanted.iter().any(|wanted| wanted == name))?
-        };
+        let mut file = FeatureFile::read(path, "torchvision's vgg16")?;
         let mut channels = 3;
-        let mut convolution = |at: &usize| {
-            let [weight, bias] = names(*at);
-            let mut take = |name: &str| {
-                let (shape, values) = tensors.remove(name).ok_or_else(|| {
-                    refuse(format!("has no {name}; this is not torchvision's vgg16"))
-                })?;
-                match values.iter().all(|value| value.is_finite()) {
-                    true => Ok((shape, values)),
-                    false => Err(refuse(format!("{name} is not finite"))),
-                }
-            };
-            let ((shape, kernel), (bias_shape, bias_values)) = (take(&weight)?, take(&bias)?);
-            let outputs = shape.first().copied().unwrap_or_default();
-            if shape != [outputs, channels, KERNEL, KERNEL] || bias_shape != [outputs] {
-                let reason = format!(
-                    "{weight} is {shape:?} with a bias of {bias_shape:?}; \
-                     wanted [N, {channels}, {KERNEL}, {KERNEL}] and [N]"
-                );
-                return Err(refuse(reason));
-            }
-            channels = outputs;
-            let kernel = Tensor::from_data(TensorData::new(kernel, shape), device);
-            Ok((kernel, Tensor::from_data(TensorData::new(bias_values, bias_shape), device)))
+        let mut convolution = |place: &usize| {
+            let found = file.convolution(*place, channels, KERNEL, device)?;
+            channels = found.outputs();
+            Ok(found)
         };
         let blocks = BLOCKS
             .iter()
@@ -111,11 +82,9 @@ impl Features {
     /// The features after each pooling.
     fn pooled(&self, picture: Tensor<4>) -> Vec<Tensor<4>> {
         let mut features = picture;
-        let block = |convolutions: &Vec<(Tensor<4>, Tensor<1>)>| {
-            for (kernel, bias) in convolutions {
-                let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
-                let input = features.clone();
-                features = relu(conv2d(input, kernel.clone(), Some(bias.clone()), options));
+        let block = |convolutions: &Vec<Convolution>| {
+            for convolution in convolutions {
+                features = relu(convolution.apply(features.clone(), 1, 1));
             }
             features = max_pool2d(features.clone(), MaxPoolOptions::new([2, 2]));
             features.clone()
@@ -131,32 +100,14 @@ fn gram(features: Tensor<4>) -> Tensor<3> {
     rows.clone().matmul(rows.swap_dims(1, 2)) / (channels * height * width) as f32
 }
 
-/// The names of a convolution's kernel and bias.
-fn names(at: usize) -> [String; 2] {
-    ["weight", "bias"].map(|kind| format!("features.{at}.{kind}"))
-}
-
-fn from_safetensors(bytes: &[u8], wanted: &[String]) -> Result<Tensors, String> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| format!("not a safetensors file that can be read: {error}"))?;
-    let mut tensors = BTreeMap::new();
-    for name in wanted {
-        let Ok(view) = file.tensor(name) else { continue };
-        if view.dtype() != Dtype::F32 {
-            return Err(format!("{name} is {:?}, not F32", view.dtype()));
-        }
-        let values = view.data().as_chunks::<4>().0;
-        let values = values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        tensors.insert(name.clone(), (view.shape().to_vec(), values));
-    }
-    Ok(tensors)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
+    use burn::tensor::TensorData;
+    use safetensors::Dtype;
     use safetensors::tensor::TensorView;
 
     use super::*;
+    use crate::desk::feature_file::names;
 
     /// Widths of the seven convolutions of a feature network small enough for tests.
     const WIDTHS: [usize; 7] = [4, 4, 6, 6, 8, 8, 8];

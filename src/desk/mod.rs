@@ -21,6 +21,7 @@ mod error;
 pub mod evaluate;
 mod events;
 pub mod exemplar;
+mod feature_file;
 mod features;
 #[cfg(test)]
 mod filler_cases;
@@ -30,6 +31,7 @@ mod gradients;
 mod html;
 mod import;
 mod losses;
+pub mod lpips;
 mod marching;
 mod mask_folder;
 pub mod masks;

@@ -19,11 +19,12 @@ type Score = fn(&Scores) -> f64;
 /// A column of the tables: title, decimals, its value, and whether more is better.
 type Column = (&'static str, i32, Score, bool);
 
-const COLUMNS: [Column; 4] = [
+const COLUMNS: [Column; 5] = [
     ("PSNR, dB", 2, |scores| scores.psnr, true),
     ("PSNR in the hole, dB", 2, |scores| scores.psnr_hole, true),
     ("SSIM", 4, |scores| scores.ssim, true),
     ("l1, %", 3, |scores| scores.l1 * 100.0, false),
+    ("LPIPS", 4, |scores| scores.lpips.unwrap_or(f64::NAN), false),
 ];
 
 impl FillerReport {
@@ -35,10 +36,11 @@ impl FillerReport {
 }
 
 impl Report {
-    /// `{"version", "models", "pictures", "size", "masks", "results": {filler: {"0.1-0.2": {"psnr",
-    /// "psnr_hole", "ssim", "l1", "count"}, ..., "overall": {...}}}, "scores": [{"picture",
-    /// "bucket", "hole", "filler", "psnr", ...}, ...]}`. A bucket without masks has a count of 0
-    /// and nulls; a mask outside all buckets has a null for its bucket.
+    /// `{"version", "models", "pictures", "size", "masks", "lpips", "results": {filler: {"0.1-0.2":
+    /// {"psnr", "psnr_hole", "ssim", "l1", "lpips", "count"}, ..., "overall": {...}}}, "scores":
+    /// [{"picture", "bucket", "hole", "filler", "psnr", ...}, ...]}`. A bucket without masks has a
+    /// count of 0 and nulls; a mask outside all buckets has a null for its bucket. The first
+    /// "lpips" is the network behind it; all are null where it was not taken.
     pub fn to_json(&self) -> Value {
         let mut results = Map::new();
         for filler in &self.fillers {
@@ -68,6 +70,7 @@ impl Report {
             "pictures": self.pictures,
             "size": self.size.map(|(width, height)| [width, height]),
             "masks": self.masks,
+            "lpips": self.lpips,
             "results": results,
             "scores": each,
         })
@@ -76,8 +79,9 @@ impl Report {
     /// One table: a row for each bucket and filler, the best of each bucket in bold.
     pub fn to_markdown(&self) -> String {
         let mut text = format!("{} pictures, {}.\n\n| hole | filler |", self.pictures, self.masks);
-        COLUMNS.iter().for_each(|(title, ..)| text += &format!(" {title} |"));
-        text += " count |\n|---|---|---|---|---|---|---|\n";
+        let columns = self.columns();
+        columns.iter().for_each(|(title, ..)| text += &format!(" {title} |"));
+        text += &format!(" count |\n|---|---|{}---|\n", "---|".repeat(columns.len()));
         self.each_row(|bucket, filler, cells, count| {
             // A pipe would end the cell.
             text += &format!("| {bucket} | {} |", filler.replace('|', "\\|"));
@@ -119,6 +123,9 @@ impl Report {
             row("size", &format!("{width}x{height} pixels"));
         }
         row("masks", &self.masks);
+        if let Some(network) = self.lpips {
+            row("LPIPS", &format!("version 0.1, {network}"));
+        }
         row("program", concat!("lbam-desk ", env!("CARGO_PKG_VERSION")));
         text + "</table>\n"
     }
@@ -127,11 +134,11 @@ impl Report {
         let mut text = String::from(
             "<h2>Scores</h2><p>Means over pictures of each composite against its original. Higher \
              PSNR and SSIM (structural similarity) are better, lower l1 (mean absolute difference) \
-             is; the best of each bucket is marked. In full, with each picture's scores: \
+             and LPIPS (learned perceptual similarity) are; the best of each bucket is marked. In full, with each picture's scores: \
              report.json.</p>\n<table><tr><th>hole</th><th class=\"text\">filler</th>",
         );
-        for (title, _, _, more) in COLUMNS {
-            text += &format!("<th>{title} {}</th>", if more { "&uarr;" } else { "&darr;" });
+        for (title, _, _, more) in self.columns() {
+            text += &format!("<th>{title} {}</th>", if *more { "&uarr;" } else { "&darr;" });
         }
         text += "<th>count</th></tr>\n";
         let mut last = String::new();
@@ -157,7 +164,7 @@ impl Report {
 
     /// Each column of the table by bucket.
     fn charts(&self) -> String {
-        let charts = COLUMNS.map(|(measured, _, value, _)| {
+        let chart = |(measured, _, value, _): &Column| {
             let of = |filler: &FillerReport| {
                 filler.buckets.iter().map(|scores| scores.as_ref().map(value)).collect()
             };
@@ -165,8 +172,9 @@ impl Report {
                 self.fillers.iter().map(|filler| (filler.name.as_str(), of(filler))).collect();
             let positions = BUCKETS.map(|(name, _, _)| name);
             Chart { measured, along: "share of hole", positions: &positions, lines: &lines }.svg()
-        });
-        format!("<h2>By share of hole</h2><div class=\"charts\">{}</div>\n", charts.concat())
+        };
+        let charts: String = self.columns().iter().map(chart).collect();
+        format!("<h2>By share of hole</h2><div class=\"charts\">{charts}</div>\n")
     }
 
     fn worst_cases(&self) -> String {
@@ -180,7 +188,7 @@ impl Report {
         );
         for case in &self.worst {
             // The columns: input, each filler's, original; the two ends have no scores.
-            let scores = case.trial.scores.iter().map(scores_below);
+            let scores = case.trial.scores.iter().map(|scores| self.scores_below(scores));
             let below = [String::new()].into_iter().chain(scores).chain([String::new()]);
             let cells: String = case
                 .row
@@ -232,13 +240,27 @@ impl Report {
         Ok(())
     }
 
-    /// Calls `row` with bucket, filler, the four cells (and whether each is its bucket's best)
+    /// The columns that were measured.
+    fn columns(&self) -> &'static [Column] {
+        &COLUMNS[..COLUMNS.len() - usize::from(self.lpips.is_none())]
+    }
+
+    /// A composite's scores, a line each.
+    fn scores_below(&self, scores: &Scores) -> String {
+        let line = |(title, decimals, value, _): &Column| {
+            let (name, unit) = title.split_once(", ").unwrap_or((title, ""));
+            format!("<br>{name} {:.1$} {unit}", value(scores), *decimals as usize)
+        };
+        self.columns().iter().map(line).collect()
+    }
+
+    /// Calls `row` with bucket, filler, its cells (and whether each is its bucket's best)
     /// and the count, bucket by bucket.
     fn each_row(&self, mut row: impl FnMut(&str, &str, &[(String, bool)], usize)) {
         for at in 0..=BUCKETS.len() {
             let rows: Vec<_> = self.fillers.iter().filter_map(|f| f.rows().nth(at)).collect();
             for (filler, (bucket, scores)) in self.fillers.iter().zip(&rows) {
-                let cells = COLUMNS.map(|(_, decimals, value, more)| {
+                let cell = |&(_, decimals, value, more): &Column| {
                     let Some(own) = scores.as_ref().map(value) else {
                         return ("-".to_owned(), false);
                     };
@@ -250,31 +272,27 @@ impl Report {
                         .all(|other| if more { own_shown >= other } else { own_shown <= other });
                     let decimals = decimals as usize;
                     (format!("{own:.decimals$}"), best && self.fillers.len() > 1)
-                });
+                };
+                let cells: Vec<_> = self.columns().iter().map(cell).collect();
                 row(bucket, &filler.name, &cells, scores.map_or(0, |scores| scores.count));
             }
         }
     }
 }
 
-/// A composite's scores, a line each.
-fn scores_below(scores: &Scores) -> String {
-    let line = |(title, decimals, value, _): Column| {
-        let (name, unit) = title.split_once(", ").unwrap_or((title, ""));
-        format!("<br>{name} {:.1$} {unit}", value(scores), decimals as usize)
-    };
-    COLUMNS.map(line).concat()
-}
-
 /// Scores under their names in the JSON; nulls where there are none.
 fn figures(scores: Option<&Scores>) -> Map<String, Value> {
-    let values: [(&str, Score); 4] = [
-        ("psnr", |scores| scores.psnr),
-        ("psnr_hole", |scores| scores.psnr_hole),
-        ("ssim", |scores| scores.ssim),
-        ("l1", |scores| scores.l1),
+    let values: [(&str, fn(&Scores) -> Option<f64>); 5] = [
+        ("psnr", |scores| Some(scores.psnr)),
+        ("psnr_hole", |scores| Some(scores.psnr_hole)),
+        ("ssim", |scores| Some(scores.ssim)),
+        ("l1", |scores| Some(scores.l1)),
+        ("lpips", |scores| scores.lpips),
     ];
-    values.map(|(name, value)| (name.to_owned(), scores.map(value).into())).into_iter().collect()
+    let entry = |(name, value): (&str, fn(&Scores) -> Option<f64>)| {
+        (name.to_owned(), scores.and_then(value).into())
+    };
+    values.map(entry).into_iter().collect()
 }
 
 fn model_to_json(model: &ModelFile) -> Value {
