@@ -282,17 +282,14 @@ impl Report {
 
 /// Scores under their names in the JSON; nulls where there are none.
 fn figures(scores: Option<&Scores>) -> Map<String, Value> {
-    let values: [(&str, fn(&Scores) -> Option<f64>); 5] = [
-        ("psnr", |scores| Some(scores.psnr)),
-        ("psnr_hole", |scores| Some(scores.psnr_hole)),
-        ("ssim", |scores| Some(scores.ssim)),
-        ("l1", |scores| Some(scores.l1)),
-        ("lpips", |scores| scores.lpips),
+    let values = [
+        ("psnr", scores.map(|scores| scores.psnr)),
+        ("psnr_hole", scores.map(|scores| scores.psnr_hole)),
+        ("ssim", scores.map(|scores| scores.ssim)),
+        ("l1", scores.map(|scores| scores.l1)),
+        ("lpips", scores.and_then(|scores| scores.lpips)),
     ];
-    let entry = |(name, value): (&str, fn(&Scores) -> Option<f64>)| {
-        (name.to_owned(), scores.and_then(value).into())
-    };
-    values.map(entry).into_iter().collect()
+    values.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
 fn model_to_json(model: &ModelFile) -> Value {

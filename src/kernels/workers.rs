@@ -1,15 +1,17 @@
 //! A few threads that share one piece of arithmetic after another, and sleep in between.
 //!
 //! A layer of the network takes some tens of microseconds: what matters is how soon the others
-//! take part, and that nobody waits for one that does not. So the caller works too, pieces are
-//! taken as threads come for them, and a thread that has nothing to do looks for work a moment
-//! longer (`PATIENCE`) before it sleeps. rayon, which did this before, hands the caller's work
-//! to another thread, takes memory for that now and then, and was slower
-//! (`docs/performance.md`, "Threads").
+//! take part, and that nobody waits for one that does not. So the caller works too, and a thread
+//! that has nothing to do looks for work a moment longer (`PATIENCE`) before it sleeps. Each
+//! thread has its own run of the pieces, the same from layer to layer, so that it finds in its
+//! core's cache what it wrote there, and takes others' when it has done its own. rayon, which did
+//! this before, hands the caller's work to another thread, takes memory for that now and then,
+//! and was slower (`docs/performance.md`, "Threads").
 //!
 //! Hazard: a job lives on the stack of the thread that shares it. That is sound because
 //! `Workers::share` returns only when every piece that was taken is done, panic or not.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -84,9 +86,11 @@ struct Workers {
 
 struct Job<'a> {
     work: &'a (dyn Fn(usize) + Sync),
+    pieces: usize,
 }
 
-/// Which job it is, how many pieces it has, and which is the next that nobody has taken.
+/// A thread's run of pieces: of which job, which is the next that nobody has taken, and where
+/// they end.
 #[derive(Clone, Copy)]
 struct Ticket(u64);
 
@@ -94,15 +98,15 @@ impl Ticket {
     /// A job has fewer pieces.
     const MOST: usize = 1 << 16;
 
-    fn new(job: u64, pieces: usize) -> Self {
-        Self((job << 32) | ((pieces as u64) << 16))
+    fn new(job: u64, pieces: Range<usize>) -> Self {
+        Self((job << 32) | ((pieces.end as u64) << 16) | pieces.start as u64)
     }
 
     fn job(self) -> u64 {
         self.0 >> 32
     }
 
-    fn pieces(self) -> usize {
+    fn end(self) -> usize {
         (self.0 >> 16) as usize % Self::MOST
     }
 
@@ -111,14 +115,21 @@ impl Ticket {
     }
 
     fn is_open(self) -> bool {
-        self.piece() < self.pieces()
+        self.piece() < self.end()
     }
 }
 
+/// A ticket in cache lines of its own (processors fetch two at a time): its thread alone writes
+/// it until another has nothing to do.
+#[derive(Default)]
+#[repr(align(128))]
+struct Place(AtomicU64);
+
 #[derive(Default)]
 struct Shared {
-    ticket: AtomicU64,
-    /// Valid while a piece of the ticket's job is not done.
+    /// Each thread's, the caller's first.
+    tickets: Box<[Place]>,
+    /// Valid while a piece of the tickets' job is not done.
     job: AtomicPtr<Job<'static>>,
     done: AtomicUsize,
     panicked: AtomicBool,
@@ -134,18 +145,19 @@ struct Shared {
 
 impl Workers {
     fn new(helpers: usize, begin: impl Fn() + Clone + Send + 'static) -> Self {
-        let shared = Arc::new(Shared::default());
-        // A thread that cannot be had is missed by nobody.
-        let spawn = |_| {
+        let tickets = (0..=helpers).map(|_| Place::default()).collect();
+        let shared = Arc::new(Shared { tickets, ..Shared::default() });
+        // A thread that cannot be had is missed by nobody: others take its pieces.
+        let spawn = |index| {
             let (shared, begin) = (Arc::clone(&shared), begin.clone());
             let thread = std::thread::Builder::new().name("worker".into());
             let body = move || {
                 begin();
-                shared.help();
+                shared.help(index);
             };
             thread.spawn(body).ok()
         };
-        let helpers = (0..helpers).filter_map(spawn).collect();
+        let helpers = (1..=helpers).filter_map(spawn).collect();
         Self { shared, helpers, busy: Mutex::new(()) }
     }
 
@@ -158,17 +170,21 @@ impl Workers {
             Err(TryLockError::WouldBlock) => return (0..pieces).for_each(work),
         };
         let shared = &*self.shared;
-        let job = Job { work };
+        let job = Job { work, pieces };
         shared.done.store(0, Ordering::Relaxed);
         shared.job.store(ptr::from_ref(&job).cast_mut().cast(), Ordering::Relaxed);
-        let number = Ticket(shared.ticket.load(Ordering::Relaxed)).job() + 1;
+        let threads = shared.tickets.len();
+        let number = Ticket(shared.tickets[0].0.load(Ordering::Relaxed)).job() + 1;
         // SeqCst here and where threads go to sleep: either they see this, or this sees them.
-        shared.ticket.store(Ticket::new(number, pieces).0, Ordering::SeqCst);
+        for (index, ticket) in shared.tickets.iter().enumerate() {
+            let run = index * pieces / threads..(index + 1) * pieces / threads;
+            ticket.0.store(Ticket::new(number, run).0, Ordering::SeqCst);
+        }
         if shared.sleeping.load(Ordering::SeqCst) > 0 {
             let _sleep = shared.lock();
             shared.wake.notify_all();
         }
-        shared.take_part();
+        shared.take_part(0);
         shared.wait_for(pieces);
         if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a thread that shared this work panicked");
@@ -192,10 +208,12 @@ impl Shared {
         self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn help(&self) {
+    /// What the thread of this index does until the end.
+    fn help(&self, index: usize) {
         while !self.ending.load(Ordering::SeqCst) {
-            self.take_part();
-            let open = || Ticket(self.ticket.load(Ordering::SeqCst)).is_open();
+            self.take_part(index);
+            let is_open = |place: &Place| Ticket(place.0.load(Ordering::SeqCst)).is_open();
+            let open = || self.tickets.iter().any(is_open);
             if look_for(open) {
                 continue;
             }
@@ -208,32 +226,36 @@ impl Shared {
         }
     }
 
-    /// Takes and does pieces until none is left.
-    fn take_part(&self) {
-        let mut ticket = Ticket(self.ticket.load(Ordering::Acquire));
-        while ticket.is_open() {
-            let (found, taken) = (Ordering::Acquire, Ordering::AcqRel);
-            match self.ticket.compare_exchange_weak(ticket.0, ticket.0 + 1, taken, found) {
-                Ok(_) => {
-                    self.work(ticket);
-                    ticket = Ticket(self.ticket.load(Ordering::Acquire));
+    /// Takes and does pieces until none is left, those of this index first.
+    fn take_part(&self, index: usize) {
+        let (before, from) = self.tickets.split_at(index);
+        for Place(place) in from.iter().chain(before) {
+            let mut ticket = Ticket(place.load(Ordering::Acquire));
+            while ticket.is_open() {
+                let (found, taken) = (Ordering::Acquire, Ordering::AcqRel);
+                match place.compare_exchange_weak(ticket.0, ticket.0 + 1, taken, found) {
+                    Ok(_) => {
+                        self.work(ticket.piece());
+                        ticket = Ticket(place.load(Ordering::Acquire));
+                    }
+                    Err(now) => ticket = Ticket(now),
                 }
-                Err(now) => ticket = Ticket(now),
             }
         }
     }
 
-    fn work(&self, ticket: Ticket) {
+    fn work(&self, piece: usize) {
         // SAFETY: this thread has taken a piece of the job and has not yet counted it as done, so
         // that `share`, on whose stack the job lies, has not returned. The pointer was stored
-        // before the ticket.
+        // before the tickets.
         let job = unsafe { &*self.job.load(Ordering::Relaxed) };
-        if catch_unwind(AssertUnwindSafe(|| (job.work)(ticket.piece()))).is_err() {
+        let pieces = job.pieces;
+        if catch_unwind(AssertUnwindSafe(|| (job.work)(piece))).is_err() {
             self.panicked.store(true, Ordering::Relaxed);
         }
         // From here on the job may be gone.
         let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
-        if done == ticket.pieces() && self.waiting.load(Ordering::SeqCst) {
+        if done == pieces && self.waiting.load(Ordering::SeqCst) {
             let _sleep = self.lock();
             self.finished.notify_all();
         }

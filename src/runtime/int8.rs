@@ -11,7 +11,7 @@ use super::alike::{Alike, Sight};
 use crate::file::{Int8Place, Model};
 use crate::kernels::int8::{Convolution, Kept, Kernel, Pixels, Plane};
 use crate::kernels::workers;
-use crate::net::{Conv, ENCODER_LAYERS, INPUT_CHANNELS, LANES, Packing, REVERSE_LAYERS, padded};
+use crate::net::{Conv, INPUT_CHANNELS, LANES, Packing, REVERSE_LAYERS, padded};
 
 /// How far around a hole known pixels of the output are computed too: the soft seam looks at two
 /// pixels, and scaling the picture up to a region at two more on each side of those.
@@ -242,124 +242,39 @@ impl Int8Session {
 
     /// Runs the mask stage: `holes` is one byte a pixel, 0 = known.
     pub fn set_mask(&mut self, holes: &[u8], threads: usize) {
+        let (width, everything) = (self.width, self.everything);
         let kernel = self.kernel.on_threads(threads);
-        for (y, holes) in holes.chunks_exact(self.width).enumerate() {
-            let known = |&hole: &u8| if hole == 0 { u8::MAX } else { 0 };
-            let row = self.forward.start.row_mut(y).iter_mut().zip(holes);
-            row.for_each(|(pixel, hole)| *pixel = known(hole));
-            let row = self.reverse.start.row_mut(y).iter_mut().zip(holes);
-            row.for_each(|(pixel, hole)| *pixel = !known(hole));
-            let input = self.input.row_mut(y).as_chunks_mut::<INPUT_CHANNELS>().0;
-            input.iter_mut().zip(holes).for_each(|(pixel, hole)| *pixel = [0, 0, 0, known(hole)]);
+        let Self { model, forward, reverse, input, encoded, decoded, laps, .. } = self;
+        let (masking, encoding, doubling) =
+            (&mut self.masking, &mut self.encoding, &mut self.doubling);
+        let mut spread = |laps: &mut _| {
+            let starts = (&mut forward.start, &mut reverse.start);
+            spread(holes, width, starts, input);
+            find_alike(holes, width, everything, &forward.updates, masking);
+            lap(laps);
+        };
+        let mut plan = |laps: &mut _| {
+            let needed = holes.iter().map(|&hole| u8::from(hole != 0 || everything)).collect();
+            let reads = plan_decoder(needed, width, encoded, decoded, doubling);
+            *encoding = plan_encoder(reads, encoded);
+            lap(laps);
+        };
+        if threads > 1 && laps.is_none() {
+            workers::join(|| spread(&mut None), || plan(&mut None));
+        } else {
+            spread(laps);
+            plan(laps);
         }
-        self.find_alike(holes);
-        lap(&mut self.laps);
-        let (model, masking) = (&*self.model, &self.masking);
-        let (forward, reverse) = (&mut self.forward, &mut self.reverse);
-        if threads == 2 && self.laps.is_none() {
+        let masking = &self.masking;
+        if threads == 2 && laps.is_none() {
             // A branch each: their layers are too small to be handed over one by one.
             workers::join(
                 || forward.run(model, self.kernel, masking, &mut None),
                 || reverse.run(model, self.kernel, masking, &mut None),
             );
         } else {
-            forward.run(model, kernel, masking, &mut self.laps);
-            reverse.run(model, kernel, masking, &mut self.laps);
-        }
-        self.plan(holes);
-        lap(&mut self.laps);
-    }
-
-    /// Which pixels of the mask branches' levels are to be computed.
-    fn find_alike(&mut self, holes: &[u8]) {
-        self.masking.clear();
-        let mut sight = Sight::new(holes, self.width);
-        // The mask itself has one channel.
-        let mut channels = 1;
-        for (level, updates) in (1..).zip(&self.forward.updates) {
-            let width = self.width >> level;
-            sight = sight.halved();
-            let (computed, alike) = match self.everything {
-                true => {
-                    let rows = 0..updates.height();
-                    (rows.flat_map(|y| (0..width).map(move |x| (y, x))).collect(), Vec::new())
-                }
-                false => sight.split(),
-            };
-            let pixels = halving(computed, width, channels, updates.channels());
-            self.masking.push((pixels, alike));
-            channels = updates.channels();
-        }
-    }
-
-    /// Which pixels of each decoder layer reach a hole's pixel or its rim, and which of each encoder
-    /// layer those need.
-    fn plan(&mut self, holes: &[u8]) {
-        self.doubling.clear();
-        // What each decoder layer reads, the picture's first.
-        let mut reads = Vec::with_capacity(ENCODER_LAYERS);
-        let mut needed: Vec<u8> =
-            holes.iter().map(|&hole| u8::from(hole != 0 || self.everything)).collect();
-        for level in 0..ENCODER_LAYERS {
-            let width = self.width >> (level + 1);
-            needed = halved(&needed, 2 * width);
-            if level == 0 {
-                // An even reach at full size is half of it at half size.
-                needed = dilated(&needed, width, RIM / 2);
-            }
-            let rows = needed.chunks_exact(width).enumerate();
-            let places = rows.flat_map(|(y, row)| {
-                let set = row.iter().enumerate().filter(|(_, needed)| **needed != 0);
-                set.map(move |(x, _)| (y, x))
-            });
-            let input = &self.encoded[level];
-            let (row_bytes, channels) = (input.row_bytes(), input.channels());
-            let read = |y: usize, x: usize| y * row_bytes + x * channels;
-            let picture_row = 3 * self.width;
-            let pixels = match level.checked_sub(1) {
-                None => Pixels::new(places, read, |y, x| 2 * y * picture_row + 6 * x),
-                Some(index) => {
-                    let output = &self.decoded[index];
-                    let (row_bytes, channels) = (output.row_bytes(), output.channels());
-                    Pixels::new(places, read, |y, x| {
-                        (2 * y + 1) * row_bytes + (2 * x + 1) * channels
-                    })
-                }
-            };
-            self.doubling.push(pixels);
-            needed = dilated(&needed, width, 1);
-            reads.push(needed.clone());
-        }
-        self.plan_encoder(reads);
-    }
-
-    /// From what the decoder reads of each level, 1 first.
-    fn plan_encoder(&mut self, mut reads: Vec<Vec<u8>>) {
-        self.encoding = self.encoder.iter().map(|_| None).collect();
-        for index in (0..reads.len()).rev() {
-            // What all of a level needs is all of those below.
-            if !reads[index].contains(&0) {
-                return;
-            }
-            let output = &self.encoded[index];
-            let (height, width) = (output.height(), output.width());
-            let set = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
-            let set: Vec<_> = set.filter(|(y, x)| reads[index][y * width + x] != 0).collect();
-            if let Some(below) = index.checked_sub(1) {
-                // A pixel reads four rows and columns from one before its own on.
-                let inputs =
-                    |at: usize, size: usize| (2 * at).saturating_sub(1)..(2 * at + 3).min(2 * size);
-                for &(y, x) in &set {
-                    for row in inputs(y, height) {
-                        let columns = inputs(x, width);
-                        let begin = row * 2 * width;
-                        reads[below][begin + columns.start..begin + columns.end].fill(1);
-                    }
-                }
-            }
-            let channels = index.checked_sub(1).map_or(&self.input, |below| &self.encoded[below]);
-            let (channels, output_channels) = (channels.channels(), output.channels());
-            self.encoding[index] = Some(halving(set, width, channels, output_channels));
+            forward.run(model, kernel, masking, laps);
+            reverse.run(model, kernel, masking, laps);
         }
     }
 
@@ -375,7 +290,13 @@ impl Int8Session {
             (self.input.height() / 2, self.input.row_bytes(), self.width);
         let (upper, lower) = picture.split_at(half * 3 * width);
         let (above, below) = self.input.bytes_mut().split_at_mut((1 + half) * row_bytes);
-        let copy = |rows, picture| copy_known(rows, picture, width);
+        let copy = |rows: &mut [u8], picture: &[u8]| {
+            let rows = rows.chunks_exact_mut(row_bytes);
+            for (row, pixels) in rows.zip(picture.chunks_exact(3 * width)) {
+                let inputs = row[INPUT_CHANNELS..].as_chunks_mut::<INPUT_CHANNELS>().0;
+                kernel.copy_known(pixels.as_chunks::<3>().0, &mut inputs[..width]);
+            }
+        };
         if threads == 1 {
             copy(&mut above[row_bytes..], upper);
             copy(below, lower);
@@ -431,14 +352,16 @@ impl Int8Session {
         self.set_mask(holes, threads);
         self.run(picture, output, threads);
         let laps = self.laps.take().unwrap_or_default();
-        let mut steps = vec![("mask", "spread the mask".to_owned(), 0)];
+        let mut steps = vec![
+            ("mask", "spread the mask".to_owned(), 0),
+            ("mask", "plan the decoder".to_owned(), 0),
+        ];
         for (branch, title) in [(&self.forward, "forward"), (&self.reverse, "reverse")] {
             for (level, (layer, _)) in branch.layers.iter().enumerate() {
                 let products = layer.products(&self.model, &self.masking[level].0);
                 steps.push(("mask", format!("{title} {}", level + 1), products));
             }
         }
-        steps.push(("mask", "plan the decoder".to_owned(), 0));
         steps.push(("frame", "copy the picture".to_owned(), 0));
         for (level, layer) in self.encoder.iter().enumerate() {
             let products = layer.products(&self.model, self.encoder_pixels(level));
@@ -456,17 +379,116 @@ impl Int8Session {
     }
 }
 
-/// Copies RGB `picture`, `width` pixels a row, into `rows` of a plane that have the mask as their
-/// last channel: known pixels only.
-fn copy_known(rows: &mut [u8], picture: &[u8], width: usize) {
-    let rows = rows.chunks_exact_mut((width + 2) * INPUT_CHANNELS);
-    for (row, pixels) in rows.zip(picture.chunks_exact(3 * width)) {
-        let inputs = row[INPUT_CHANNELS..].as_chunks_mut::<INPUT_CHANNELS>().0;
-        for (input, pixel) in inputs.iter_mut().zip(pixels.as_chunks::<3>().0) {
-            let known = input[3];
-            *input = [pixel[0] & known, pixel[1] & known, pixel[2] & known, known];
-        }
+/// Puts a mask where it is read: at the start of both branches, and into the frame stage's input.
+fn spread(holes: &[u8], width: usize, starts: (&mut Plane, &mut Plane), input: &mut Plane) {
+    let known = |&hole: &u8| if hole == 0 { u8::MAX } else { 0 };
+    for (y, holes) in holes.chunks_exact(width).enumerate() {
+        let row = starts.0.row_mut(y).iter_mut().zip(holes);
+        row.for_each(|(pixel, hole)| *pixel = known(hole));
+        let row = starts.1.row_mut(y).iter_mut().zip(holes);
+        row.for_each(|(pixel, hole)| *pixel = !known(hole));
+        let inputs = input.row_mut(y).as_chunks_mut::<INPUT_CHANNELS>().0;
+        inputs.iter_mut().zip(holes).for_each(|(pixel, hole)| *pixel = [0, 0, 0, known(hole)]);
     }
+}
+
+/// Which pixels of the mask branches' levels, whose planes are `levels`, are to be computed:
+/// `everything`, or what is not like another.
+fn find_alike(
+    holes: &[u8],
+    width: usize,
+    everything: bool,
+    levels: &[Plane],
+    masking: &mut Vec<(Pixels, Vec<Alike>)>,
+) {
+    masking.clear();
+    let mut sight = Sight::new(holes, width);
+    // The mask itself has one channel.
+    let mut channels = 1;
+    for level in levels {
+        let width = level.width();
+        sight = sight.halved();
+        let (computed, alike) = match everything {
+            true => {
+                let rows = 0..level.height();
+                (rows.flat_map(|y| (0..width).map(move |x| (y, x))).collect(), Vec::new())
+            }
+            false => sight.split(),
+        };
+        masking.push((halving(computed, width, channels, level.channels()), alike));
+        channels = level.channels();
+    }
+}
+
+/// Which pixels of each decoder layer reach one that is `needed` (1) or its rim, the picture's
+/// first, into `doubling`; what those read of each level of the encoder and decoder, 1 first.
+fn plan_decoder(
+    mut needed: Vec<u8>,
+    width: usize,
+    encoded: &[Plane],
+    decoded: &[Plane],
+    doubling: &mut Vec<Pixels>,
+) -> Vec<Vec<u8>> {
+    doubling.clear();
+    let mut reads = Vec::with_capacity(encoded.len());
+    let picture_row = 3 * width;
+    for (level, input) in encoded.iter().enumerate() {
+        let width = input.width();
+        needed = halved(&needed, 2 * width);
+        if level == 0 {
+            // An even reach at full size is half of it at half size.
+            needed = dilated(&needed, width, RIM / 2);
+        }
+        let rows = needed.chunks_exact(width).enumerate();
+        let places = rows.flat_map(|(y, row)| {
+            let set = row.iter().enumerate().filter(|(_, needed)| **needed != 0);
+            set.map(move |(x, _)| (y, x))
+        });
+        let (row_bytes, channels) = (input.row_bytes(), input.channels());
+        let read = |y: usize, x: usize| y * row_bytes + x * channels;
+        doubling.push(match level.checked_sub(1) {
+            None => Pixels::new(places, read, |y, x| 2 * y * picture_row + 6 * x),
+            Some(index) => {
+                let output = &decoded[index];
+                let (row_bytes, channels) = (output.row_bytes(), output.channels());
+                Pixels::new(places, read, |y, x| (2 * y + 1) * row_bytes + (2 * x + 1) * channels)
+            }
+        });
+        needed = dilated(&needed, width, 1);
+        reads.push(needed.clone());
+    }
+    reads
+}
+
+/// Which pixels of each encoder layer the decoder needs, from what it reads of each level, 1 first;
+/// `None`: all.
+fn plan_encoder(mut reads: Vec<Vec<u8>>, encoded: &[Plane]) -> Vec<Option<Pixels>> {
+    let mut encoding: Vec<Option<Pixels>> = encoded.iter().map(|_| None).collect();
+    for index in (0..reads.len()).rev() {
+        // What all of a level needs is all of those below.
+        if !reads[index].contains(&0) {
+            break;
+        }
+        let output = &encoded[index];
+        let (height, width) = (output.height(), output.width());
+        let set = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
+        let set: Vec<_> = set.filter(|(y, x)| reads[index][y * width + x] != 0).collect();
+        if let Some(below) = index.checked_sub(1) {
+            // A pixel reads four rows and columns from one before its own on.
+            let inputs =
+                |at: usize, size: usize| (2 * at).saturating_sub(1)..(2 * at + 3).min(2 * size);
+            for &(y, x) in &set {
+                for row in inputs(y, height) {
+                    let columns = inputs(x, width);
+                    let begin = row * 2 * width;
+                    reads[below][begin + columns.start..begin + columns.end].fill(1);
+                }
+            }
+        }
+        let channels = index.checked_sub(1).map_or(INPUT_CHANNELS, |at| encoded[at].channels());
+        encoding[index] = Some(halving(set, width, channels, output.channels()));
+    }
+    encoding
 }
 
 fn lap(laps: &mut Option<Vec<Instant>>) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 #[cfg(target_arch = "aarch64")]
 use super::arm;
-use super::generic::Portable;
+use super::generic::{self, Portable};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use super::peak;
 use super::plane::Pixel;
@@ -14,6 +14,7 @@ use super::{
     GROUP, Isa, Kept, LANES, Lanes, MAX_INPUTS, Pixels, Plane, Reads, Scale, Sums, TABLE, TILE,
 };
 use crate::kernels::workers;
+use crate::net::INPUT_CHANNELS;
 
 /// A layer's weights above this many bytes do not stay in a core's cache beside its inputs: they
 /// are then read once for all pixels, and the inputs once for each block of weights.
@@ -67,6 +68,10 @@ impl Convolution<'_> {
         self.offsets.len()
     }
 
+    fn stays_cached(&self) -> bool {
+        self.weights.len() <= CACHED_WEIGHTS
+    }
+
     /// Where the weights of a block lie, bytes.
     fn weights_of(&self, block: usize) -> Range<usize> {
         match self.kept {
@@ -116,8 +121,7 @@ pub(super) struct Job<'a> {
 /// Runs a job. Inlined into a function that enables the instruction set.
 #[inline(always)]
 pub(super) fn drive<I: Isa>(isa: I, job: &Job) {
-    let fits = job.convolution.weights.len() <= CACHED_WEIGHTS;
-    let chunk = if fits { CHUNK } else { usize::MAX };
+    let chunk = if job.convolution.stays_cached() { CHUNK } else { usize::MAX };
     let (mut begin, end) = job.tiles;
     while begin < end {
         let tiles = begin..begin.saturating_add(chunk).min(end);
@@ -150,8 +154,15 @@ fn blocks<I: Isa, const B: usize>(isa: I, job: &Job, tiles: Range<usize>, first:
         }
     }
     let mut sums: Sums = [[Lanes([0; LANES]); 2]; TILE];
-    for tile in tiles {
+    let (count, block_bytes) = (tiles.len(), job.convolution.block_bytes());
+    for (turn, tile) in tiles.enumerate() {
         let pixels = job.pixels.tile(tile);
+        let mut reads = job.reads;
+        if !job.convolution.stays_cached() {
+            // Each tile fetches its share of the next weights.
+            reads.ahead = B * block_bytes + turn * block_bytes / count;
+            reads.pace = (GROUP * LANES).div_ceil(count);
+        }
         let mut inputs = [0; TILE];
         for (input, pixel) in inputs.iter_mut().zip(pixels) {
             *input = pixel.input;
@@ -159,7 +170,7 @@ fn blocks<I: Isa, const B: usize>(isa: I, job: &Job, tiles: Range<usize>, first:
         // SAFETY: `Kernel::start` checked the farthest pixel's reads and the weights' length.
         unsafe {
             match kept {
-                None => isa.dot::<B>(&job.reads, weights, &inputs, &mut sums),
+                None => isa.dot::<B>(&reads, weights, &inputs, &mut sums),
                 Some(kept) => {
                     isa.dot_kept::<B>(job.reads.sources, kept, weights, &inputs, &mut sums);
                 }
@@ -432,6 +443,19 @@ impl Kernel {
         self.start(&[part], inputs, pixels);
     }
 
+    /// RGB `pixels` into `inputs`, which have the mask as their last channel (255 = known, 0 =
+    /// hole): what is known, and 0 in the holes.
+    pub fn copy_known(self, pixels: &[[u8; 3]], inputs: &mut [[u8; INPUT_CHANNELS]]) {
+        match self.choice {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: every processor that has one of these has SSSE3.
+            Choice::Avx512(_) | Choice::AvxVnni(_) | Choice::Avx2(_) => unsafe {
+                x86::copy_known(pixels, inputs);
+            },
+            _ => generic::copy_known(pixels, inputs),
+        }
+    }
+
     /// Checks that all parts stay inside their planes, and shares them among threads.
     fn start(self, parts: &[Part], inputs: &[&Plane], pixels: &Pixels) {
         let (first, count) = (inputs[0], inputs.len());
@@ -464,6 +488,8 @@ impl Kernel {
                 rows: part.convolution.rows,
                 row_step,
                 run: part.convolution.run(),
+                ahead: 0,
+                pace: 0,
             };
             let (convolution, finish) = (&part.convolution, part.finish);
             self.run(&Job { reads, convolution, pixels, finish, blocks, tiles });
@@ -473,10 +499,12 @@ impl Kernel {
             parts.iter().for_each(|part| share((0, part.convolution.blocks()), (0, tiles), part));
             return;
         }
-        let by_tiles = tiles >= threads * LEAST_TILES;
         let pairs = |part: &Part| part.convolution.blocks().div_ceil(2);
-        let most =
-            if by_tiles { tiles / LEAST_TILES } else { parts.iter().map(pairs).max().unwrap_or(0) };
+        let most_pairs = parts.iter().map(pairs).max().unwrap_or(0);
+        // Weights that do not stay in a cache are better read by one core than by each.
+        let cached = parts.iter().all(|part| part.convolution.stays_cached());
+        let by_tiles = tiles >= threads * LEAST_TILES && (cached || most_pairs < threads * PIECES);
+        let most = if by_tiles { tiles / LEAST_TILES } else { most_pairs };
         let pieces = most.min(threads * PIECES);
         workers::share(pieces, &|piece| {
             let of = |whole: usize| (piece * whole / pieces, (piece + 1) * whole / pieces);

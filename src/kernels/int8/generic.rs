@@ -1,7 +1,7 @@
 //! The portable definition, which every other instruction set equals byte for byte.
 
 use super::{GROUP, Isa, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
-use crate::net::LEAKY_SLOPE;
+use crate::net::{INPUT_CHANNELS, LEAKY_SLOPE};
 
 /// Plain Rust: any processor.
 #[derive(Debug, Clone, Copy)]
@@ -65,5 +65,13 @@ unsafe impl Isa for Portable {
             let value = (scaled + scale.zeros[lane]).clamp(0.0, (TABLE - 1) as f32);
             indices[lane] = value.round_ties_even() as i32;
         }
+    }
+}
+
+/// See [`super::Kernel::copy_known`].
+pub(super) fn copy_known(pixels: &[[u8; 3]], inputs: &mut [[u8; INPUT_CHANNELS]]) {
+    for (input, pixel) in inputs.iter_mut().zip(pixels) {
+        let known = input[3];
+        *input = [pixel[0] & known, pixel[1] & known, pixel[2] & known, known];
     }
 }

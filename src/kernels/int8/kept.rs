@@ -123,7 +123,9 @@ pub(super) unsafe fn dot_copied<I: Isa, const B: usize>(
             }
             let run = groups.len() * GROUP;
             let copied = copied.as_ptr().cast();
-            let reads = Reads { sources: [copied; 2], source_count: 1, rows: 1, row_step: 0, run };
+            let sources = [copied; 2];
+            let reads =
+                Reads { sources, source_count: 1, rows: 1, row_step: 0, run, ahead: 0, pace: 0 };
             // SAFETY: `run` inputs of each pixel were copied, and the caller promises their weights.
             unsafe { isa.dot(&reads, weights, &places, &mut part) };
             for (sums, part) in sums.iter_mut().zip(&part) {

@@ -77,6 +77,10 @@ struct Reads {
     row_step: usize,
     /// Bytes read in a kernel row, a multiple of [`GROUP`].
     run: usize,
+    /// From the first weights to what may be fetched into the cache meanwhile, bytes. Any place.
+    ahead: usize,
+    /// How far that place moves with each [`GROUP`], bytes.
+    pace: usize,
 }
 
 /// What turns sums into values: of each of [`LANES`] channels.

@@ -302,6 +302,26 @@ fn every_kernel_paints_alike() {
 }
 
 #[test]
+fn every_kernel_copies_what_is_known() {
+    let mut random = noise(5);
+    let mut byte = move || random() as u8;
+    for width in 0..40 {
+        let pixels: Vec<[u8; 3]> = (0..width).map(|_| [byte(), byte(), byte()]).collect();
+        let known: Vec<u8> = (0..width).map(|_| if byte() < 100 { 0 } else { 255 }).collect();
+        let wanted: Vec<[u8; 4]> = (pixels.iter().zip(&known))
+            .map(|(&[r, g, b], &known)| if known == 0 { [0; 4] } else { [r, g, b, 255] })
+            .collect();
+        for kernel in Kernel::all() {
+            // Whatever the picture before left there.
+            let mut inputs: Vec<_> =
+                known.iter().map(|&known| [byte(), byte(), byte(), known]).collect();
+            kernel.copy_known(&pixels, &mut inputs);
+            assert_eq!(inputs, wanted, "{}", kernel.name());
+        }
+    }
+}
+
+#[test]
 fn sums_at_the_ends_of_their_range_are_exact() {
     for halving in [false, true] {
         let case = Case::new((3, 5), 1024, 2, 1, halving, true, 3);

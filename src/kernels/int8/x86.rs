@@ -3,8 +3,9 @@
 use core::arch::x86_64::*;
 
 use super::drive::{Job, drive};
+use super::generic;
 use super::{GROUP, Isa, KeptPair, LANES, Lanes, Reads, Scale, Sums, TABLE, TILE};
-use crate::net::LEAKY_SLOPE;
+use crate::net::{INPUT_CHANNELS, LEAKY_SLOPE};
 
 /// 512-bit registers: one holds the weights of all lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,33 +43,42 @@ unsafe impl Isa for Avx512 {
         pixels: &[u32; TILE],
         sums: &mut Sums,
     ) {
+        // Sums wait for their last product: eight of them would not keep two multipliers busy.
+        const CHAINS: usize = 2;
         // SAFETY: the caller promises that all places read are readable; the instructions are
         // there, as `self` is.
         unsafe {
-            let mut totals = [[_mm512_setzero_si512(); B]; TILE];
+            let mut totals = [[_mm512_setzero_si512(); CHAINS]; TILE];
             let mut weights = weights;
+            let mut next = weights.map(|weights| weights.wrapping_add(reads.ahead));
             for source in 0..reads.source_count {
                 let mut places = pixels.map(|pixel| reads.sources[source].add(pixel as usize));
                 for _ in 0..reads.rows {
                     let mut at = 0;
                     while at < reads.run {
-                        let mut loaded = [_mm512_setzero_si512(); B];
-                        for block in 0..B {
-                            loaded[block] =
-                                _mm512_loadu_si512(weights[block].add(at * LANES).cast());
+                        for next in &mut next {
+                            _mm_prefetch::<_MM_HINT_T1>(*next);
+                            *next = next.wrapping_add(reads.pace);
                         }
-                        for pixel in 0..TILE {
-                            let inputs = places[pixel].add(at).cast::<i32>().read_unaligned();
-                            let inputs = _mm512_set1_epi32(inputs);
+                        // Two blocks have a chain each, one block has both in turns.
+                        let groups = if B == 1 && at + GROUP < reads.run { CHAINS } else { 1 };
+                        for group in 0..groups {
+                            let at = at + group * GROUP;
+                            let mut loaded = [_mm512_setzero_si512(); B];
                             for block in 0..B {
-                                totals[pixel][block] = _mm512_dpbusd_epi32(
-                                    totals[pixel][block],
-                                    inputs,
-                                    loaded[block],
-                                );
+                                loaded[block] =
+                                    _mm512_loadu_si512(weights[block].add(at * LANES).cast());
+                            }
+                            for pixel in 0..TILE {
+                                let inputs = places[pixel].add(at).cast::<i32>().read_unaligned();
+                                let inputs = _mm512_set1_epi32(inputs);
+                                for block in 0..B {
+                                    let total = &mut totals[pixel][block + group];
+                                    *total = _mm512_dpbusd_epi32(*total, inputs, loaded[block]);
+                                }
                             }
                         }
-                        at += GROUP;
+                        at += groups * GROUP;
                     }
                     for block in 0..B {
                         weights[block] = weights[block].wrapping_add(reads.run * LANES);
@@ -79,6 +89,10 @@ unsafe impl Isa for Avx512 {
                 }
             }
             for pixel in 0..TILE {
+                if B == 1 {
+                    let [first, second] = totals[pixel];
+                    totals[pixel][0] = _mm512_add_epi32(first, second);
+                }
                 for block in 0..B {
                     _mm512_store_si512((&raw mut sums[pixel][block]).cast(), totals[pixel][block]);
                 }
@@ -459,4 +473,28 @@ fn index_256(sums: &Lanes, scale: &Scale, indices: &mut [i32; LANES]) {
         // SAFETY: `indices` has eight left.
         unsafe { _mm256_storeu_si256(indices[lane..lane + 8].as_mut_ptr().cast(), rounded) }
     }
+}
+
+/// See [`super::Kernel::copy_known`].
+#[target_feature(enable = "ssse3")]
+pub(super) fn copy_known(pixels: &[[u8; 3]], inputs: &mut [[u8; INPUT_CHANNELS]]) {
+    /// Pixels in a register, and pixels that are read with them.
+    const PIXELS: usize = 4;
+    const READ: usize = 6;
+    let count = pixels.len().min(inputs.len());
+    let mut at = 0;
+    // The last byte of each pixel is taken from nowhere: 0.
+    let spread = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
+    let mask = _mm_set1_epi32(0xff << 24);
+    while at + READ <= count {
+        // SAFETY: 16 bytes of six pixels, and four inputs, are there.
+        unsafe {
+            let levels = _mm_shuffle_epi8(_mm_loadu_si128(pixels[at..].as_ptr().cast()), spread);
+            let input = inputs[at..].as_mut_ptr().cast();
+            let known = _mm_srai_epi32::<31>(_mm_loadu_si128(input));
+            _mm_storeu_si128(input, _mm_and_si128(_mm_or_si128(levels, mask), known));
+        }
+        at += PIXELS;
+    }
+    generic::copy_known(&pixels[at..count], &mut inputs[at..count]);
 }
