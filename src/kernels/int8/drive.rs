@@ -499,12 +499,10 @@ impl Kernel {
             parts.iter().for_each(|part| share((0, part.convolution.blocks()), (0, tiles), part));
             return;
         }
+        let by_tiles = tiles >= threads * LEAST_TILES;
         let pairs = |part: &Part| part.convolution.blocks().div_ceil(2);
-        let most_pairs = parts.iter().map(pairs).max().unwrap_or(0);
-        // Weights that do not stay in a cache are better read by one core than by each.
-        let cached = parts.iter().all(|part| part.convolution.stays_cached());
-        let by_tiles = tiles >= threads * LEAST_TILES && (cached || most_pairs < threads * PIECES);
-        let most = if by_tiles { tiles / LEAST_TILES } else { most_pairs };
+        let most =
+            if by_tiles { tiles / LEAST_TILES } else { parts.iter().map(pairs).max().unwrap_or(0) };
         let pieces = most.min(threads * PIECES);
         workers::share(pieces, &|piece| {
             let of = |whole: usize| (piece * whole / pieces, (piece + 1) * whole / pieces);
