@@ -489,7 +489,7 @@ impl Bench {
         trials: &[&Trial],
     ) -> Result<Vec<(String, f64)>, DeskError> {
         let mut session = self.session(int8)?;
-        session.decode_everything(true);
+        session.set_rim(None);
         let mut powers = vec![(0.0_f64, 0.0_f64); grids.features.len()];
         for trial in trials {
             self.fill(&mut session, trial)?;

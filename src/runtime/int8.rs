@@ -13,9 +13,9 @@ use crate::kernels::int8::{Convolution, Kept, Kernel, Pixels, Plane};
 use crate::kernels::workers;
 use crate::net::{Conv, INPUT_CHANNELS, LANES, Packing, REVERSE_LAYERS, padded};
 
-/// How far around a hole known pixels of the output are computed too: the soft seam looks at two
-/// pixels, and scaling the picture up to a region at two more on each side of those.
-pub const RIM: usize = 6;
+/// How far around a hole known pixels of the output are computed too, unless asked for otherwise:
+/// those that share a chroma sample with a hole's.
+pub const RIM: usize = 2;
 
 /// What one step of the network took.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,8 +149,8 @@ pub(super) struct Int8Session {
     /// Pixels of each encoder layer that a hole needs; `None`: all. In small pictures every hole
     /// needs all, since the deepest layer sees everything.
     encoding: Vec<Option<Pixels>>,
-    /// Whether all pixels are computed, whatever the mask.
-    pub everything: bool,
+    /// How far around holes known pixels are computed; `None`: all are, whatever the mask.
+    pub rim: Option<usize>,
     /// Pixels of each level of both mask branches to compute, and those like one of them.
     masking: Vec<(Pixels, Vec<Alike>)>,
     /// Pixels of each decoder layer to compute, in its inputs' resolution, the picture's first.
@@ -224,7 +224,7 @@ impl Int8Session {
                 })
                 .collect(),
             encoding: Vec::new(),
-            everything: false,
+            rim: Some(RIM),
             masking: Vec::new(),
             doubling: Vec::new(),
             laps: None,
@@ -242,7 +242,7 @@ impl Int8Session {
 
     /// Runs the mask stage: `holes` is one byte a pixel, 0 = known.
     pub fn set_mask(&mut self, holes: &[u8], threads: usize) {
-        let (width, everything) = (self.width, self.everything);
+        let (width, rim) = (self.width, self.rim);
         let kernel = self.kernel.on_threads(threads);
         let Self { model, forward, reverse, input, encoded, decoded, laps, .. } = self;
         let (masking, encoding, doubling) =
@@ -250,11 +250,12 @@ impl Int8Session {
         let mut spread = |laps: &mut _| {
             let starts = (&mut forward.start, &mut reverse.start);
             spread(holes, width, starts, input);
-            find_alike(holes, width, everything, &forward.updates, masking);
+            find_alike(holes, width, rim.is_none(), &forward.updates, masking);
             lap(laps);
         };
         let mut plan = |laps: &mut _| {
-            let needed = holes.iter().map(|&hole| u8::from(hole != 0 || everything)).collect();
+            let needed = holes.iter().map(|&hole| u8::from(hole != 0 || rim.is_none())).collect();
+            let needed = (needed, rim.unwrap_or(0));
             let reads = plan_decoder(needed, width, encoded, decoded, doubling);
             *encoding = plan_encoder(reads, encoded);
             lap(laps);
@@ -420,10 +421,11 @@ fn find_alike(
     }
 }
 
-/// Which pixels of each decoder layer reach one that is `needed` (1) or its rim, the picture's
-/// first, into `doubling`; what those read of each level of the encoder and decoder, 1 first.
+/// Which pixels of each decoder layer reach one that is `needed` (1) or within `rim` of one, the
+/// picture's first, into `doubling`; what those read of each level of the encoder and decoder, 1
+/// first.
 fn plan_decoder(
-    mut needed: Vec<u8>,
+    (mut needed, rim): (Vec<u8>, usize),
     width: usize,
     encoded: &[Plane],
     decoded: &[Plane],
@@ -436,8 +438,8 @@ fn plan_decoder(
         let width = input.width();
         needed = halved(&needed, 2 * width);
         if level == 0 {
-            // An even reach at full size is half of it at half size.
-            needed = dilated(&needed, width, RIM / 2);
+            // Whole 2x2 pixels are computed.
+            needed = dilated(&needed, width, rim.div_ceil(2));
         }
         let rows = needed.chunks_exact(width).enumerate();
         let places = rows.flat_map(|(y, row)| {

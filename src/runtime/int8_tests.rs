@@ -42,7 +42,7 @@ fn picture(seed: u32) -> Vec<u8> {
 /// Every mask's picture, by one kernel on so many threads.
 fn pictures(model: &Arc<Model>, kernel: Kernel, threads: usize, everything: bool) -> Vec<Vec<u8>> {
     let mut session = Int8Session::new(model, WIDTH, HEIGHT, kernel);
-    session.everything = everything;
+    session.rim = if everything { None } else { Some(RIM) };
     masks()
         .iter()
         .zip(0..)
@@ -108,7 +108,7 @@ fn a_wide_picture_is_encoded_where_holes_need_it() {
     let mut encoded = Vec::new();
     let outputs = [true, false].map(|everything| {
         let mut session = Int8Session::new(&model, width, height, Kernel::best());
-        session.everything = everything;
+        session.rim = if everything { None } else { Some(RIM) };
         let mut output = vec![0; picture.len()];
         // Elsewhere first, so that what is not computed is not right by chance.
         session.set_mask(&mask.iter().rev().copied().collect::<Vec<u8>>(), 1);
@@ -129,7 +129,7 @@ fn maps_of_few_pixels_are_those_of_all() {
     let model = model(3);
     let mut maps = [true, false].map(|everything| {
         let mut session = Int8Session::new(&model, WIDTH, HEIGHT, Kernel::best());
-        session.everything = everything;
+        session.rim = if everything { None } else { Some(RIM) };
         let mut computed = Vec::new();
         // One session for all: what another mask left behind must not show.
         let maps = masks().into_iter().map(|mask| {

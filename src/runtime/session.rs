@@ -161,11 +161,12 @@ impl Session {
         }
     }
 
-    /// Whether the integer decoder computes all of the picture, and not only what holes need; off
-    /// at the start. Takes effect with the next mask. In floats everything is computed anyway.
-    pub fn decode_everything(&mut self, everything: bool) {
+    /// How far around holes known pixels are computed too, by the integer frame stage; `None`: the
+    /// whole picture. [`super::RIM`] at the start. Takes effect with the next mask. In floats
+    /// everything is computed anyway.
+    pub fn set_rim(&mut self, rim: Option<usize>) {
         if let Stages::Int8(stages) = &mut self.stages {
-            stages.everything = everything;
+            stages.rim = rim;
         }
         self.masked = false;
     }
@@ -200,7 +201,7 @@ impl Session {
 
     /// Runs the frame stage. `picture` and `output` are `height * width * 3` bytes of RGB; what
     /// `picture` holds under the mask is not looked at. The network's own picture is written to
-    /// `output` in the holes and within [`super::RIM`] pixels of them; what is elsewhere is no picture.
+    /// `output` in the holes and around them, see [`Self::set_rim`]; what is elsewhere is no picture.
     ///
     /// # Errors
     /// [`RuntimeError::NoMask`] before the first mask, [`RuntimeError::Buffer`] for a picture of

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use super::{Fill, FillError, FillReport, ServiceError};
 use crate::file::{Check, Model};
 use crate::picture::{Frame, Mask, Paster, Region, Seam, plan, plan_whole};
-use crate::runtime::{RuntimeError, Session, kernel_name};
+use crate::runtime::{RIM, RuntimeError, Session, kernel_name};
 
 /// Side of the square that the network sees of a region: the size it was trained at.
 pub const NETWORK_SIDE: usize = 256;
+/// How far around a hole of a region that is scaled up the network's picture is looked at: the soft
+/// seam takes two pixels, and scaling two more on each side of those.
+const SOFT_RIM: usize = 6;
 /// Models looked for without `--model`, the first found wins.
 const MODELS: [&str; 2] = ["small-int8.lbam", "small-f16.lbam"];
 /// Where they are looked for, after the program's own `../share/lbam`.
@@ -70,10 +73,12 @@ impl Fill for Filler {
                 Some(index) => spare.swap_remove(index),
                 None => Session::new(&self.model, width, height)?,
             };
-            // A region smaller than the network is scaled down from it, each pixel from so many
-            // that more than the rim is needed.
+            // A region smaller than the network is scaled down from it, each pixel from many.
             let scaled_down = region.width < width || region.height < height;
-            session.decode_everything(scaled_down);
+            session.set_rim(match scaled_down {
+                true => None,
+                false => Some(if region.is_native() { RIM } else { SOFT_RIM }),
+            });
             session.set_mask(region.network_holes.data())?;
             self.regions.push((region, session));
         }
