@@ -6,8 +6,8 @@
         --output weights.safetensors --seconds 218
 
 The shipped models' last steps were made with it; their cards say which. Losses, crops and colours
-are those of `lbam-desk train --ssim-weight 1.5 --vary-colours`; with --vgg, those on features are
-taken of one square of the composite, half as wide, about a pixel of the hole. All photographs lie
+are those of `lbam-desk train --ssim-weight 1.5 --vary-colours`; --lpips adds LPIPS of one square of
+the composite, half as wide, about a pixel of the hole. All photographs lie
 in memory, at nine scales. On an NVIDIA GPU (--device cuda) a step is one CUDA graph, without a word
 from the processor. The learning rate follows a cosine over the time given. Needs torch, numpy and
 Pillow.
@@ -38,6 +38,8 @@ LIMITS = {"a": (1.01, 6.0), "mu": (0.1, 3.0), "sigma1": (0.5, 2.0), "sigma2": (0
 BRUSH, RECTANGLES = 0.7, 0.15
 WARM_UP = 300
 AVERAGE = 0.999
+# Seconds between two weights written; the last are written at the end.
+SAVE_EVERY = 300
 ORDERS = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
 
 
@@ -155,44 +157,50 @@ def losses(output, pictures, masks, ssim_weight):
     return torch.stack([6 * hole + valid + ssim_weight * ssim, hole, valid, ssim])
 
 
-class Features:
-    """VGG-16 up to its third pooling, and the losses of lbam-desk on its features."""
+class Lpips:
+    """LPIPS 0.1 with VGG-16: how unlike two pictures look."""
 
-    BLOCKS = [[0, 2], [5, 7], [10, 12, 14]]
+    STAGES = [[0, 2], [5, 7], [10, 12, 14], [17, 19, 21], [24, 26, 28]]
+    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
     def __init__(self, path, device):
         tensors, _ = read(path)
+        # Processors are slower in 16 bits.
+        self.precision = torch.bfloat16 if device == "cuda" else torch.float32
 
         def layer(place):
-            kernel = tensors[f"features.{place}.weight"].to(device)
-            bias = tensors[f"features.{place}.bias"].to(device)
-            return kernel.to(memory_format=torch.channels_last).bfloat16(), bias.bfloat16()
+            kernel = tensors[f"features.{place}.weight"].to(device, self.precision)
+            bias = tensors[f"features.{place}.bias"].to(device, self.precision)
+            return kernel.to(memory_format=torch.channels_last), bias
 
-        self.blocks = [[layer(place) for place in block] for block in self.BLOCKS]
+        self.stages = [[layer(place) for place in stage] for stage in self.STAGES]
+        names = [f"lin{stage}.model.1.weight" for stage in range(len(self.STAGES))]
+        self.weights = [tensors[name].to(device) for name in names]
+        self.mean = torch.tensor(self.MEAN, device=device).view(1, 3, 1, 1)
+        self.deviation = torch.tensor(self.DEVIATION, device=device).view(1, 3, 1, 1)
 
-    def pooled(self, pictures):
-        features, found = pictures.bfloat16(), []
-        for block in self.blocks:
-            for kernel, bias in block:
-                features = functional.relu(functional.conv2d(features, kernel, bias, padding=1))
-            features = functional.max_pool2d(features, 2)
-            found.append(features.float())
+    def features(self, pictures):
+        """Of each stage, with unit length at each pixel."""
+        values, found = (pictures - self.mean) / self.deviation, []
+        values = values.to(self.precision).contiguous(memory_format=torch.channels_last)
+        for index, stage in enumerate(self.stages):
+            if index > 0:
+                values = functional.max_pool2d(values, 2)
+            for kernel, bias in stage:
+                values = functional.relu(functional.conv2d(values, kernel, bias, padding=1))
+            exact = values.float()
+            length = (exact * exact).sum(1, keepdim=True).add(1e-8).sqrt()
+            found.append(exact / length)
         return found
 
-    @staticmethod
-    def gram(features):
-        rows = features.flatten(2)
-        return rows @ rows.transpose(1, 2) / (rows.shape[1] * rows.shape[2])
-
-    def losses(self, composite, pictures):
-        """Mean absolute differences of features, and of their Gram matrices."""
-        perceptual = style = 0
+    def distance(self, first, second):
+        """Of `[N, 3, H, W]`, the mean."""
         with torch.no_grad():
-            wanted = self.pooled(pictures)
-        for mine, wanted in zip(self.pooled(composite), wanted):
-            perceptual = perceptual + (mine - wanted).abs().mean()
-            style = style + (self.gram(mine) - self.gram(wanted)).abs().mean()
-        return perceptual, style
+            wanted = self.features(second)
+        total = 0
+        for mine, other, weights in zip(self.features(first), wanted, self.weights):
+            total = total + ((mine - other) ** 2 * weights).sum(1).mean()
+        return total
 
 
 def squares(holes, side):
@@ -320,9 +328,8 @@ def main():
     parser.add_argument("--masks-per-step", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=1.2e-3)
     parser.add_argument("--ssim-weight", type=float, default=1.5)
-    parser.add_argument("--vgg", help="vgg16.safetensors of models/features/fetch.sh")
-    parser.add_argument("--perceptual-weight", type=float, default=0.01)
-    parser.add_argument("--style-weight", type=float, default=120)
+    parser.add_argument("--lpips", help="vgg16.safetensors of models/features/fetch.sh")
+    parser.add_argument("--lpips-weight", type=float, default=0.3)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -343,8 +350,8 @@ def main():
     average = [tensor.detach().clone() for tensor in parameters]
     pictures = torch.zeros(arguments.batch, 3, SIZE, SIZE, device=device)
     known = torch.zeros(arguments.masks_per_step, 1, SIZE, SIZE, device=device)
-    features = Features(arguments.vgg, device) if arguments.vgg else None
-    sums = torch.zeros(6, device=device)
+    lpips = Lpips(arguments.lpips, device) if arguments.lpips else None
+    sums = torch.zeros(5, device=device)
 
     def draw():
         photographs.draw(pictures)
@@ -354,18 +361,16 @@ def main():
         adam.zero_grad(set_to_none=True)
         output = network.forward(pictures, known)
         parts = losses(output, pictures, known, arguments.ssim_weight)
-        total, on_features = parts[0], torch.zeros(2, device=device)
-        if features:
+        total, look = parts[0], torch.zeros((), device=device)
+        if lpips:
             holes = 1 - known.repeat(arguments.batch // arguments.masks_per_step, 1, 1, 1)
             composite = output * holes + pictures * (1 - holes)
             rows, columns = squares(holes[:, 0], SIZE // 2)
             which = torch.arange(arguments.batch, device=device)[:, None, None]
             place = which, slice(None), rows[:, :, None], columns[:, None, :]
             cut = [values[place].permute(0, 3, 1, 2) for values in (composite, pictures)]
-            perceptual, style = features.losses(*cut)
-            total = total + arguments.perceptual_weight * perceptual
-            total = total + arguments.style_weight * style
-            on_features = torch.stack([perceptual, style])
+            look = lpips.distance(*cut)
+            total = total + arguments.lpips_weight * look
         total.backward()
         adam.step()
         with torch.no_grad():
@@ -374,7 +379,7 @@ def main():
                     tensor.clamp_(*limits)
             for mean, tensor in zip(average, parameters):
                 mean.add_((tensor - mean) * (1 - keep))
-            sums.add_(torch.cat([parts, on_features]).detach())
+            sums.add_(torch.cat([parts, look[None]]).detach())
 
     replay = step
     if graphs:
@@ -392,7 +397,20 @@ def main():
         torch.cuda.synchronize()
         replay = graph.replay
     sums.zero_()
-    started, done, shown, counted = time.time(), 0, time.time(), 0
+    started, done, shown, counted, saved = time.time(), 0, time.time(), 0, time.time()
+
+    def save():
+        notes = {
+            "program": f"models/train.py, PyTorch {torch.__version__}",
+            "training_batch": str(arguments.batch),
+            "training_init": Path(arguments.init).name,
+            "training_learning_rate": str(arguments.learning_rate),
+            "training_seconds": f"{time.time() - begun:.0f}",
+            "training_seed": str(arguments.seed),
+            "training_steps": str(done),
+        }
+        write(arguments.output, dict(zip(names, average)), metadata | notes)
+
     budget = arguments.seconds - (started - begun)
     while (share := (time.time() - started) / budget) < 1:
         cosine = 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
@@ -406,11 +424,11 @@ def main():
         if graphs:
             torch.cuda.synchronize()
         if time.time() - shown > 10:
-            total, hole, valid, ssim, perceptual, style = (sums / (done - counted)).tolist()
+            total, hole, valid, ssim, look = (sums / (done - counted)).tolist()
             speed = done * arguments.batch / (time.time() - started)
             print(
                 f"step {done}: total {total:.4f}, hole {hole:.5f}, valid {valid:.5f}, "
-                f"ssim {ssim:.4f}, perceptual {perceptual:.4f}, style {style:.6f}, "
+                f"ssim {ssim:.4f}, lpips {look:.4f}, "
                 f"{speed:.0f} pictures/s, {time.time() - begun:.0f} s",
                 flush=True,
             )
@@ -418,16 +436,10 @@ def main():
                 sys.exit("train.py: the loss is not finite; nothing was written")
             sums.zero_()
             shown, counted = time.time(), done
-    metadata |= {
-        "program": f"models/train.py, PyTorch {torch.__version__}",
-        "training_batch": str(arguments.batch),
-        "training_init": Path(arguments.init).name,
-        "training_learning_rate": str(arguments.learning_rate),
-        "training_seconds": f"{time.time() - begun:.0f}",
-        "training_seed": str(arguments.seed),
-        "training_steps": str(done),
-    }
-    write(arguments.output, dict(zip(names, average)), metadata)
+            if time.time() - saved > SAVE_EVERY:
+                save()
+                saved = time.time()
+    save()
     print(f"{done} steps of {arguments.batch} in {time.time() - started:.1f} s")
 
 

@@ -6,21 +6,24 @@
 #
 # Prints docs/ablation.md's two tables. `nano`, 128x128. Maps: from random weights, 8 pictures a
 # step, L1 losses; the paper's network with two more seeds, to show how far apart chance puts runs.
-# Losses: all go on from the first row of the maps, 2 pictures a step, since the losses on features
-# take a second or so for each picture on a processor. Photographs are those of
-# models/photographs/fetch.sh, feature weights those of models/features/fetch.sh (LBAM_VGG names
-# others). LBAM_STEPS and LBAM_LOSS_STEPS are the steps of each run. lbam-desk is taken from
-# CARGO_TARGET_DIR (release), or from LBAM_DESK.
+# Losses: all go on from the shipped weights, since what a loss does to a network that has learned
+# nothing yet says little; 2 pictures a step, since the losses on features take a second or so for
+# each picture on a processor. Photographs are those of models/photographs/fetch.sh, feature weights
+# those of models/features/fetch.sh (LBAM_VGG and LBAM_ALEXNET name others). LBAM_STEPS and
+# LBAM_LOSS_STEPS are the steps of each run, LBAM_TABLES the tables ("maps losses"). lbam-desk is
+# taken from CARGO_TARGET_DIR (release), or from LBAM_DESK.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 heldout=${1:?"run.sh: name a folder of held-out pictures"}
 steps=${LBAM_STEPS:-1000}
-loss_steps=${LBAM_LOSS_STEPS:-160}
+loss_steps=${LBAM_LOSS_STEPS:-300}
+tables=${LBAM_TABLES:-maps losses}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lbam
 desk=${LBAM_DESK:-${CARGO_TARGET_DIR:-$cache/target}/release/lbam-desk}
 images=$cache/photographs
 vgg=${LBAM_VGG:-$cache/features/vgg16.safetensors}
+alexnet=${LBAM_ALEXNET:-$cache/features/alexnet.safetensors}
 if [ -n "${2:-}" ]; then
     mkdir -p "$2"
     work=$(cd "$2" && pwd)
@@ -31,7 +34,10 @@ fi
 [ -x "$desk" ] || { echo "run.sh: no $desk; cargo build --release --features desk" >&2; exit 1; }
 [ -d "$heldout" ] || { echo "run.sh: no folder $heldout" >&2; exit 1; }
 [ -d "$images" ] || { echo "run.sh: no photographs; run models/photographs/fetch.sh" >&2; exit 1; }
-[ -f "$vgg" ] || { echo "run.sh: no $vgg; run models/features/fetch.sh" >&2; exit 1; }
+for features in "$vgg" "$alexnet"; do
+    [ -f "$features" ] ||
+        { echo "run.sh: no $features; run models/features/fetch.sh" >&2; exit 1; }
+done
 
 # A model for each row; a row's name is its file's.
 train() { # TABLE NAME OPTIONS...
@@ -58,48 +64,57 @@ maps() { # NAME OPTIONS...
 losses() { # NAME OPTIONS...
     local name=$1
     shift
-    train losses "$name" --init "$work/maps/both, gaussian.safetensors" --batch 2 \
-        --steps "$loss_steps" --learning-rate 4e-4 --seed 4 "$@"
+    train losses "$name" --init models/nano.safetensors --batch 2 \
+        --steps "$loss_steps" --learning-rate 2e-4 --seed 4 "$@"
 }
 
-rm -f "$work/maps.rows" "$work/losses.rows"
-maps "both, gaussian" --seed 1
-maps "both, gaussian (seed 2)" --seed 2
-maps "both, gaussian (seed 3)" --seed 3
-maps "forward, gaussian" --seed 1 --attention-masks forward
-maps "pconv" --seed 1 --attention-masks pconv
-maps "both, sigmoid" --seed 1 --attention sigmoid
-maps "both, leaky-relu" --seed 1 --attention leaky-relu
-maps "both, relu" --seed 1 --attention relu
+all_maps() {
+    maps "both, gaussian" --seed 1
+    maps "both, gaussian (seed 2)" --seed 2
+    maps "both, gaussian (seed 3)" --seed 3
+    maps "forward, gaussian" --seed 1 --attention-masks forward
+    maps "pconv" --seed 1 --attention-masks pconv
+    maps "both, sigmoid" --seed 1 --attention sigmoid
+    maps "both, leaky-relu" --seed 1 --attention leaky-relu
+    maps "both, relu" --seed 1 --attention relu
+}
 
-mkdir -p "$work/losses"
-cp "$work/maps/both, gaussian.safetensors" "$work/losses/start.safetensors"
-echo "start" >>"$work/losses.rows"
-losses "l1"
-losses "l1 of the hole alone" --valid-weight 0
-losses "l1 outside alone" --hole-weight 0
-losses "l1, ssim" --ssim-weight 1
-losses "l1, adversarial" --adversarial-weight 0.1
-losses "all the paper's" --vgg "$vgg" --adversarial-weight 0.1
-losses "all but adversarial" --vgg "$vgg"
-losses "all but perceptual" --vgg "$vgg" --perceptual-weight 0 --adversarial-weight 0.1
-losses "all but style" --vgg "$vgg" --style-weight 0 --adversarial-weight 0.1
+all_losses() {
+    mkdir -p "$work/losses"
+    cp models/nano.safetensors "$work/losses/start.safetensors"
+    echo "start" >>"$work/losses.rows"
+    losses "l1"
+    losses "l1 of the hole alone" --valid-weight 0
+    losses "l1 outside alone" --hole-weight 0
+    losses "l1, ssim" --ssim-weight 1
+    losses "l1, adversarial" --adversarial-weight 0.1
+    losses "all the paper's" --vgg "$vgg" --adversarial-weight 0.1
+    losses "all but adversarial" --vgg "$vgg"
+    losses "all but perceptual" --vgg "$vgg" --perceptual-weight 0 --adversarial-weight 0.1
+    losses "all but style" --vgg "$vgg" --style-weight 0 --adversarial-weight 0.1
+}
 
-for table in maps losses; do
+for table in $tables; do
+    rm -f "$work/$table.rows"
+    "all_$table"
     models=()
     while IFS= read -r name; do
         models+=(--model "$work/$table/$name.safetensors")
     done <"$work/$table.rows"
     "$desk" eval "${models[@]}" --images "$heldout" --size 128 --seed 1 --baseline telea,mean \
-        --json >"$work/$table.json"
+        --lpips "$alexnet" --json >"$work/$table.json"
 done
-python3 - "$work" "$steps" "$loss_steps" <<'PYTHON'
+python3 - "$work" "$steps" "$loss_steps" "$tables" <<'PYTHON'
 import json
 import sys
 
-work, steps, loss_steps = sys.argv[1:]
-titles = {"maps": f"Maps, {steps} steps", "losses": f"Losses, {loss_steps} steps from `both, gaussian`"}
-for table, title in titles.items():
+work, steps, loss_steps, tables = sys.argv[1:]
+titles = {
+    "maps": f"Maps, {steps} steps",
+    "losses": f"Losses, {loss_steps} steps from the shipped weights",
+}
+for table in tables.split():
+    title = titles[table]
     results = json.load(open(f"{work}/{table}.json"))["results"]
     buckets = list(next(iter(results.values())))
     print(f"### {title}\n")
@@ -107,7 +122,7 @@ for table, title in titles.items():
     print("|---|" + "---|" * len(buckets))
     for name, scores in results.items():
         cells = [
-            f"{s['psnr_hole']:.2f} / {s['ssim']:.4f} / {100 * s['l1']:.2f}" if s else ""
+            f"{s['psnr_hole']:.2f} / {s['ssim']:.4f} / {s['lpips']:.4f}" if s else ""
             for s in (scores[bucket] for bucket in buckets)
         ]
         print(f"| {name.removesuffix('.safetensors')} | " + " | ".join(cells) + " |")

@@ -250,13 +250,13 @@ impl Int8Session {
         let mut spread = |laps: &mut _| {
             let starts = (&mut forward.start, &mut reverse.start);
             spread(holes, width, starts, input);
-            find_alike(holes, width, rim.is_none(), &forward.updates, masking);
+            *masking = find_alike(holes, width, rim.is_none(), &forward.updates);
             lap(laps);
         };
         let mut plan = |laps: &mut _| {
             let needed = holes.iter().map(|&hole| u8::from(hole != 0 || rim.is_none())).collect();
-            let needed = (needed, rim.unwrap_or(0));
-            let reads = plan_decoder(needed, width, encoded, decoded, doubling);
+            let reads;
+            (*doubling, reads) = plan_decoder(needed, rim.unwrap_or(0), encoded, decoded);
             *encoding = plan_encoder(reads, encoded);
             lap(laps);
         };
@@ -400,9 +400,8 @@ fn find_alike(
     width: usize,
     everything: bool,
     levels: &[Plane],
-    masking: &mut Vec<(Pixels, Vec<Alike>)>,
-) {
-    masking.clear();
+) -> Vec<(Pixels, Vec<Alike>)> {
+    let mut masking = Vec::with_capacity(levels.len());
     let mut sight = Sight::new(holes, width);
     // The mask itself has one channel.
     let mut channels = 1;
@@ -419,21 +418,18 @@ fn find_alike(
         masking.push((halving(computed, width, channels, level.channels()), alike));
         channels = level.channels();
     }
+    masking
 }
 
 /// Which pixels of each decoder layer reach one that is `needed` (1) or within `rim` of one, the
-/// picture's first, into `doubling`; what those read of each level of the encoder and decoder, 1
-/// first.
+/// picture's first; and what those read of each level of the encoder and decoder, 1 first.
 fn plan_decoder(
-    (mut needed, rim): (Vec<u8>, usize),
-    width: usize,
+    mut needed: Vec<u8>,
+    rim: usize,
     encoded: &[Plane],
     decoded: &[Plane],
-    doubling: &mut Vec<Pixels>,
-) -> Vec<Vec<u8>> {
-    doubling.clear();
-    let mut reads = Vec::with_capacity(encoded.len());
-    let picture_row = 3 * width;
+) -> (Vec<Pixels>, Vec<Vec<u8>>) {
+    let (mut doubling, mut reads) = (Vec::new(), Vec::new());
     for (level, input) in encoded.iter().enumerate() {
         let width = input.width();
         needed = halved(&needed, 2 * width);
@@ -449,7 +445,7 @@ fn plan_decoder(
         let (row_bytes, channels) = (input.row_bytes(), input.channels());
         let read = |y: usize, x: usize| y * row_bytes + x * channels;
         doubling.push(match level.checked_sub(1) {
-            None => Pixels::new(places, read, |y, x| 2 * y * picture_row + 6 * x),
+            None => Pixels::new(places, read, |y, x| 6 * (y * 2 * width + x)),
             Some(index) => {
                 let output = &decoded[index];
                 let (row_bytes, channels) = (output.row_bytes(), output.channels());
@@ -459,7 +455,7 @@ fn plan_decoder(
         needed = dilated(&needed, width, 1);
         reads.push(needed.clone());
     }
-    reads
+    (doubling, reads)
 }
 
 /// Which pixels of each encoder layer the decoder needs, from what it reads of each level, 1 first;

@@ -102,13 +102,18 @@ pub(super) fn bench(
     let mut output = vec![0; width * height * 3];
     let (mut check, mut first_frame) = (Some(check), None);
     let (mut mask_times, mut frame_times) = (Vec::new(), Vec::new());
-    for frame in 0..args.frames {
-        let noise = |index: u32| ((index ^ frame).wrapping_mul(NOISE) >> 24) as u8;
-        let picture: Vec<u8> = (0..output.len() as u32).map(noise).collect();
+    // Made before: threads that have to wait for a picture fall asleep.
+    let pictures: Vec<Vec<u8>> = (0..args.frames.min(2))
+        .map(|frame| {
+            let noise = |index: u32| ((index ^ frame).wrapping_mul(NOISE) >> 24) as u8;
+            (0..output.len() as u32).map(noise).collect()
+        })
+        .collect();
+    for picture in pictures.iter().cycle().take(args.frames as usize) {
         let begun = Instant::now();
         session.set_mask(mask.data()).map_err(FillError::from)?;
         let masked = Instant::now();
-        session.run(&picture, &mut output).map_err(FillError::from)?;
+        session.run(picture, &mut output).map_err(FillError::from)?;
         mask_times.push(masked - begun);
         frame_times.push(masked.elapsed());
         if let Some(check) = check.take() {

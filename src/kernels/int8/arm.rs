@@ -115,22 +115,20 @@ unsafe impl Isa for Dot {
                         }
                         for _ in 0..reads.rows {
                             let mut at = 0;
-                            while at + REGISTER <= reads.run {
+                            for _ in 0..reads.run / REGISTER {
                                 let mut inputs = [vdupq_n_s8(0); PIXELS];
                                 for pixel in 0..PIXELS {
                                     let bytes = veorq_u8(vld1q_u8(places[pixel].add(at)), flip);
                                     inputs[pixel] = vreinterpretq_s8_u8(bytes);
                                 }
-                                step::<0>(&mut totals, weights, &inputs);
-                                step::<1>(&mut totals, weights.add(GROUP * LANES), &inputs);
-                                step::<2>(&mut totals, weights.add(2 * GROUP * LANES), &inputs);
-                                step::<3>(&mut totals, weights.add(3 * GROUP * LANES), &inputs);
-                                weights = weights.wrapping_add(REGISTER * LANES);
+                                step::<0>(&mut totals, &mut weights, &inputs);
+                                step::<1>(&mut totals, &mut weights, &inputs);
+                                step::<2>(&mut totals, &mut weights, &inputs);
+                                step::<3>(&mut totals, &mut weights, &inputs);
                                 at += REGISTER;
                             }
                             while at < reads.run {
-                                step::<0>(&mut totals, weights, &group(&places, at));
-                                weights = weights.wrapping_add(GROUP * LANES);
+                                step::<0>(&mut totals, &mut weights, &group(&places, at));
                                 at += GROUP;
                             }
                             for place in &mut places {
@@ -166,8 +164,7 @@ unsafe impl Isa for Dot {
                         let places = pixels.map(|pixel| bytes.add(pixel as usize));
                         for &place in kept.of(source) {
                             let inputs = group(&places, place as usize);
-                            step::<0>(&mut totals, weights, &inputs);
-                            weights = weights.wrapping_add(GROUP * LANES);
+                            step::<0>(&mut totals, &mut weights, &inputs);
                         }
                     }
                     store(&totals, block, sums);
@@ -242,25 +239,65 @@ unsafe fn store(
     }
 }
 
-/// One group of inputs of [`PIXELS`] pixels against sixteen outputs.
+/// One group of inputs of [`PIXELS`] pixels against sixteen outputs; `weights` go on by as much.
 ///
 /// # Safety
 /// The processor must have `dotprod`, and 64 bytes of weights must be readable.
 #[inline(always)]
 unsafe fn step<const LANE: usize>(
     totals: &mut [[int32x4_t; QUARTERS]; PIXELS],
-    weights: *const i8,
+    weights: &mut *const i8,
     inputs: &[int8x16_t; PIXELS],
 ) {
+    // Left to the compiler, loads are three instructions and not one, or registers are moved.
     // SAFETY: the caller's promise.
     unsafe {
-        for quarter in 0..QUARTERS {
-            let loaded = vld1q_s8(weights.add(REGISTER * quarter));
-            for pixel in 0..PIXELS {
-                let total = &mut totals[pixel][quarter];
-                *total = dot_lane::<LANE>(*total, loaded, inputs[pixel]);
-            }
-        }
+        asm!(
+            "ld1 {{v24.16b, v25.16b, v26.16b, v27.16b}}, [{weights}], #64",
+            "sdot {t00:v}.4s, v24.16b, {i0:v}.4b[{lane}]",
+            "sdot {t10:v}.4s, v24.16b, {i1:v}.4b[{lane}]",
+            "sdot {t20:v}.4s, v24.16b, {i2:v}.4b[{lane}]",
+            "sdot {t30:v}.4s, v24.16b, {i3:v}.4b[{lane}]",
+            "sdot {t01:v}.4s, v25.16b, {i0:v}.4b[{lane}]",
+            "sdot {t11:v}.4s, v25.16b, {i1:v}.4b[{lane}]",
+            "sdot {t21:v}.4s, v25.16b, {i2:v}.4b[{lane}]",
+            "sdot {t31:v}.4s, v25.16b, {i3:v}.4b[{lane}]",
+            "sdot {t02:v}.4s, v26.16b, {i0:v}.4b[{lane}]",
+            "sdot {t12:v}.4s, v26.16b, {i1:v}.4b[{lane}]",
+            "sdot {t22:v}.4s, v26.16b, {i2:v}.4b[{lane}]",
+            "sdot {t32:v}.4s, v26.16b, {i3:v}.4b[{lane}]",
+            "sdot {t03:v}.4s, v27.16b, {i0:v}.4b[{lane}]",
+            "sdot {t13:v}.4s, v27.16b, {i1:v}.4b[{lane}]",
+            "sdot {t23:v}.4s, v27.16b, {i2:v}.4b[{lane}]",
+            "sdot {t33:v}.4s, v27.16b, {i3:v}.4b[{lane}]",
+            weights = inout(reg) *weights,
+            lane = const LANE,
+            i0 = in(vreg) inputs[0],
+            i1 = in(vreg) inputs[1],
+            i2 = in(vreg) inputs[2],
+            i3 = in(vreg) inputs[3],
+            t00 = inout(vreg) totals[0][0],
+            t01 = inout(vreg) totals[0][1],
+            t02 = inout(vreg) totals[0][2],
+            t03 = inout(vreg) totals[0][3],
+            t10 = inout(vreg) totals[1][0],
+            t11 = inout(vreg) totals[1][1],
+            t12 = inout(vreg) totals[1][2],
+            t13 = inout(vreg) totals[1][3],
+            t20 = inout(vreg) totals[2][0],
+            t21 = inout(vreg) totals[2][1],
+            t22 = inout(vreg) totals[2][2],
+            t23 = inout(vreg) totals[2][3],
+            t30 = inout(vreg) totals[3][0],
+            t31 = inout(vreg) totals[3][1],
+            t32 = inout(vreg) totals[3][2],
+            t33 = inout(vreg) totals[3][3],
+            out("v24") _,
+            out("v25") _,
+            out("v26") _,
+            out("v27") _,
+            options(pure, readonly, nostack, preserves_flags),
+        );
     }
 }
 
