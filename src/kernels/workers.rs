@@ -20,8 +20,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a thread looks for its next piece before it sleeps: longer than what lies between two
-/// layers, and a thousandth of the time between two frames of a camera.
-const PATIENCE: Duration = Duration::from_micros(30);
+/// layers or stages, and a small part of the time between two frames of a camera.
+const PATIENCE: Duration = Duration::from_micros(100);
+/// How long the caller looks whether the pieces that others have taken are done: longer than any
+/// takes, so that it sleeps where another is held up.
+const PATIENCE_AT_WORK: Duration = Duration::from_millis(1);
 /// Looks between two looks at the clock.
 const LOOKS: usize = 16;
 
@@ -214,7 +217,7 @@ impl Shared {
             self.take_part(index);
             let is_open = |place: &Place| Ticket(place.0.load(Ordering::SeqCst)).is_open();
             let open = || self.tickets.iter().any(is_open);
-            if look_for(open) {
+            if look_for(open, PATIENCE) {
                 continue;
             }
             let mut sleep = self.lock();
@@ -263,7 +266,7 @@ impl Shared {
 
     fn wait_for(&self, pieces: usize) {
         let done = || self.done.load(Ordering::SeqCst) == pieces;
-        if look_for(done) {
+        if look_for(done, PATIENCE_AT_WORK) {
             return;
         }
         let mut sleep = self.lock();
@@ -276,12 +279,12 @@ impl Shared {
 }
 
 /// Whether it comes true before patience ends.
-fn look_for(there: impl Fn() -> bool) -> bool {
+fn look_for(there: impl Fn() -> bool, patience: Duration) -> bool {
     if there() {
         return true;
     }
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < patience {
         for _ in 0..LOOKS {
             std::hint::spin_loop();
             if there() {
