@@ -193,7 +193,7 @@ works "eval scores two models beside a baseline" "$desk" eval --model a.lbam --m
 is "eval gives every filler every bucket and says what it did not take" "a.lbam int8.lbam mean 8 None" \
     "$(python3 -c 'import json; d = json.load(open("out.txt")); r = d["results"]; print(*sorted(r), min(b["count"] for f in r for k, b in r[f].items() if k != "overall"), d["lpips"])')"
 is "its report is a page that loads nothing, and pictures" "0 report.html report.json report.md sheet.png" \
-    "$(grep -c 'http' scores/report.html) $(ls scores | xargs)"
+    "$(grep -c 'http' scores/report.html) $(cd scores && echo *)"
 refuses "LPIPS needs its weights" 1 "a.safetensors: has no features.0.weight" "$desk" eval \
     --model int8.lbam --images pictures --lpips a.safetensors
 
