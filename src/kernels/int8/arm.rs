@@ -60,32 +60,6 @@ impl Neon {
     }
 }
 
-/// `sum[i] += weights[4 i ..][..4] . inputs[4 LANE ..][..4]`. The standard library's own is not
-/// stable yet.
-///
-/// # Safety
-/// The processor must have `dotprod`.
-#[inline(always)]
-unsafe fn dot_lane<const LANE: usize>(
-    sum: int32x4_t,
-    weights: int8x16_t,
-    inputs: int8x16_t,
-) -> int32x4_t {
-    let mut total = sum;
-    // SAFETY: the caller promises the instruction; it touches registers alone.
-    unsafe {
-        asm!(
-            "sdot {total:v}.4s, {weights:v}.16b, {inputs:v}.4b[{lane}]",
-            total = inout(vreg) total,
-            weights = in(vreg) weights,
-            inputs = in(vreg) inputs,
-            lane = const LANE,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    total
-}
-
 // SAFETY: made by `new` alone, which asks the processor.
 unsafe impl Isa for Dot {
     const INPUT_BIAS: i32 = 128;
@@ -249,7 +223,8 @@ unsafe fn step<const LANE: usize>(
     weights: &mut *const i8,
     inputs: &[int8x16_t; PIXELS],
 ) {
-    // Left to the compiler, loads are three instructions and not one, or registers are moved.
+    // In one piece: left to the compiler, the load is three instructions, or registers are moved.
+    // The standard library's own product is not stable yet.
     // SAFETY: the caller's promise.
     unsafe {
         asm!(
