@@ -2,7 +2,7 @@
 # Installs what the programs are built and tested with: system packages and Rust.
 #
 #   scripts/setup.sh          # to build
-#   scripts/setup.sh tests    # to test as well (ffmpeg, rustfmt, clippy, a Vulkan device)
+#   scripts/setup.sh tests    # to test as well (ffmpeg, rustfmt, clippy, Chromium, a Vulkan device)
 #
 # Other scripts source it, and get cargo on their path and the build folder with it.
 #
@@ -38,13 +38,17 @@ setup_as_root() {
 }
 
 setup_apt_ready=
-setup_apt() {
-    command -v apt-get >/dev/null ||
-        setup_stop "this system has no apt-get; please install by hand what corresponds to: $*"
+setup_apt_update() {
     if [ -z "$setup_apt_ready" ]; then
         setup_as_root apt-get update -qq >&2
         setup_apt_ready=yes
     fi
+}
+
+setup_apt() {
+    command -v apt-get >/dev/null ||
+        setup_stop "this system has no apt-get; please install by hand what corresponds to: $*"
+    setup_apt_update
     setup_say "installing $*"
     setup_as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "$@" >&2
@@ -69,10 +73,7 @@ setup_has_libclang() {
 # bindgen reads the kernel's camera header with libclang, whose package carries a version.
 setup_libclang() {
     if setup_has_libclang; then return; fi
-    if command -v apt-get >/dev/null && [ -z "$setup_apt_ready" ]; then
-        setup_as_root apt-get update -qq >&2
-        setup_apt_ready=yes
-    fi
+    if command -v apt-get >/dev/null; then setup_apt_update; fi
     local package
     for package in libclang1 libclang1-14 $(apt-cache pkgnames libclang1- 2>/dev/null |
         grep -E '^libclang1-[0-9]+$' | sort -Vr); do
@@ -82,6 +83,14 @@ setup_libclang() {
         fi
     done
     setup_stop "found no package with libclang; install one, or set LIBCLANG_PATH to its folder"
+}
+
+# A browser for the page's test, which does without where there is none to be had: Ubuntu has it as
+# a snap alone.
+setup_browser() {
+    if command -v chromedriver >/dev/null || ! command -v apt-get >/dev/null; then return; fi
+    setup_apt_update
+    if setup_offers chromium-driver; then setup_apt chromium chromium-driver; fi
 }
 
 setup_packages() {
@@ -101,6 +110,7 @@ setup_packages() {
     fi
     if [ "${#missing[@]}" -gt 0 ]; then setup_apt "${missing[@]}"; fi
     setup_libclang
+    if [ "$setup_purpose" = tests ]; then setup_browser; fi
 }
 
 setup_cargo_version() {

@@ -5,7 +5,8 @@
 #   tests/end_to_end.sh
 #
 # LBAM_EDGE and LBAM_DESK name the programs; else those of the target folder are taken.
-# LBAM_PORT is the port of the page; else any free one. Needs ffmpeg, curl and Python 3.
+# LBAM_PORT is the port of the page; else any free one. Needs ffmpeg, curl and Python 3, and paints
+# in a browser where there are Chromium and its driver.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -15,9 +16,11 @@ desk=${LBAM_DESK:-$target/release/lbam-desk}
 data=$root/tests/data/parity
 # Settings of the caller must not change what is tested.
 unset LBAM_MODEL LBAM_HTTP LBAM_THREADS LBAM_CAMERA LBAM_FAIL_CLOSED LBAM_LOG RUST_LOG \
-    LBAM_CONFIG LBAM_MASK LBAM_OUTPUT LBAM_FRAMES LBAM_REALTIME LBAM_WAIT NOTIFY_SOCKET WATCHDOG_USEC
+    LBAM_CONFIG LBAM_MASK LBAM_OUTPUT LBAM_FRAMES LBAM_REALTIME LBAM_WAIT NOTIFY_SOCKET WATCHDOG_USEC \
+    STATE_DIRECTORY
 
 work=$(mktemp -d)
+export XDG_STATE_HOME=$work/state
 server=
 cleanup() {
     if [ -n "$server" ]; then kill "$server" 2>/dev/null || true; fi
@@ -366,19 +369,51 @@ is "no refusal left a file behind" "" "$(find . -name 'no.*' | head)"
 
 port=${LBAM_PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
 url=http://127.0.0.1:$port
-"$edge" --camera test: --mask rect:30%,30%,20%,20% --model half.lbam --output http: \
-    --http "127.0.0.1:$port" >page.txt 2>page.err &
-server=$!
-for _ in $(seq 300); do
-    if curl -sf "$url/snapshot.jpg" -o snapshot.jpg; then break; fi
-    if ! kill -0 "$server" 2>/dev/null; then break; fi
-    sleep 0.1
-done
-if [ ! -s snapshot.jpg ]; then fail "the page shows a picture" "a snapshot" "$(cat page.err)"; fi
+
+# serve OPTIONS...: begins to serve the page, with a picture on it
+serve() {
+    "$edge" --camera test: --model half.lbam --output http: --http "127.0.0.1:$port" "$@" \
+        >page.txt 2>page.err &
+    server=$!
+    rm -f snapshot.jpg
+    for _ in $(seq 300); do
+        if curl -sf "$url/snapshot.jpg" -o snapshot.jpg; then return; fi
+        if ! kill -0 "$server" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
+    fail "the page shows a picture" "a snapshot" "$(cat page.err)"
+}
+
+stop_serving() {
+    kill -TERM "$server"
+    code=0
+    wait "$server" || code=$?
+    server=
+}
+
+# Frames filled so far, as the page says; waits for the first of them.
+filled() {
+    local count=0
+    for _ in $(seq 100); do
+        count=$(curl -sf "$url/status.json" | python3 -c 'import json, sys; print(json.load(sys.stdin).get("filled", 0))')
+        if [ "$count" -gt 0 ]; then break; fi
+        sleep 0.1
+    done
+    echo "$count"
+}
+
+# put_mask FILE OPTIONS...: the code that a mask sent to the page is answered with
+put_mask() {
+    local file=$1
+    shift
+    curl -s -o answer.txt -w '%{http_code}' -X PUT --data-binary "@$file" "$@" "$url/mask"
+}
+
+serve --mask rect:30%,30%,20%,20%
 is "the snapshot is a JPEG of the camera's size" "mjpeg,640,480" \
     "$(ffprobe -v error -show_entries stream=codec_name,width,height -of csv=p=0 snapshot.jpg)"
-is "the page is a page" yes \
-    "$(curl -sf "$url/" | grep -qi '<html' && echo yes || echo no)"
+curl -sf "$url/" -o page.html || true
+is "the page is a page" 1 "$(grep -ci '<html' page.html)"
 is "a strange host name is refused" 403 \
     "$(curl -s -o refused.txt -w '%{http_code}' -H 'Host: evil.example' "$url/")"
 curl -sf "$url/status.json" -o status.json || true
@@ -389,10 +424,35 @@ is "the status is JSON" object \
 is "the stream is made of parts" "--frame" "$(head -1 stream.bin | tr -d '\r')"
 is "its parts are JPEG" yes \
     "$(python3 -c 'import sys; d = open("stream.bin", "rb").read(); print("yes" if b"\r\n\r\n\xff\xd8\xff" in d else "no")')"
-kill -TERM "$server"
-code=0
-wait "$server" || code=$?
-server=
+is "masks from elsewhere are not painted over" "404 1" \
+    "$(put_mask "$data/mask.png") $(grep -c -- '--mask http:' answer.txt)"
+stop_serving
 is "the service ends with 0 when told to stop" 0 "$code"
+
+serve --fail-closed
+is "before a mask is painted nothing passes" 0 \
+    "$(curl -sf "$url/status.json" | python3 -c 'import json, sys; print(json.load(sys.stdin).get("shown", 0))')"
+is "a file that is no picture is no mask" 400 "$(put_mask noise.png)"
+is "another site does not paint" 403 "$(put_mask "$data/mask.png" -H 'Origin: http://evil.example')"
+is "nothing was kept of either" no "$([ -e "$XDG_STATE_HOME/lbam/mask.png" ] && echo yes || echo no)"
+is "a mask is painted" 204 "$(put_mask "$data/mask.png")"
+is "from then on frames are filled" yes "$([ "$(filled)" -gt 0 ] && echo yes || echo no)"
+stop_serving
+serve --fail-closed
+is "the mask is there after a restart" yes "$([ "$(filled)" -gt 0 ] && echo yes || echo no)"
+stop_serving
+rm -r "$XDG_STATE_HOME"
+if command -v chromedriver >/dev/null; then
+    serve --fail-closed
+    works "a mask is painted in a browser" python3 "$root/tests/browser.py" "$url/"
+    is "what was painted there is filled" yes "$([ "$(filled)" -gt 0 ] && echo yes || echo no)"
+    # A box of half the width and height, and the round corner that was taken away again.
+    is "the mask is what was painted" yes "$(curl -sf "$url/mask" -o painted.png &&
+        ffmpeg -v error -i painted.png -f rawvideo -pix_fmt gray - |
+        python3 -c 'import sys; share = sum(map(bool, sys.stdin.buffer.read())) / (640 * 480); print("yes" if 0.22 < share < 0.25 else share)')"
+    stop_serving
+else
+    echo "there is no chromedriver here: nothing is painted in a browser"
+fi
 
 echo "$passed passed, 0 failed"

@@ -68,6 +68,11 @@ pub enum MaskSourceError {
     Mask { name: String, source: MaskError },
     #[error("{path}: cannot be read ({source}); check the path and its permissions", path = path.display())]
     Read { path: PathBuf, source: std::io::Error },
+    #[error(
+        "http: there is no folder to keep a painted mask in; set XDG_STATE_HOME or HOME (for a \
+         service, StateDirectory=)"
+    )]
+    NowhereToKeep,
     #[error("{path}: holds no mask pictures; put one PNG a frame into it", path = path.display())]
     EmptyFolder { path: PathBuf },
     #[error(

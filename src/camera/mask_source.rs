@@ -1,9 +1,10 @@
-//! Where masks come from: pictures, folders of them, rectangles. Several are united.
+//! Where masks come from: pictures, folders of them, rectangles, the page. Several are united.
 //!
 //! The rule of this file: not knowing what to hide is never the same as having nothing to hide.
 //! At the start a mask that cannot be had is an error. Later, when a mask picture is replaced
 //! by one that cannot be read (half written, deleted, of another size), the mask that was in
-//! force stays in force, and a line in the log says so, until a good one comes.
+//! force stays in force, and a line in the log says so, until a good one comes. The page alone may
+//! have no mask, until something is painted there for the first time.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -28,6 +29,11 @@ pub trait MaskSource: Send {
     fn change_with_every_frame(&self) -> bool {
         false
     }
+
+    /// Whether there is no mask so far, and that is no fault.
+    fn is_blank(&self) -> bool {
+        false
+    }
 }
 
 /// All masks of the command line, united.
@@ -37,13 +43,17 @@ pub struct Masks {
 }
 
 impl Masks {
-    pub fn open(specs: &[MaskSpec]) -> Result<Self, MaskSourceError> {
+    /// `painted` is the file that holds what was painted on the page.
+    pub fn open(specs: &[MaskSpec], painted: Option<&Path>) -> Result<Self, MaskSourceError> {
         let mut masks = Self::default();
         for spec in specs {
             masks.add(match spec {
                 MaskSpec::Rect(rect) => Box::new(RectMask { rect: *rect, size: None }),
                 MaskSpec::Path(path) if path.is_dir() => Box::new(FolderMask::open(path)?),
                 MaskSpec::Path(path) => Box::new(PictureMask::open(path)?),
+                MaskSpec::Page => {
+                    Box::new(PageMask::open(painted.ok_or(MaskSourceError::NowhereToKeep)?)?)
+                }
             });
         }
         Ok(masks)
@@ -53,9 +63,9 @@ impl Masks {
         self.sources.push((source, None));
     }
 
-    /// Whether there is any source of masks at all.
+    /// Whether there is nothing to hide so far: no source, or a page on which nothing was painted.
     pub fn is_empty(&self) -> bool {
-        self.sources.is_empty()
+        self.sources.iter().all(|(source, held)| held.is_none() && source.is_blank())
     }
 }
 
@@ -130,14 +140,21 @@ impl MaskSource for RectMask {
 /// What tells that a file was replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
+    /// Clocks of file systems are coarse: two changes may have the same time.
     changed: SystemTime,
     size: u64,
+    /// Another one for each file that is renamed over the one before.
+    inode: u64,
 }
 
 impl Stamp {
     fn of(path: &Path) -> Option<Self> {
         let data = std::fs::metadata(path).ok()?;
-        Some(Self { changed: data.modified().ok()?, size: data.len() })
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(&data);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Some(Self { changed: data.modified().ok()?, size: data.len(), inode })
     }
 }
 
@@ -156,29 +173,31 @@ impl PictureMask {
         Ok(Self { path: path.into(), mask: Mask::read(path)?, seen, given: false })
     }
 
-    fn refresh(&mut self, width: usize, height: usize) {
+    /// Takes a picture that replaced the one before, unless `check` refuses it; whether it did.
+    fn refresh(&mut self, check: impl FnOnce(&Mask) -> Result<(), MaskError>) -> bool {
         let now = Stamp::of(&self.path);
         if now == self.seen {
-            return;
+            return false;
         }
         self.seen = now;
         let name = self.path.display();
         match Mask::read(&self.path) {
             // Still being written: look again at the next frame.
             Ok(_) if Stamp::of(&self.path) != now => self.seen = None,
-            Ok(mask) => match mask.fits(width, height) {
+            Ok(mask) => match check(&mask) {
                 Ok(()) => {
                     log::info!(
                         "{name}: the mask changed ({:.1} % hidden)",
                         mask.hole_ratio() * 100.0
                     );
                     self.mask = mask;
-                    self.given = false;
+                    return true;
                 }
                 Err(error) => log::warn!("{name}: {error}; the mask before stays in force"),
             },
             Err(error) => log::warn!("{error}; the mask before stays in force"),
         }
+        false
     }
 }
 
@@ -193,12 +212,70 @@ impl MaskSource for PictureMask {
         height: usize,
         _number: u64,
     ) -> Result<Option<Mask>, MaskSourceError> {
-        self.refresh(width, height);
+        let changed = self.refresh(|mask| mask.fits(width, height));
         fits(&self.mask, width, height, &self.path)?;
-        if std::mem::replace(&mut self.given, true) {
+        if std::mem::replace(&mut self.given, true) && !changed {
             return Ok(None);
         }
         Ok(Some(self.mask.clone()))
+    }
+}
+
+/// What was painted on the page, in the file that the page writes. It is stretched over frames of
+/// another size: it was painted on what the camera gave then.
+struct PageMask {
+    path: PathBuf,
+    picture: Option<PictureMask>,
+    /// Of the frames that it was stretched for.
+    size: Option<(usize, usize)>,
+}
+
+impl PageMask {
+    fn open(path: &Path) -> Result<Self, MaskSourceError> {
+        let mut page = Self { path: path.into(), picture: None, size: None };
+        page.look()?;
+        Ok(page)
+    }
+
+    /// Whether anything was painted. A file that is there and cannot be read is an error: nobody
+    /// knows what it was to hide.
+    fn look(&mut self) -> Result<(), MaskSourceError> {
+        let there = self.path.try_exists();
+        let path = &self.path;
+        if there.map_err(|source| MaskSourceError::Read { path: path.clone(), source })?
+            && self.picture.is_none()
+        {
+            self.picture = Some(PictureMask::open(path)?);
+        }
+        Ok(())
+    }
+}
+
+impl MaskSource for PageMask {
+    fn describe(&self) -> String {
+        format!("the page ({})", self.path.display())
+    }
+
+    fn next(
+        &mut self,
+        width: usize,
+        height: usize,
+        _number: u64,
+    ) -> Result<Option<Mask>, MaskSourceError> {
+        self.look()?;
+        let Some(picture) = &mut self.picture else { return Ok(None) };
+        let changed = picture.refresh(|_| Ok(()));
+        if self.size.replace((width, height)) == Some((width, height)) && !changed {
+            return Ok(None);
+        }
+        let stretched = picture.mask.stretched(width, height).map_err(|source| {
+            MaskSourceError::Mask { name: self.path.display().to_string(), source }
+        })?;
+        Ok(Some(stretched))
+    }
+
+    fn is_blank(&self) -> bool {
+        self.picture.is_none()
     }
 }
 
@@ -271,7 +348,7 @@ mod tests {
 
     fn open(specs: &[String]) -> Result<Masks, MaskSourceError> {
         let specs: Vec<MaskSpec> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
-        Masks::open(&specs)
+        Masks::open(&specs, None)
     }
 
     #[test]
@@ -325,6 +402,47 @@ mod tests {
             assert!(masks.next(12, 1, frame).unwrap().unwrap().is_hole(hole, 0));
         }
         assert!(matches!(masks.next(12, 1, 3), Err(MaskSourceError::TooFew { count: 3, .. })));
+    }
+
+    #[test]
+    fn the_page_has_no_mask_until_one_is_painted_and_keeps_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mask.png");
+        assert!(matches!(
+            Masks::open(&[MaskSpec::Page], None),
+            Err(MaskSourceError::NowhereToKeep)
+        ));
+        let mut masks = Masks::open(&[MaskSpec::Page], Some(&path)).unwrap();
+        assert!(masks.next(4, 2, 0).unwrap().is_none());
+        assert!(masks.is_empty());
+        paint(&path, 4, 2, &[7]);
+        assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 1);
+        assert!(masks.next(4, 2, 2).unwrap().is_none());
+        assert!(!masks.is_empty());
+        // The camera came back with larger pictures.
+        assert_eq!(masks.next(8, 4, 3).unwrap().unwrap().hole_pixels(), 4);
+        std::fs::remove_file(&path).unwrap();
+        assert!(masks.next(8, 4, 4).unwrap().is_none());
+        assert!(!masks.is_empty());
+        std::fs::write(&path, b"half a picture").unwrap();
+        assert!(masks.next(8, 4, 5).unwrap().is_none());
+        assert!(Masks::open(&[MaskSpec::Page], Some(&path)).is_err());
+        paint(&path, 4, 2, &[0, 1]);
+        let masks = Masks::open(&[MaskSpec::Page], Some(&path)).unwrap();
+        assert!(!masks.is_empty());
+    }
+
+    #[test]
+    fn the_page_adds_to_what_is_hidden() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mask.png");
+        let specs = [MaskSpec::Page, "rect:0,0,1,1".parse().unwrap()];
+        let mut masks = Masks::open(&specs, Some(&path)).unwrap();
+        assert_eq!(masks.next(4, 2, 0).unwrap().unwrap().hole_pixels(), 1);
+        paint(&path, 4, 2, &[7]);
+        assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 2);
+        paint(&path, 4, 2, &[]);
+        assert_eq!(masks.next(4, 2, 2).unwrap().unwrap().hole_pixels(), 1);
     }
 
     #[test]

@@ -128,6 +128,8 @@ pub enum MaskSpec {
     Rect(Rect),
     /// A picture (white: fill), or a folder of them, one a frame.
     Path(PathBuf),
+    /// Painted on the page, `http:`.
+    Page,
 }
 
 impl FromStr for MaskSpec {
@@ -140,10 +142,13 @@ impl FromStr for MaskSpec {
         if text.starts_with("rect:") {
             return text.parse().map(Self::Rect).map_err(|error: MaskError| error.to_string());
         }
-        if is_device(text) || text.starts_with("unix:") || text == "http:" {
+        if text == "http:" {
+            return Ok(Self::Page);
+        }
+        if is_device(text) || text.starts_with("unix:") {
             return Err(format!(
                 "masks from {text} are not built yet; give a picture (white: fill), a folder of \
-                 pictures or rect:x,y,w,h"
+                 pictures, rect:x,y,w,h, or http: to paint it on the page"
             ));
         }
         Ok(Self::Path(text.into()))
@@ -155,6 +160,7 @@ impl fmt::Display for MaskSpec {
         match self {
             Self::Rect(rect) => write!(f, "{rect}"),
             Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Page => f.write_str("http:"),
         }
     }
 }
@@ -216,6 +222,7 @@ mod tests {
         ] {
             assert!(wrong.parse::<MaskSpec>().is_err(), "{wrong}");
         }
+        assert_eq!("http:".parse(), Ok(MaskSpec::Page));
         assert!("unix:/run/x".parse::<MaskSpec>().is_err());
     }
 }

@@ -1,20 +1,26 @@
-//! The page: the live picture as MJPEG, a snapshot, and how things are going.
+//! The page: the live picture as MJPEG, a snapshot, how things are going, and a mask to paint.
 //!
 //! Three threads meet here. The loop leaves its newest frame and goes on. The encoder turns the
 //! newest frame into one JPEG for all spectators, and sleeps while there are none. The server
 //! hands JPEGs on through a `watch` channel, which holds only the newest: a slow connection
 //! skips frames and holds up nobody.
+//!
+//! A mask that is painted goes into a file, and from there its way as any mask picture does: the
+//! page knows nothing of the loop. Who may paint may uncover, so that other machines may only if
+//! the user said so, and other sites never.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -23,10 +29,15 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
 use super::jpeg::encode;
-use super::{OutputError, Sink};
-use crate::picture::Frame;
+use super::{OutputError, Painting, Sink};
+use crate::picture::{Frame, Mask};
 
 const PAGE: &str = include_str!("page.html");
+/// How long a picture stands before it is sent again. Browsers show a part of the stream when the
+/// next one begins, and a picture of words may be the only one for long.
+const REPEAT_AFTER: Duration = Duration::from_secs(1);
+/// Far more than a mask takes, which is black and white.
+const MOST_MASK_BYTES: usize = 8 << 20;
 /// Shared so that snapshot and stream cannot differ: pictures are never kept by a browser.
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::CACHE_CONTROL, "no-store"),
@@ -49,6 +60,7 @@ struct Shared {
     /// One part of the multipart stream: its header, the JPEG and its end.
     parts: watch::Sender<Bytes>,
     status: Mutex<String>,
+    painting: Option<Painting>,
 }
 
 #[derive(Default)]
@@ -60,6 +72,17 @@ struct Newest {
 }
 
 impl Shared {
+    fn new(painting: Option<Painting>) -> Self {
+        Self {
+            newest: Mutex::default(),
+            stirred: Condvar::new(),
+            spectators: AtomicUsize::new(0),
+            parts: watch::Sender::new(Bytes::new()),
+            status: Mutex::new("{}".into()),
+            painting,
+        }
+    }
+
     /// A panic elsewhere leaves nothing half done in these locks: they hold plain values.
     fn newest(&self) -> MutexGuard<'_, Newest> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
@@ -67,7 +90,7 @@ impl Shared {
 }
 
 impl Page {
-    pub fn open(address: SocketAddr) -> Result<Self, OutputError> {
+    pub fn open(address: SocketAddr, painting: Option<Painting>) -> Result<Self, OutputError> {
         let listener = TcpListener::bind(address).map_err(|source| match source.kind() {
             ErrorKind::AddrInUse => OutputError::PortTaken { address },
             _ => OutputError::Listen { address, source },
@@ -76,13 +99,7 @@ impl Page {
         listener.set_nonblocking(true).map_err(server)?;
         // Port 0 means any free one: say which it became.
         let address = listener.local_addr().map_err(server)?;
-        let shared = Arc::new(Shared {
-            newest: Mutex::default(),
-            stirred: Condvar::new(),
-            spectators: AtomicUsize::new(0),
-            parts: watch::Sender::new(Bytes::new()),
-            status: Mutex::new("{}".into()),
-        });
+        let shared = Arc::new(Shared::new(painting));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(server)?;
         let (stop, stopped) = oneshot::channel();
@@ -95,7 +112,10 @@ impl Page {
                 };
                 // Open streams never end by themselves, so no waiting for them at the end.
                 tokio::select! {
-                    ended = axum::serve(listener, routes(for_server)) => {
+                    ended = axum::serve(
+                        listener,
+                        routes(for_server).into_make_service_with_connect_info::<SocketAddr>(),
+                    ) => {
                         if let Err(error) = ended {
                             log::error!("the page stopped: {error}");
                         }
@@ -178,7 +198,15 @@ fn encode_newest(shared: &Shared) {
                     newest.fresh = false;
                     break frame;
                 }
-                newest = shared.stirred.wait(newest).unwrap_or_else(PoisonError::into_inner);
+                let patience = if watched { REPEAT_AFTER } else { Duration::MAX };
+                let waited;
+                (newest, waited) = shared
+                    .stirred
+                    .wait_timeout(newest, patience)
+                    .unwrap_or_else(PoisonError::into_inner);
+                if waited.timed_out() {
+                    shared.parts.send_if_modified(|part| !part.is_empty());
+                }
             }
         };
         match encode(&frame) {
@@ -201,6 +229,8 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/stream.mjpg", get(stream))
         .route("/snapshot.jpg", get(snapshot))
         .route("/status.json", get(status))
+        .route("/mask", get(painted).put(paint))
+        .layer(DefaultBodyLimit::max(MOST_MASK_BYTES))
         .layer(axum::middleware::from_fn(only_known_hosts))
         .with_state(shared)
 }
@@ -258,6 +288,84 @@ async fn snapshot(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
+/// What is between a request and the mask.
+fn may_paint<'a>(
+    shared: &'a Shared,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+) -> Result<&'a Painting, Response> {
+    let refuse = |code: StatusCode, why: &'static str| Err((code, HEADERS, why).into_response());
+    let Some(painting) = &shared.painting else {
+        return refuse(StatusCode::NOT_FOUND, "masks are not painted here: add --mask http:\n");
+    };
+    if !painting.by_others && !peer.ip().to_canonical().is_loopback() {
+        return refuse(
+            StatusCode::FORBIDDEN,
+            "only the device itself may paint (ssh -L 8080:127.0.0.1:8080 user@device): \
+             --mask http: lets others, too\n",
+        );
+    }
+    // A browser names the site whose script asks.
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let site = text(header::ORIGIN).map(|origin| origin.split_once("://").map(|(_, site)| site));
+    if site.is_some_and(|site| site.is_none() || site != text(header::HOST)) {
+        return refuse(StatusCode::FORBIDDEN, "another site may not paint\n");
+    }
+    Ok(painting)
+}
+
+/// The mask that was painted last.
+async fn painted(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let painting = match may_paint(&shared, peer, &headers) {
+        Ok(painting) => painting,
+        Err(refused) => return refused,
+    };
+    match std::fs::read(&painting.file) {
+        Ok(png) => (HEADERS, [(header::CONTENT_TYPE, "image/png")], png).into_response(),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            (StatusCode::NO_CONTENT, HEADERS).into_response()
+        }
+        Err(error) => {
+            log::error!("{}: {error}", painting.file.display());
+            (StatusCode::INTERNAL_SERVER_ERROR, HEADERS, "the mask cannot be read\n")
+                .into_response()
+        }
+    }
+}
+
+/// Takes a mask, a picture in which white means fill.
+async fn paint(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let file = match may_paint(&shared, peer, &headers) {
+        Ok(painting) => painting.file.clone(),
+        Err(refused) => return refused,
+    };
+    let keep = move || {
+        let mask = Mask::decode(&body, Path::new("the mask sent"))
+            .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+        let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let kept = folder.map_err(|error| format!("{}: {error}", file.display()));
+        kept.and_then(|()| mask.write(&file).map_err(|error| error.to_string()))
+            .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error))
+    };
+    match tokio::task::spawn_blocking(keep).await {
+        Ok(Ok(())) => (StatusCode::NO_CONTENT, HEADERS).into_response(),
+        Ok(Err((code, why))) => {
+            log::warn!("a mask that was painted is not kept: {why}");
+            (code, HEADERS, why + "\n").into_response()
+        }
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, HEADERS, "it failed\n").into_response(),
+    }
+}
+
 /// Counts a spectator for as long as the connection lives.
 struct Spectator(Arc<Shared>);
 
@@ -292,7 +400,6 @@ async fn stream(State(shared): State<Arc<Shared>>) -> Response {
 mod tests {
     use std::io::{Read, Write};
     use std::net::{Ipv4Addr, TcpStream};
-    use std::time::Duration;
 
     use super::*;
     use crate::picture::{ColourRange, PixelFormat};
@@ -309,9 +416,29 @@ mod tests {
     }
 
     fn answer(address: SocketAddr, path: &str, host: &str) -> String {
+        rest(ask(address, path, host))
+    }
+
+    fn rest(mut socket: TcpStream) -> String {
         let mut bytes = Vec::new();
-        ask(address, path, host).read_to_end(&mut bytes).unwrap();
+        socket.read_to_end(&mut bytes).unwrap();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Sends a mask as a script of the site `origin` would.
+    fn put(address: SocketAddr, origin: &str, body: &[u8]) -> String {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(
+            socket,
+            "PUT /mask HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n",
+            body.len()
+        )
+        .unwrap();
+        // Whoever refuses may close before all is sent.
+        let _ = socket.write_all(body);
+        rest(socket)
     }
 
     fn frame(value: u8) -> Frame {
@@ -320,7 +447,7 @@ mod tests {
 
     #[test]
     fn page_snapshot_and_status_answer() {
-        let mut sink = Page::open(local()).unwrap();
+        let mut sink = Page::open(local(), None).unwrap();
         assert!(answer(sink.address, "/snapshot.jpg", "localhost").starts_with("HTTP/1.1 503"));
         sink.write(&frame(9)).unwrap();
         sink.report(&serde_json::json!({"fps": 3}));
@@ -331,15 +458,61 @@ mod tests {
     }
 
     #[test]
+    fn a_painted_mask_is_kept_and_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state/mask.png");
+        let painting = Painting { file: file.clone(), by_others: false };
+        let page = Page::open(local(), Some(painting)).unwrap();
+        let (address, own) = (page.address, format!("http://{}", page.address));
+        assert!(answer(address, "/mask", "localhost").starts_with("HTTP/1.1 204"));
+        let mask = Mask::from_grey(3, 2, &[0, 255, 0, 0, 0, 255]).unwrap();
+        let drawn = folder.path().join("drawn.png");
+        mask.write(&drawn).unwrap();
+        let drawn = std::fs::read(drawn).unwrap();
+        for other in ["http://evil.example", "null"] {
+            assert!(put(address, other, &drawn).starts_with("HTTP/1.1 403"), "{other}");
+        }
+        assert!(!file.exists());
+        assert!(put(address, &own, &drawn).starts_with("HTTP/1.1 204"));
+        assert_eq!(Mask::read(&file).unwrap(), mask);
+        assert!(answer(address, "/mask", "localhost").contains("image/png"));
+        // What is no picture changes nothing.
+        let refused = put(address, &own, b"no picture");
+        assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("mask sent"), "{refused}");
+        assert!(put(address, &own, &vec![0; MOST_MASK_BYTES + 1]).starts_with("HTTP/1.1 413"));
+        assert_eq!(Mask::read(&file).unwrap(), mask);
+        // Nothing beside it is left behind.
+        assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn others_paint_only_where_the_user_said_so() {
+        let page = Page::open(local(), None).unwrap();
+        assert!(
+            put(page.address, &format!("http://{}", page.address), b"").contains("--mask http:")
+        );
+        let peer = |text: &str| SocketAddr::new(text.parse().unwrap(), 1);
+        let may = |by_others, text| {
+            let painting = Some(Painting { file: "mask.png".into(), by_others });
+            may_paint(&Shared::new(painting), peer(text), &HeaderMap::new()).is_ok()
+        };
+        for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(may(false, here), "{here}");
+        }
+        assert!(!may(false, "192.0.2.7"));
+        assert!(may(true, "192.0.2.7"));
+    }
+
+    #[test]
     fn a_taken_port_names_the_mend() {
-        let first = Page::open(local()).unwrap();
-        let error = Page::open(first.address).err().expect("taken");
+        let first = Page::open(local(), None).unwrap();
+        let error = Page::open(first.address, None).err().expect("taken");
         assert!(error.to_string().contains("--http 127.0.0.1:"), "{error}");
     }
 
     #[test]
     fn spectators_who_do_not_read_hold_up_nobody() {
-        let mut sink = Page::open(local()).unwrap();
+        let mut sink = Page::open(local(), None).unwrap();
         // Connects, and never reads a byte.
         let lazy = ask(sink.address, "/stream.mjpg", "localhost");
         let mut eager = ask(sink.address, "/stream.mjpg", "localhost");
@@ -359,8 +532,27 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_stands_is_sent_again() {
+        let mut sink = Page::open(local(), None).unwrap();
+        sink.write(&frame(1)).unwrap();
+        let mut parts = sink.shared.parts.subscribe();
+        let spectator = ask(sink.address, "/stream.mjpg", "localhost");
+        let first = loop {
+            if parts.has_changed().unwrap() {
+                break parts.borrow_and_update().clone();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        while !parts.has_changed().unwrap() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!first.is_empty() && *parts.borrow() == first);
+        drop(spectator);
+    }
+
+    #[test]
     fn without_spectators_nothing_is_encoded() {
-        let mut sink = Page::open(local()).unwrap();
+        let mut sink = Page::open(local(), None).unwrap();
         let parts = sink.shared.parts.subscribe();
         sink.write(&frame(1)).unwrap();
         std::thread::sleep(Duration::from_millis(100));

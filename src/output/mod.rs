@@ -34,6 +34,7 @@ mod spec;
 mod y4m;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 pub use error::OutputError;
 pub use placeholder::placeholder;
@@ -91,6 +92,17 @@ impl Default for StreamFormat {
 pub struct Options {
     /// Where the page is served.
     pub http: SocketAddr,
+    /// What the page does with masks that are painted on it; it takes none without.
+    pub painting: Option<Painting>,
+}
+
+/// How the page takes masks.
+#[derive(Clone, Debug)]
+pub struct Painting {
+    /// Where they are kept, one PNG that is replaced as a whole (white: fill).
+    pub file: PathBuf,
+    /// Whether others than this machine may paint.
+    pub by_others: bool,
 }
 
 /// Nobody but this machine, unless the user says otherwise.
@@ -99,14 +111,14 @@ pub const DEFAULT_HTTP: SocketAddr =
 
 impl Default for Options {
     fn default() -> Self {
-        Self { http: DEFAULT_HTTP }
+        Self { http: DEFAULT_HTTP, painting: None }
     }
 }
 
 /// Opens a sink: makes the folder, takes the port.
 pub fn open(spec: &SinkSpec, options: &Options) -> Result<Box<dyn Sink>, OutputError> {
     Ok(match spec {
-        SinkSpec::Http => Box::new(http::Page::open(options.http)?),
+        SinkSpec::Http => Box::new(http::Page::open(options.http, options.painting.clone())?),
         SinkSpec::Stdout => Box::new(y4m::Pipe::stdout()),
         SinkSpec::Y4m(path) => Box::new(y4m::Clip::open(path)?),
         SinkSpec::Folder { path, kind } => Box::new(folder::Folder::open(path, *kind)?),

@@ -1,7 +1,7 @@
 //! Pictures on disk: read with limits, written whole or not at all.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, Seek, Write};
+use std::io::{BufRead, BufReader, BufWriter, Cursor, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use image::error::{ImageError, LimitErrorKind};
@@ -62,18 +62,27 @@ impl RgbPicture {
 
 /// Reads any picture format lbam knows, turned upright as its EXIF says. Alpha is dropped.
 pub fn read_rgb(path: &Path) -> Result<RgbPicture, PictureError> {
-    let picture = decode(path)?.into_rgb8();
+    let picture = open(path)?.into_rgb8();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     Ok(RgbPicture { width, height, data: picture.into_raw() })
 }
 
 pub(crate) fn read_rgba(path: &Path) -> Result<RgbaPicture, PictureError> {
-    let picture = decode(path)?.into_rgba8();
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Ok(RgbaPicture { width, height, data: picture.into_raw() })
+    Ok(rgba(open(path)?))
 }
 
-fn decode(path: &Path) -> Result<DynamicImage, PictureError> {
+/// As [`read_rgba`], of what a file would hold; errors call it `name`.
+pub(crate) fn decode_rgba(bytes: &[u8], name: &Path) -> Result<RgbaPicture, PictureError> {
+    Ok(rgba(decode(Cursor::new(bytes), name)?))
+}
+
+fn rgba(picture: DynamicImage) -> RgbaPicture {
+    let picture = picture.into_rgba8();
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    RgbaPicture { width, height, data: picture.into_raw() }
+}
+
+fn open(path: &Path) -> Result<DynamicImage, PictureError> {
     let read = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => PictureError::Absent { path: path.into() },
         _ => PictureError::Read { path: path.into(), source },
@@ -87,14 +96,32 @@ fn decode(path: &Path) -> Result<DynamicImage, PictureError> {
             reason: "it is not a regular file".into(),
         });
     }
+    decode(BufReader::new(file), path)
+}
+
+fn decode(input: impl BufRead + Seek, path: &Path) -> Result<DynamicImage, PictureError> {
+    let read = |source| PictureError::Read { path: path.into(), source };
     // The content decides, not the name: cameras and browsers misname.
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(read)?;
+    let reader = ImageReader::new(input).with_guessed_format().map_err(read)?;
     let Some(format) = reader.format() else {
         return Err(PictureError::NotAPicture {
             path: path.into(),
             reason: "its first bytes belong to no known format".into(),
         });
     };
+    let mut input = reader.into_inner();
+    if format == image::ImageFormat::Jpeg {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes).map_err(read)?;
+        if !super::convert::jpeg_is_whole(&bytes) {
+            return Err(PictureError::Damaged {
+                path: path.into(),
+                reason: "its end is missing".into(),
+            });
+        }
+        input.rewind().map_err(read)?;
+    }
+    let mut reader = ImageReader::with_format(input, format);
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(MAX_SIDE as u32);
     limits.max_image_height = Some(MAX_SIDE as u32);
@@ -107,15 +134,6 @@ fn decode(path: &Path) -> Result<DynamicImage, PictureError> {
     }
     // Not every format has one; a picture without is upright.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
-    if format == image::ImageFormat::Jpeg {
-        let bytes = std::fs::read(path).map_err(read)?;
-        if !super::convert::jpeg_is_whole(&bytes) {
-            return Err(PictureError::Damaged {
-                path: path.into(),
-                reason: "its end is missing".into(),
-            });
-        }
-    }
     let mut picture = DynamicImage::from_decoder(decoder).map_err(wrong)?;
     picture.apply_orientation(orientation);
     if picture.width() == 0 || picture.height() == 0 {
@@ -161,6 +179,23 @@ pub fn write_png(path: &Path, picture: &RgbPicture) -> Result<(), PictureError> 
             picture.width as u32,
             picture.height as u32,
             ExtendedColorType::Rgb8,
+        )
+    })
+}
+
+/// Writes a PNG of one byte a pixel, which must be as many as the size says, atomically.
+pub(crate) fn write_grey_png(
+    path: &Path,
+    width: usize,
+    height: usize,
+    data: &[u8],
+) -> Result<(), PictureError> {
+    write_whole(path, |file| {
+        image::codecs::png::PngEncoder::new(file).write_image(
+            data,
+            width as u32,
+            height as u32,
+            ExtendedColorType::L8,
         )
     })
 }

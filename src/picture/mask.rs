@@ -105,6 +105,17 @@ impl Mask {
         Ok(Mask::from_rgba(picture.width, picture.height, &picture.data)?)
     }
 
+    /// As [`read`](Self::read), of what a file would hold; errors call it `name`.
+    pub fn decode(bytes: &[u8], name: &Path) -> Result<Mask, PictureError> {
+        let picture = super::io::decode_rgba(bytes, name)?;
+        Ok(Mask::from_rgba(picture.width, picture.height, &picture.data)?)
+    }
+
+    /// Writes a PNG, white on black, atomically.
+    pub fn write(&self, path: &Path) -> Result<(), PictureError> {
+        super::io::write_grey_png(path, self.width, self.height, &self.data)
+    }
+
     pub(crate) fn from_rgba(width: usize, height: usize, rgba: &[u8]) -> Result<Mask, MaskError> {
         let (pixels, _) = rgba.as_chunks::<4>();
         let one_colour = pixels.windows(2).all(|pair| pair[0][..3] == pair[1][..3]);
@@ -242,6 +253,23 @@ impl Mask {
             data.extend_from_slice(&self.row(y)[area.x..area.right()]);
         }
         Ok(Mask { width: area.width, height: area.height, data })
+    }
+
+    /// The mask stretched over a frame of another size. A pixel that lies on a hole in part is a
+    /// hole, so that nothing comes to light.
+    pub fn stretched(&self, width: usize, height: usize) -> Result<Mask, MaskError> {
+        let mut stretched = Mask::empty(width, height)?;
+        let under =
+            |at: usize, new: usize, old: usize| at * old / new..((at + 1) * old).div_ceil(new);
+        for y in 0..height {
+            for x in 0..width {
+                let columns = under(x, width, self.width);
+                let hole = under(y, height, self.height)
+                    .any(|row| self.row(row)[columns.clone()].iter().any(|&byte| byte != KNOWN));
+                stretched.set(x, y, hole);
+            }
+        }
+        Ok(stretched)
     }
 
     /// An error that names both sizes unless the mask is `width` x `height`.

@@ -14,6 +14,30 @@ fn white_is_hole_from_the_middle_up() {
 }
 
 #[test]
+fn what_is_written_or_sent_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    let mask = Mask::from_grey(3, 2, &[0, 255, 0, 0, 0, 255]).unwrap();
+    mask.write(&path).unwrap();
+    assert_eq!(Mask::read(&path).unwrap(), mask);
+    let mut bytes = std::fs::read(&path).unwrap();
+    assert_eq!(Mask::decode(&bytes, Path::new("sent")).unwrap(), mask);
+    bytes.truncate(40);
+    let error = Mask::decode(&bytes, Path::new("sent")).unwrap_err().to_string();
+    assert!(error.starts_with("sent: "), "{error}");
+}
+
+#[test]
+fn stretching_brings_nothing_to_light() {
+    let mask = Mask::from_grey(4, 2, &[0, 0, 0, 255, 0, 0, 0, 0]).unwrap();
+    assert_eq!(mask.stretched(4, 2).unwrap(), mask);
+    assert_eq!(mask.stretched(8, 4).unwrap().hole_pixels(), 4);
+    // Three columns over four: the last covers a third of the column before the hole, too.
+    assert_eq!(mask.stretched(3, 1).unwrap().data(), [KNOWN, KNOWN, HOLE]);
+    assert_eq!(mask.stretched(1, 1).unwrap().data(), [HOLE]);
+}
+
+#[test]
 fn pixels_and_percent() {
     let area = |x, y, width, height| PixelBox { x, y, width, height };
     assert_eq!(rect("rect:10,20,30,40").resolve(640, 480).unwrap(), area(10, 20, 30, 40));

@@ -22,6 +22,8 @@ use crate::output::SinkSpec;
   lbam-edge --camera test: --mask rect:30%,30%,20%,20% --frames 100 --no-realtime --output out.y4m
   ffmpeg -i clip.mp4 -f yuv4mpegpipe - | lbam-edge --camera - --mask logo.png --output - \\
       | ffmpeg -i - filled.mp4
+  lbam-edge --camera /dev/video0 --mask http:
+      paint the mask on the page
   lbam-edge --config /etc/lbam-edge.toml
 
 A flag goes before its environment variable, that before the file of --config, that before the
@@ -75,8 +77,8 @@ pub struct LiveArgs {
     #[arg(long, value_name = "WxH", env = "LBAM_CAMERA_SIZE")]
     pub camera_size: Option<Size>,
     /// What to fill, repeatable: a picture (white: fill; re-read when it changes), a folder of
-    /// pictures (one a frame), rect:x,y,w,h in pixels or percent
-    /// [env: LBAM_MASK, several with ; between]
+    /// pictures (one a frame), rect:x,y,w,h in pixels or percent, http: (painted on the page)
+    /// [default: what was painted on the page last] [env: LBAM_MASK, several with ; between]
     #[arg(id = "mask", long = "mask", value_name = "MASK")]
     pub masks: Vec<MaskSpec>,
     /// Where pictures go, repeatable: http: (a page), a .y4m file, - (y4m on standard output), a
@@ -141,6 +143,7 @@ impl LiveArgs {
                 }),
             },
             masks: self.masks.clone(),
+            painted: painted_mask(),
             outputs,
             http: self.http,
             frames: self.frames,
@@ -150,6 +153,20 @@ impl LiveArgs {
             overlap: LiveOptions::default().overlap,
         }
     }
+}
+
+/// The file that keeps what is painted on the page: a service's own folder, else the user's.
+pub(super) fn painted_mask() -> Option<PathBuf> {
+    let folder = |variable| {
+        let folder = PathBuf::from(std::env::var_os(variable)?);
+        folder.is_absolute().then_some(folder)
+    };
+    // systemd names several folders with colons between; the unit has one.
+    let state = folder("STATE_DIRECTORY").or_else(|| {
+        let users = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+        Some(users?.join("lbam"))
+    });
+    Some(state?.join("mask.png"))
 }
 
 /// Of two opposite flags the later one on the command line stays, by `overrides_with`. A no that

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
+use super::args::painted_mask;
 use super::doctor::{Diagnosis, System};
 use super::filler::{Filler, open_model, open_model_ahead};
 use super::{
@@ -50,7 +51,7 @@ pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
     use_threads(args.threads);
     let mut frame = read_rgb(&args.input)?.into_frame().map_err(PictureError::from)?;
     let (width, height) = (frame.width(), frame.height());
-    let mut masks = Masks::open(&args.masks)?;
+    let mut masks = Masks::open(&args.masks, painted_mask().as_deref())?;
     let Some(mask) = masks.next(width, height, 0)? else {
         return Err(ServiceError::Usage("--mask gives no mask".into()));
     };

@@ -101,10 +101,6 @@ impl Guard {
     /// Clears a frame, or keeps it back (`None`). An error means that what is to be hidden is
     /// not known: the frame is gone, and no other may be shown either.
     pub fn clear(&mut self, mut frame: Frame) -> Result<Option<Cleared>, ServiceError> {
-        if self.masks.is_empty() {
-            let passes = !self.fail_closed;
-            return Ok(passes.then_some(Cleared { frame, how: How::Unchanged }));
-        }
         let (width, height) = (frame.width(), frame.height());
         if let Some(mask) = self.masks.next(width, height, frame.sequence)? {
             if mask.is_empty() {
@@ -113,7 +109,11 @@ impl Guard {
             self.change_to(mask);
         }
         self.finish_change();
-        // `Masks` gives a mask with the first frame; were it not so, nothing would pass.
+        if self.masks.is_empty() {
+            let passes = !self.fail_closed;
+            return Ok(passes.then_some(Cleared { frame, how: How::Unchanged }));
+        }
+        // `Masks` that are not empty have given one; were it not so, nothing would pass.
         let Some(mask) = &self.mask else { return Ok(None) };
         mask.fits(width, height).map_err(FillError::from)?;
         if mask.is_empty() {

@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::camera::MaskSourceError;
-use crate::picture::{ColourRange, FLAT_GREY, PixelFormat};
+use crate::camera::{MaskSourceError, MaskSpec};
+use crate::picture::{ColourRange, FLAT_GREY, PixelFormat, Rect};
 use crate::service::FillReport;
 
 const SIDE: usize = 16;
@@ -76,14 +76,19 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let (openers, mut gates): (Vec<_>, Vec<_>) = (0..3).map(|_| channel()).unzip();
-        gates.reverse();
-        let (mask, seen) = (Arc::default(), Arc::default());
-        let gates = Arc::new(Mutex::new(gates));
-        let fill = Slow { mask: None, gate: None, gates, seen: Arc::clone(&seen) };
+        let mask = Arc::default();
         let mut masks = Masks::default();
         masks.add(Box::new(Given(Arc::clone(&mask))));
-        Self { guard: Guard::new(Box::new(fill), masks, false), mask, seen, openers }
+        Self::with(masks, mask, false)
+    }
+
+    fn with(masks: Masks, mask: Arc<Mutex<Option<Mask>>>, fail_closed: bool) -> Self {
+        let (openers, mut gates): (Vec<_>, Vec<_>) = (0..3).map(|_| channel()).unzip();
+        gates.reverse();
+        let seen = Arc::default();
+        let gates = Arc::new(Mutex::new(gates));
+        let fill = Slow { mask: None, gate: None, gates, seen: Arc::clone(&seen) };
+        Self { guard: Guard::new(Box::new(fill), masks, fail_closed), mask, seen, openers }
     }
 
     fn put(&self, rect: &str) {
@@ -93,12 +98,15 @@ impl Scene {
 
     /// How a frame came out, and its luma at (2, 2) and (10, 10).
     fn frame(&mut self) -> (How, u8, u8) {
+        self.frame_if_any().expect("a mask is there")
+    }
+
+    fn frame_if_any(&mut self) -> Option<(How, u8, u8)> {
         let format = PixelFormat::Yuv420;
         let frame = Frame::flat(SIDE, SIDE, format, ColourRange::Limited, SECRET);
-        let cleared = self.guard.clear(frame.expect("a frame")).expect("no error");
-        let cleared = cleared.expect("a mask is there");
+        let cleared = self.guard.clear(frame.expect("a frame")).expect("no error")?;
         let luma = |x: usize, y: usize| cleared.frame().data()[y * SIDE + x];
-        (cleared.how, luma(2, 2), luma(10, 10))
+        Some((cleared.how, luma(2, 2), luma(10, 10)))
     }
 
     /// Frames until the change is over.
@@ -110,6 +118,27 @@ impl Scene {
             std::thread::sleep(Duration::from_millis(1));
         }
         panic!("the mask is never ready");
+    }
+}
+
+#[test]
+fn what_is_painted_on_the_page_is_hidden_from_then_on() {
+    for fail_closed in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("mask.png");
+        let masks = Masks::open(&[MaskSpec::Page], Some(&file)).expect("a page");
+        let mut scene = Scene::with(masks, Arc::default(), fail_closed);
+        let shown = (How::Unchanged, SECRET, SECRET);
+        assert_eq!(scene.frame_if_any(), (!fail_closed).then_some(shown));
+        let paint = |rects: &[Rect]| {
+            let mask = Mask::from_rects(SIDE, SIDE, rects).expect("a mask");
+            mask.write(&file).expect("written");
+        };
+        paint(&["rect:0,0,4,4".parse().expect("a rectangle")]);
+        assert_eq!(scene.frame(), (How::Filled, FILL, SECRET));
+        // To paint nothing is to hide nothing: somebody decided it.
+        paint(&[]);
+        assert_eq!(scene.frame(), shown);
     }
 }
 

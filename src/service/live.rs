@@ -1,6 +1,7 @@
 //! The main job: source, mask, fill, sinks, until the end or until asked to stop.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -12,9 +13,9 @@ use super::notify::Manager;
 use super::outputs::{Order, Outputs, Worker, in_words};
 use super::statistics::Tally;
 use super::{Fill, ServiceError, Statistics};
-use crate::camera::{CameraWish, MaskSource, MaskSpec, Masks, SourceSpec};
+use crate::camera::{CameraWish, MaskSource, MaskSourceError, MaskSpec, Masks, SourceSpec};
 use crate::kernels::workers;
-use crate::output::{self, DEFAULT_HTTP, Sink, SinkSpec};
+use crate::output::{self, DEFAULT_HTTP, Painting, Sink, SinkSpec};
 use crate::picture::Pool;
 use crate::runtime::cores;
 
@@ -51,8 +52,11 @@ pub struct LiveOptions {
     pub camera: SourceSpec,
     /// What to ask of it, if it is a camera.
     pub wish: CameraWish,
-    /// United. None: frames pass unchanged, or not at all if `fail_closed`.
+    /// United. None: what was painted on the page. Without that, too, frames pass unchanged, or not
+    /// at all if `fail_closed`.
     pub masks: Vec<MaskSpec>,
+    /// The file that keeps what is painted on the page; without one nothing can be painted.
+    pub painted: Option<PathBuf>,
     pub outputs: Vec<SinkSpec>,
     pub http: SocketAddr,
     /// Ends after so many frames, shown or withheld.
@@ -73,6 +77,7 @@ impl Default for LiveOptions {
             camera: SourceSpec::Device("/dev/video0".into()),
             wish: CameraWish::default(),
             masks: Vec::new(),
+            painted: None,
             outputs: vec![SinkSpec::Http],
             http: DEFAULT_HTTP,
             frames: None,
@@ -97,6 +102,23 @@ impl LiveOptions {
         });
         if realtime { Pace::Newest } else { Pace::Every }
     }
+
+    /// Opens the masks.
+    pub(super) fn open_masks(&self) -> Result<Masks, MaskSourceError> {
+        let painted = self.painted.as_deref();
+        match (self.masks.as_slice(), painted) {
+            ([], Some(_)) => Masks::open(&[MaskSpec::Page], painted),
+            (masks, _) => Masks::open(masks, painted),
+        }
+    }
+
+    /// Who may paint on the page. Where the page was not named as a source of masks, that is this
+    /// machine alone: to paint is also to uncover.
+    fn painting(&self) -> Option<Painting> {
+        let named = self.masks.contains(&MaskSpec::Page);
+        let file = self.painted.clone().filter(|_| named || self.masks.is_empty())?;
+        Some(Painting { file, by_others: named })
+    }
 }
 
 /// Runs until the source ends, `frames` were shown or withheld, or `stop` is set. Files are completed in
@@ -109,16 +131,18 @@ pub fn run(
     if options.outputs.is_empty() {
         return Err(ServiceError::Usage("no output given; try --output http:".into()));
     }
-    let masks = Masks::open(&options.masks)?;
+    let masks = options.open_masks()?;
     if masks.is_empty() {
-        match options.fail_closed {
-            true => log::warn!("no mask: nothing passes (--fail-closed); give one with --mask"),
-            false => log::warn!("no mask: frames pass unchanged; give one with --mask"),
-        }
+        let so = match options.fail_closed {
+            true => "nothing passes (--fail-closed)",
+            false => "frames pass unchanged",
+        };
+        log::warn!("no mask: {so}; give one with --mask, or paint one on the page");
     }
     let mut sinks = Vec::new();
     for spec in &options.outputs {
-        let sink = output::open(spec, &output::Options { http: options.http })?;
+        let settings = output::Options { http: options.http, painting: options.painting() };
+        let sink = output::open(spec, &settings)?;
         log::info!("output: {}", sink.describe());
         sinks.push(sink);
     }
@@ -229,7 +253,8 @@ impl Run {
         let Some(cleared) = self.guard.clear(frame)? else {
             if self.tally.withheld.count() == 0 {
                 self.outputs.tell(Order::StandIn(
-                    "No mask: nothing is shown\n\nGive one with --mask, or leave --fail-closed out",
+                    "No mask: nothing is shown\n\nPaint one on the page, give one with --mask, or \
+                     leave --fail-closed out",
                 ));
             }
             self.tally.withheld.add(1);

@@ -106,7 +106,7 @@ fn run_with(
     options: &LiveOptions,
     fill: Filler,
 ) -> Result<Statistics, ServiceError> {
-    let masks = Masks::open(&options.masks).unwrap();
+    let masks = Masks::open(&options.masks, None).unwrap();
     run_to(sinks, options, Box::new(fill), masks, &Stop::default())
 }
 

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::super::{LiveArgs, open_model};
+use super::super::{LiveArgs, LiveOptions, open_model};
 use super::{Check, System};
-use crate::camera::{self, CameraError, MaskSource, Masks, SourceSpec};
+use crate::camera::{self, CameraError, MaskSource, SourceSpec};
 use crate::output::SinkSpec;
 use crate::runtime::kernel_name;
 
@@ -20,7 +20,7 @@ pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
     let options = args.options();
     let mut checks = source(&options.camera, system);
     checks.push(loopback(system));
-    checks.push(masks(args, options.fail_closed));
+    checks.push(masks(&options));
     checks.push(model(args));
     if options.outputs.contains(&SinkSpec::Http) {
         checks.push(page(args));
@@ -136,11 +136,12 @@ fn loopback(system: &System) -> Check {
     )
 }
 
-fn masks(args: &LiveArgs, fail_closed: bool) -> Check {
-    match Masks::open(&args.masks) {
+fn masks(options: &LiveOptions) -> Check {
+    match options.open_masks() {
         Ok(masks) if masks.is_empty() => {
-            let so = if fail_closed { "nothing passes" } else { "frames pass unchanged" };
-            let mend = "give one with --mask, or as mask = ... in the configuration";
+            let so = if options.fail_closed { "nothing passes" } else { "frames pass unchanged" };
+            let mend = "paint one on the page, or give one with --mask, or as mask = ... in the \
+                        configuration";
             Check::warning("mask", format!("no mask: {so}"), mend)
         }
         Ok(masks) => Check::fine("mask", masks.describe()),

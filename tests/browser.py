@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""browser.py URL [SCREENSHOT]: paints a mask on the page in Chromium, as somebody with a mouse would.
+
+Draws a box, takes a corner away with the eraser, saves, and prints what the page says of itself then.
+Speaks WebDriver to chromedriver; needs nothing but Python.
+"""
+
+import base64
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+PATIENCE = 30
+
+
+def until(what, ready):
+    end = time.monotonic() + PATIENCE
+    while not (found := ready()):
+        if time.monotonic() > end:
+            sys.exit(f"browser.py: after {PATIENCE} s still not so: {what}")
+        time.sleep(0.1)
+    return found
+
+
+class Browser:
+    def __init__(self):
+        # It says on which free port it listens.
+        self.driver = subprocess.Popen(
+            ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        for line in self.driver.stdout:
+            if "started successfully on port" in line:
+                self.address = f"http://127.0.0.1:{int(line.split()[-1].rstrip('.'))}/session"
+                break
+        else:
+            sys.exit("browser.py: chromedriver does not start")
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        arguments += ["--disable-background-networking", "--no-first-run", "--window-size=1000,1000"]
+        always = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments}}
+        answer = self.ask("", {"capabilities": {"alwaysMatch": always}})
+        self.address += "/" + answer["sessionId"]
+
+    def ask(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with urllib.request.urlopen(self.address + path, data, timeout=60) as answer:
+                return json.load(answer)["value"]
+        except urllib.error.HTTPError as error:
+            sys.exit(f"browser.py: {path}: {json.load(error)['value']['message']}")
+
+    def run(self, script):
+        return self.ask("/execute/sync", {"script": f"return {script}", "args": []})
+
+    def find(self, selector):
+        return self.ask("/element", {"using": "css selector", "value": selector})
+
+    def click(self, selector):
+        self.ask(f"/element/{self.find(selector)[ELEMENT]}/click", {})
+
+    def drag(self, start, end):
+        """On the canvas; places as shares of its width and height."""
+        canvas = self.find("#canvas")
+        box = self.ask(f"/element/{canvas[ELEMENT]}/rect")
+
+        def move(place):
+            # From the middle of the element.
+            x, y = (round((at - 0.5) * box[side]) for at, side in zip(place, ("width", "height")))
+            return {"type": "pointerMove", "duration": 100, "origin": canvas, "x": x, "y": y}
+
+        down, up = ({"type": f"pointer{what}", "button": 0} for what in ("Down", "Up"))
+        steps = [move(start), down, move(end), up]
+        mouse = {"type": "pointer", "id": "mouse", "actions": steps}
+        self.ask("/actions", {"actions": [mouse]})
+
+    def close(self):
+        request = urllib.request.Request(self.address, method="DELETE")
+        urllib.request.urlopen(request, timeout=60).close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self.close()
+        finally:
+            self.driver.terminate()
+            self.driver.wait()
+
+
+def main():
+    url, screenshot = sys.argv[1], sys.argv[2:]
+    with Browser() as browser:
+        browser.ask("/url", {"url": url})
+        until("there is a picture", lambda: browser.run("at('live').naturalWidth"))
+        until("the page offers to paint", lambda: browser.run("!at('paint').hidden"))
+        browser.click("#paint")
+        until("there is a canvas", lambda: browser.run("!at('canvas').hidden"))
+        browser.click("input[value=box]")
+        browser.drag((0.25, 0.25), (0.75, 0.75))
+        browser.click("input[value=eraser]")
+        browser.drag((0.7, 0.7), (0.8, 0.8))
+        if screenshot:
+            with open(screenshot[0], "wb") as file:
+                file.write(base64.b64decode(browser.ask("/screenshot")))
+        browser.click("#save")
+        until("the mask is saved", lambda: browser.run("at('canvas').hidden"))
+        until("pictures come", lambda: browser.run("at('state').textContent") == "running")
+        print(browser.run("at('said').textContent || 'saved'"))
+
+
+if __name__ == "__main__":
+    main()
