@@ -111,7 +111,7 @@ impl Convolution {
 }
 
 /// The names of a convolution's kernel and bias.
-pub(super) fn names(place: usize) -> [String; 2] {
+fn names(place: usize) -> [String; 2] {
     ["weight", "bias"].map(|kind| format!("features.{place}.{kind}"))
 }
 
@@ -128,4 +128,57 @@ fn from_safetensors(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<Tenso
         tensors.insert(name.to_owned(), (view.shape().to_vec(), values));
     }
     Ok(tensors)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+
+    /// A network with made-up weights; `tests/references` has the same numbers.
+    #[derive(Default)]
+    pub struct MadeUp {
+        tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
+        /// Convolutions so far, and what the last one gives.
+        layers: usize,
+        channels: Option<usize>,
+    }
+
+    impl MadeUp {
+        /// The next convolution, of what the one before it gives.
+        pub fn convolution(&mut self, place: usize, outputs: usize, side: usize) {
+            let inputs = self.channels.replace(outputs).unwrap_or(3);
+            let (count, layer) = (inputs * side * side, self.layers as f64);
+            let spread = (2.0 / count as f64).sqrt() * 1.4;
+            let kernel = (0..outputs * count)
+                .map(|i| (spread * (0.37 * i as f64 + layer).sin()) as f32)
+                .collect();
+            let bias = (0..outputs).map(|i| (0.1 * (i as f64).cos()) as f32).collect();
+            let [weight_name, bias_name] = names(place);
+            self.push(weight_name, vec![outputs, inputs, side, side], kernel);
+            self.push(bias_name, vec![outputs], bias);
+            self.layers += 1;
+        }
+
+        pub fn push(&mut self, name: String, shape: Vec<usize>, values: Vec<f32>) {
+            self.tensors.push((name, shape, values));
+        }
+
+        pub fn write(&self, path: &Path) {
+            let views = self.tensors.iter().map(|(name, shape, values)| {
+                let bytes = bytemuck::cast_slice(values);
+                (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+            });
+            std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+        }
+    }
+
+    /// The file with the first `from` in it replaced by `to`, which is as long.
+    pub fn renamed(whole: &[u8], from: &str, to: &str) -> Vec<u8> {
+        let at = whole.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        let mut bytes = whole.to_vec();
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        bytes
+    }
 }

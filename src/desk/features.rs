@@ -103,35 +103,20 @@ fn gram(features: Tensor<4>) -> Tensor<3> {
 #[cfg(test)]
 pub(super) mod tests {
     use burn::tensor::TensorData;
-    use safetensors::Dtype;
-    use safetensors::tensor::TensorView;
 
     use super::*;
-    use crate::desk::feature_file::names;
+    use crate::desk::feature_file::tests::{MadeUp, renamed};
 
     /// Widths of the seven convolutions of a feature network small enough for tests.
     const WIDTHS: [usize; 7] = [4, 4, 6, 6, 8, 8, 8];
 
     /// Writes that network; `tests/references/features.py` has the same numbers.
     pub fn write_small(path: &Path) {
-        let mut data = Vec::new();
-        let mut inputs = 3;
-        for (layer, (at, outputs)) in BLOCKS.concat().into_iter().zip(WIDTHS).enumerate() {
-            let spread = (2.0 / (9 * inputs) as f64).sqrt();
-            let kernel: Vec<f32> = (0..outputs * inputs * 9)
-                .map(|i| (spread * 1.4 * (0.37 * i as f64 + layer as f64).sin()) as f32)
-                .collect();
-            let bias: Vec<f32> = (0..outputs).map(|i| (0.1 * (i as f64).cos()) as f32).collect();
-            let [weight_name, bias_name] = names(at);
-            data.push((weight_name, vec![outputs, inputs, 3, 3], kernel));
-            data.push((bias_name, vec![outputs], bias));
-            inputs = outputs;
+        let mut file = MadeUp::default();
+        for (place, outputs) in BLOCKS.concat().into_iter().zip(WIDTHS) {
+            file.convolution(place, outputs, KERNEL);
         }
-        let views = data.iter().map(|(name, shape, values)| {
-            let bytes = bytemuck::cast_slice(values);
-            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
-        });
-        std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+        file.write(path);
     }
 
     fn picture(shift: f64, device: &Device) -> Tensor<4> {
@@ -176,17 +161,10 @@ pub(super) mod tests {
             std::fs::write(&path, bytes).unwrap();
             Features::read(&path, &device).unwrap_err().to_string()
         };
-        let text = String::from_utf8_lossy(&whole[..2000]).into_owned();
-        let renamed = |from: &str, to: &str| {
-            assert!(text.contains(from));
-            let at = whole.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
-            let mut bytes = whole.clone();
-            bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-            bytes
-        };
-        let absent = refused(&renamed("features.5.bias", "features.6.bias"), "a.safetensors");
+        let absent =
+            refused(&renamed(&whole, "features.5.bias", "features.6.bias"), "a.safetensors");
         assert!(absent.contains("features.5.bias"), "{absent}");
-        let shape = refused(&renamed("[6,4,3,3]", "[4,6,3,3]"), "b.safetensors");
+        let shape = refused(&renamed(&whole, "[6,4,3,3]", "[4,6,3,3]"), "b.safetensors");
         assert!(shape.contains("features.5.weight"), "{shape}");
         let mut nan = whole.clone();
         let end = nan.len();

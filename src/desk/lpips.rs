@@ -155,38 +155,22 @@ impl Lpips {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use safetensors::Dtype;
-    use safetensors::tensor::TensorView;
-
     use super::*;
-    use crate::desk::feature_file::names;
+    use crate::desk::feature_file::tests::{MadeUp, renamed};
 
     /// Writes a network of few channels; `tests/references/lpips.py` has the same numbers.
     pub fn write_small(path: &Path, architecture: &str) {
         let architecture = if architecture == "alexnet" { ALEXNET } else { VGG16 };
-        let (mut data, mut inputs, mut layer) = (Vec::new(), 3, 0);
+        let mut file = MadeUp::default();
         for (stage, layers) in architecture.stages.into_iter().enumerate() {
             let outputs = 4 + stage;
             for &(place, side, _) in layers {
-                let count = inputs * side * side;
-                let spread = (2.0 / count as f64).sqrt() * 1.4;
-                let kernel = (0..outputs * count)
-                    .map(|i| (spread * (0.37 * i as f64 + f64::from(layer)).sin()) as f32)
-                    .collect();
-                let bias = (0..outputs).map(|i| (0.1 * (i as f64).cos()) as f32).collect();
-                let [weight_name, bias_name] = names(place);
-                data.push((weight_name, vec![outputs, inputs, side, side], kernel));
-                data.push((bias_name, vec![outputs], bias));
-                (inputs, layer) = (outputs, layer + 1);
+                file.convolution(place, outputs, side);
             }
-            let weights: Vec<f32> = (0..outputs).map(|i| 0.1 + 0.05 * i as f32).collect();
-            data.push((format!("lin{stage}.model.1.weight"), vec![1, outputs, 1, 1], weights));
+            let weights = (0..outputs).map(|i| 0.1 + 0.05 * i as f32).collect();
+            file.push(format!("lin{stage}.model.1.weight"), vec![1, outputs, 1, 1], weights);
         }
-        let views = data.iter().map(|(name, shape, values)| {
-            let bytes = bytemuck::cast_slice(values);
-            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
-        });
-        std::fs::write(path, safetensors::serialize(views, None).unwrap()).unwrap();
+        file.write(path);
     }
 
     fn picture(shift: f64) -> RgbPicture {
@@ -224,18 +208,12 @@ pub(super) mod tests {
             std::fs::write(&path, bytes).unwrap();
             Lpips::read(&path).unwrap_err().to_string()
         };
-        let renamed = |from: &str, to: &str| {
-            let at = whole.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
-            let mut bytes = whole.clone();
-            bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-            bytes
-        };
-        let absent = refused(&renamed("lin3.model", "lin9.model"));
+        let absent = refused(&renamed(&whole, "lin3.model", "lin9.model"));
         assert!(
             absent.contains("lin3.model.1.weight") && absent.contains("small.safe"),
             "{absent}"
         );
-        let shape = refused(&renamed("[1,6,1,1]", "[6,1,1,1]"));
+        let shape = refused(&renamed(&whole, "[1,6,1,1]", "[6,1,1,1]"));
         assert!(shape.contains("lin2.model.1.weight"), "{shape}");
         let mut negative = whole.clone();
         let end = negative.len();

@@ -134,8 +134,8 @@ impl Report {
         let mut text = String::from(
             "<h2>Scores</h2><p>Means over pictures of each composite against its original. Higher \
              PSNR and SSIM (structural similarity) are better, lower l1 (mean absolute difference) \
-             and LPIPS (learned perceptual similarity) are; the best of each bucket is marked. In full, with each picture's scores: \
-             report.json.</p>\n<table><tr><th>hole</th><th class=\"text\">filler</th>",
+             and LPIPS (learned perceptual similarity) are; the best of each bucket is marked. In \
+             full, with each picture's scores: report.json.</p>\n<table><tr><th>hole</th><th class=\"text\">filler</th>",
         );
         for (title, _, _, more) in self.columns() {
             text += &format!("<th>{title} {}</th>", if *more { "&uarr;" } else { "&darr;" });

@@ -249,7 +249,7 @@ impl Int8Session {
             (&mut self.masking, &mut self.encoding, &mut self.doubling);
         let mut spread = |laps: &mut _| {
             let starts = (&mut forward.start, &mut reverse.start);
-            spread(holes, width, starts, input);
+            spread_mask(holes, width, starts, input);
             *masking = find_alike(holes, width, rim.is_none(), &forward.updates);
             lap(laps);
         };
@@ -298,12 +298,8 @@ impl Int8Session {
                 kernel.copy_known(pixels.as_chunks::<3>().0, &mut inputs[..width]);
             }
         };
-        if threads == 1 {
-            copy(&mut above[row_bytes..], upper);
-            copy(below, lower);
-        } else {
-            workers::join(|| copy(&mut above[row_bytes..], upper), || copy(below, lower));
-        }
+        // With one thread, one after the other.
+        workers::join(|| copy(&mut above[row_bytes..], upper), || copy(below, lower));
         lap(&mut self.laps);
         let model = &self.model;
         for (index, layer) in self.encoder.iter().enumerate() {
@@ -381,7 +377,7 @@ impl Int8Session {
 }
 
 /// Puts a mask where it is read: at the start of both branches, and into the frame stage's input.
-fn spread(holes: &[u8], width: usize, starts: (&mut Plane, &mut Plane), input: &mut Plane) {
+fn spread_mask(holes: &[u8], width: usize, starts: (&mut Plane, &mut Plane), input: &mut Plane) {
     let known = |&hole: &u8| if hole == 0 { u8::MAX } else { 0 };
     for (y, holes) in holes.chunks_exact(width).enumerate() {
         let row = starts.0.row_mut(y).iter_mut().zip(holes);

@@ -75,10 +75,8 @@ impl Fill for Filler {
             };
             // A region smaller than the network is scaled down from it, each pixel from many.
             let scaled_down = region.width < width || region.height < height;
-            session.set_rim(match scaled_down {
-                true => None,
-                false => Some(if region.is_native() { RIM } else { SOFT_RIM }),
-            });
+            let rim = if region.is_native() { RIM } else { SOFT_RIM };
+            session.set_rim((!scaled_down).then_some(rim));
             session.set_mask(region.network_holes.data())?;
             self.regions.push((region, session));
         }
