@@ -293,23 +293,22 @@ fn may_paint<'a>(
     shared: &'a Shared,
     peer: SocketAddr,
     headers: &HeaderMap,
-) -> Result<&'a Painting, Response> {
-    let refuse = |code: StatusCode, why: &'static str| Err((code, HEADERS, why).into_response());
+) -> Result<&'a Painting, (StatusCode, &'static str)> {
     let Some(painting) = &shared.painting else {
-        return refuse(StatusCode::NOT_FOUND, "masks are not painted here: add --mask http:\n");
+        return Err((StatusCode::NOT_FOUND, "masks are not painted here: add --mask http:\n"));
     };
     if !painting.by_others && !peer.ip().to_canonical().is_loopback() {
-        return refuse(
+        return Err((
             StatusCode::FORBIDDEN,
             "only the device itself may paint (ssh -L 8080:127.0.0.1:8080 user@device): \
              --mask http: lets others, too\n",
-        );
+        ));
     }
     // A browser names the site whose script asks.
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let site = text(header::ORIGIN).map(|origin| origin.split_once("://").map(|(_, site)| site));
     if site.is_some_and(|site| site.is_none() || site != text(header::HOST)) {
-        return refuse(StatusCode::FORBIDDEN, "another site may not paint\n");
+        return Err((StatusCode::FORBIDDEN, "another site may not paint\n"));
     }
     Ok(painting)
 }
@@ -322,7 +321,7 @@ async fn painted(
 ) -> Response {
     let painting = match may_paint(&shared, peer, &headers) {
         Ok(painting) => painting,
-        Err(refused) => return refused,
+        Err((code, why)) => return (code, HEADERS, why).into_response(),
     };
     match std::fs::read(&painting.file) {
         Ok(png) => (HEADERS, [(header::CONTENT_TYPE, "image/png")], png).into_response(),
@@ -346,7 +345,7 @@ async fn paint(
 ) -> Response {
     let file = match may_paint(&shared, peer, &headers) {
         Ok(painting) => painting.file.clone(),
-        Err(refused) => return refused,
+        Err((code, why)) => return (code, HEADERS, why).into_response(),
     };
     let keep = move || {
         let mask = Mask::decode(&body, Path::new("the mask sent"))
