@@ -28,6 +28,6 @@ rm -rf lbam-demo
 "${run[@]}" --frames 10 --no-realtime --output lbam-demo
 echo "demo: ten filled frames are in $PWD/lbam-demo"
 if [ "$page" = yes ]; then
-    echo "demo: live page at http://${LBAM_HTTP:-127.0.0.1:8080}/ (Ctrl-C ends it)"
-    exec "${run[@]}" --output http:
+    echo "demo: live page at http://${LBAM_HTTP:-127.0.0.1:8080}/, where you can paint (Ctrl-C ends it)"
+    exec env XDG_STATE_HOME="$PWD/lbam-demo" "${run[@]}" --mask http: --output http:
 fi

@@ -365,6 +365,57 @@ refuses "a mask of another size is refused by a run" 1 64x64 env LBAM_LOG=error 
     --camera test: --mask small.png --frames 1 --no-realtime --model half.lbam --output no.y4m
 is "no refusal left a file behind" "" "$(find . -name 'no.*' | head)"
 
+# -- Masks from another program ------------------------------------------------------------------
+
+works "without a sender of masks a run goes on" "$edge" --camera test: --mask unix:masks \
+    --frames 5 --no-realtime --model half.lbam --output hidden.y4m
+# The pattern moves; what shows nothing of it does not.
+is "and shows nothing of its pictures" 1 \
+    "$(ffmpeg -v error -i hidden.y4m -f framemd5 - | grep -v '^#' | cut -d , -f 6 | sort -u | wc -l)"
+"$edge" --camera test:320x240 --mask unix:masks --frames 500 --no-realtime --model half.lbam \
+    --output sent.y4m >sent.txt 2>sent.err &
+server=$!
+code=0
+python3 - >sender.txt 2>&1 <<'PYTHON' || code=$?
+"""Sends a mask of a box, ten times a second, until nobody takes it any more."""
+
+import socket
+import time
+
+mask = bytearray(320 * 240)
+for y in range(60, 180):
+    mask[y * 320 + 80 : y * 320 + 240] = b"\xff" * 160
+sender = socket.socket(socket.AF_UNIX)
+for _ in range(100):
+    try:
+        sender.connect("masks")
+        break
+    except OSError:
+        time.sleep(0.1)
+try:
+    while True:
+        sender.sendall(b"P5 320 240 255\n" + mask)
+        time.sleep(0.1)
+except BrokenPipeError:
+    pass
+PYTHON
+is "a program sends masks" 0 "$code"
+code=0
+wait "$server" || code=$?
+server=
+is "and the run ends well" 0 "$code"
+works "the same without a mask" "$edge" --camera test:320x240 --no-realtime --frames 500 \
+    --model half.lbam --output open.y4m
+is "the last frame is open around the box, and hidden in it" yes "$(python3 - <<'PYTHON'
+size = 320 * 240 * 3 // 2
+sent, whole = (open(name, "rb").read()[-size:] for name in ("sent.y4m", "open.y4m"))
+rows = [slice(y * 320, y * 320 + 320) for y in range(240)]
+around = all(sent[rows[y]] == whole[rows[y]] for y in (*range(60), *range(180, 240)))
+inside = any(sent[rows[y]][80:240] != whole[rows[y]][80:240] for y in range(60, 180))
+print("yes" if around and inside else (around, inside))
+PYTHON
+)"
+
 # -- The page -----------------------------------------------------------------------------------
 
 port=${LBAM_PORT:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}

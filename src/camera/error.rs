@@ -73,6 +73,12 @@ pub enum MaskSourceError {
          service, StateDirectory=)"
     )]
     NowhereToKeep,
+    #[error(
+        "{path}: masks cannot be taken there ({source}); name another socket, in a folder that you \
+         may write to",
+        path = path.display()
+    )]
+    Socket { path: PathBuf, source: std::io::Error },
     #[error("{path}: holds no mask pictures; put one PNG a frame into it", path = path.display())]
     EmptyFolder { path: PathBuf },
     #[error(

@@ -1,4 +1,5 @@
-//! Where masks come from: pictures, folders of them, rectangles, the page. Several are united.
+//! Where masks come from: pictures, folders of them, rectangles, the page, other processes. Several
+//! are united.
 //!
 //! The rule of this file: not knowing what to hide is never the same as having nothing to hide.
 //! At the start a mask that cannot be had is an error. Later, when a mask picture is replaced
@@ -9,6 +10,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+#[cfg(unix)]
+use super::mask_socket::{STALE_AFTER, SocketMask};
 use super::natural::pictures_in;
 use super::{MaskSourceError, MaskSpec};
 use crate::picture::{Mask, MaskError, Rect};
@@ -53,6 +56,13 @@ impl Masks {
                 MaskSpec::Path(path) => Box::new(PictureMask::open(path)?),
                 MaskSpec::Page => {
                     Box::new(PageMask::open(painted.ok_or(MaskSourceError::NowhereToKeep)?)?)
+                }
+                #[cfg(unix)]
+                MaskSpec::Socket(path) => Box::new(SocketMask::open(path, STALE_AFTER)?),
+                #[cfg(not(unix))]
+                MaskSpec::Socket(path) => {
+                    let source = std::io::ErrorKind::Unsupported.into();
+                    return Err(MaskSourceError::Socket { path: path.clone(), source });
                 }
             });
         }

@@ -26,6 +26,8 @@
 
 mod error;
 mod folder;
+#[cfg(unix)]
+mod mask_socket;
 mod mask_source;
 mod mjpeg;
 mod natural;

@@ -130,6 +130,8 @@ pub enum MaskSpec {
     Path(PathBuf),
     /// Painted on the page, `http:`.
     Page,
+    /// Sent by another process to a Unix socket, `unix:PATH`.
+    Socket(PathBuf),
 }
 
 impl FromStr for MaskSpec {
@@ -145,10 +147,17 @@ impl FromStr for MaskSpec {
         if text == "http:" {
             return Ok(Self::Page);
         }
-        if is_device(text) || text.starts_with("unix:") {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                "" => Err("unix: names no socket; try unix:/run/user/1000/masks".into()),
+                _ => Ok(Self::Socket(path.into())),
+            };
+        }
+        if is_device(text) {
             return Err(format!(
                 "masks from {text} are not built yet; give a picture (white: fill), a folder of \
-                 pictures, rect:x,y,w,h, or http: to paint it on the page"
+                 pictures, rect:x,y,w,h, http: to paint it on the page, or unix:PATH for masks that \
+                 another program sends"
             ));
         }
         Ok(Self::Path(text.into()))
@@ -161,6 +170,7 @@ impl fmt::Display for MaskSpec {
             Self::Rect(rect) => write!(f, "{rect}"),
             Self::Path(path) => write!(f, "{}", path.display()),
             Self::Page => f.write_str("http:"),
+            Self::Socket(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -223,6 +233,8 @@ mod tests {
             assert!(wrong.parse::<MaskSpec>().is_err(), "{wrong}");
         }
         assert_eq!("http:".parse(), Ok(MaskSpec::Page));
-        assert!("unix:/run/x".parse::<MaskSpec>().is_err());
+        assert_eq!("unix:/run/x".parse(), Ok(MaskSpec::Socket("/run/x".into())));
+        assert!("unix:".parse::<MaskSpec>().is_err());
+        assert!("/dev/video0".parse::<MaskSpec>().is_err());
     }
 }

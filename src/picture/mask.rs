@@ -70,6 +70,12 @@ impl Mask {
         Ok(Mask { width, height, data: vec![KNOWN; width * height] })
     }
 
+    /// A mask that is one hole.
+    pub fn full(width: usize, height: usize) -> Result<Mask, MaskError> {
+        check(width, height)?;
+        Ok(Mask { width, height, data: vec![HOLE; width * height] })
+    }
+
     /// From one grey byte a pixel, in whatever shade: 128 and above is a hole.
     pub fn from_grey(width: usize, height: usize, grey: &[u8]) -> Result<Mask, MaskError> {
         check(width, height)?;

@@ -77,7 +77,8 @@ pub struct LiveArgs {
     #[arg(long, value_name = "WxH", env = "LBAM_CAMERA_SIZE")]
     pub camera_size: Option<Size>,
     /// What to fill, repeatable: a picture (white: fill; re-read when it changes), a folder of
-    /// pictures (one a frame), rect:x,y,w,h in pixels or percent, http: (painted on the page)
+    /// pictures (one a frame), rect:x,y,w,h in pixels or percent, http: (painted on the page),
+    /// unix:PATH (a socket to which another program sends masks)
     /// [default: what was painted on the page last] [env: LBAM_MASK, several with ; between]
     #[arg(id = "mask", long = "mask", value_name = "MASK")]
     pub masks: Vec<MaskSpec>,

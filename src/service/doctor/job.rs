@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::super::{LiveArgs, LiveOptions, open_model};
 use super::{Check, System};
-use crate::camera::{self, CameraError, MaskSource, SourceSpec};
+use crate::camera::{self, CameraError, MaskSource, MaskSourceError, SourceSpec};
 use crate::output::SinkSpec;
 use crate::runtime::kernel_name;
 
@@ -145,6 +145,10 @@ fn masks(options: &LiveOptions) -> Check {
             Check::warning("mask", format!("no mask: {so}"), mend)
         }
         Ok(masks) => Check::fine("mask", masks.describe()),
+        Err(MaskSourceError::Socket { path, source }) if source.kind() == ErrorKind::AddrInUse => {
+            let what = "a program takes masks there, the service most likely";
+            Check::fine("mask", format!("{}: {what}", path.display()))
+        }
         Err(error) => Check::failed("mask", &error),
     }
 }

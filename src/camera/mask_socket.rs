@@ -1,0 +1,233 @@
+//! Masks that another process sends: whatever finds what is to be hidden need not be a part of
+//! this program.
+//!
+//! A sender connects and writes binary PGM pictures one after another (`P5`, width, height, 255,
+//! then a byte a pixel, white to be filled); the newest counts. While there is none, because none
+//! came yet, the last is old or what came was no picture, nobody knows what is to be hidden, and
+//! all of the picture is.
+
+use std::io::{BufReader, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use image::codecs::pnm::{PnmDecoder, PnmSubtype, SampleEncoding};
+use image::{ColorType, ImageDecoder};
+
+use super::mask_source::MaskSource;
+use super::{MaskSourceError, MaskSpec};
+use crate::picture::{MAX_SIDE, Mask};
+
+/// How long a mask holds.
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(2);
+
+pub(super) struct SocketMask {
+    path: PathBuf,
+    newest: Arc<Mutex<Newest>>,
+    stale_after: Duration,
+    /// Number of the mask that was given last (`None`: all is hidden), for frames of which size.
+    given: Option<(Option<u64>, usize, usize)>,
+}
+
+#[derive(Default)]
+struct Newest {
+    mask: Option<(Mask, Instant)>,
+    /// Masks so far.
+    number: u64,
+}
+
+impl SocketMask {
+    /// Listens at `path`. A socket that a program which ended left there is replaced.
+    pub fn open(path: &Path, stale_after: Duration) -> Result<Self, MaskSourceError> {
+        let failed = |source| MaskSourceError::Socket { path: path.into(), source };
+        let left = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
+        if left {
+            match UnixStream::connect(path) {
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path).map_err(failed)?;
+                }
+                _ => return Err(failed(ErrorKind::AddrInUse.into())),
+            }
+        }
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        let newest = Arc::<Mutex<Newest>>::default();
+        let (kept, name) = (Arc::clone(&newest), path.display().to_string());
+        std::thread::Builder::new()
+            .name("masks".into())
+            .spawn(move || listen(&listener, &kept, &name))
+            .map_err(failed)?;
+        Ok(Self { path: path.into(), newest, stale_after, given: None })
+    }
+}
+
+impl Drop for SocketMask {
+    fn drop(&mut self) {
+        // The thread ends with the program.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn lock(newest: &Mutex<Newest>) -> MutexGuard<'_, Newest> {
+    newest.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes one sender after another.
+fn listen(listener: &UnixListener, newest: &Mutex<Newest>, name: &str) {
+    for sender in listener.incoming() {
+        let ended = sender.map_err(|error| error.to_string()).and_then(|sender| {
+            log::info!("{name}: a sender of masks has come");
+            let mut sender = BufReader::new(sender);
+            while let Some(mask) = receive(&mut sender)? {
+                let mut newest = lock(newest);
+                newest.number += 1;
+                newest.mask = Some((mask, Instant::now()));
+            }
+            Ok(())
+        });
+        match ended {
+            Ok(()) => log::info!("{name}: the sender of masks has gone"),
+            Err(why) => {
+                log::warn!("{name}: {why}; all is hidden until a mask comes");
+                lock(newest).mask = None;
+            }
+        }
+    }
+}
+
+/// The next mask; `None` when the sender has gone.
+fn receive(sender: &mut BufReader<UnixStream>) -> Result<Option<Mask>, String> {
+    use std::io::BufRead;
+    if sender.fill_buf().map_err(|error| error.to_string())?.is_empty() {
+        return Ok(None);
+    }
+    let wrong = |error: image::ImageError| format!("what was sent is no mask ({error})");
+    let picture = PnmDecoder::new(sender).map_err(wrong)?;
+    let (width, height) = picture.dimensions();
+    if picture.subtype() != PnmSubtype::Graymap(SampleEncoding::Binary)
+        || picture.color_type() != ColorType::L8
+    {
+        return Err("what was sent is no mask (send binary PGM, P5, of 8 bits)".into());
+    }
+    if width as usize > MAX_SIDE || height as usize > MAX_SIDE {
+        return Err(format!("a mask of {width}x{height} is too large (sides up to {MAX_SIDE})"));
+    }
+    let mut grey = vec![0; width as usize * height as usize];
+    picture.read_image(&mut grey).map_err(wrong)?;
+    let mask = Mask::from_grey(width as usize, height as usize, &grey);
+    mask.map(Some).map_err(|error| error.to_string())
+}
+
+impl MaskSource for SocketMask {
+    fn describe(&self) -> String {
+        MaskSpec::Socket(self.path.clone()).to_string()
+    }
+
+    fn next(
+        &mut self,
+        width: usize,
+        height: usize,
+        _number: u64,
+    ) -> Result<Option<Mask>, MaskSourceError> {
+        let newest = lock(&self.newest);
+        let fresh = newest.mask.as_ref().filter(|(_, at)| at.elapsed() < self.stale_after);
+        let state = (fresh.map(|_| newest.number), width, height);
+        let before = self.given.replace(state);
+        if before == Some(state) {
+            return Ok(None);
+        }
+        if state.0.is_none() {
+            log::warn!("{}: no mask comes; all is hidden", self.path.display());
+        }
+        let mask = match fresh {
+            Some((mask, _)) => mask.stretched(width, height),
+            None => Mask::full(width, height),
+        };
+        let name = self.path.display().to_string();
+        mask.map(Some).map_err(|source| MaskSourceError::Mask { name, source })
+    }
+
+    fn change_with_every_frame(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn pgm(width: usize, height: usize, data: &[u8]) -> Vec<u8> {
+        [format!("P5\n{width} {height}\n255\n").as_bytes(), data].concat()
+    }
+
+    /// The hidden pixels of the next mask that comes.
+    fn hidden(source: &mut SocketMask) -> usize {
+        for _ in 0..5000 {
+            if let Some(mask) = source.next(4, 2, 0).expect("a mask") {
+                return mask.hole_pixels();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        panic!("no mask comes");
+    }
+
+    #[test]
+    fn all_is_hidden_while_there_is_no_mask() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("masks");
+        let mut source = SocketMask::open(&path, Duration::from_millis(300)).expect("opened");
+        assert_eq!(hidden(&mut source), 8);
+        let mut sender = UnixStream::connect(&path).expect("connected");
+        // Two at once, the second in two pieces.
+        let second = pgm(4, 2, &[0, 0, 127, 128, 255, 0, 0, 0]);
+        sender.write_all(&[&pgm(4, 2, &[0; 8]), &second[..7]].concat()).expect("sent");
+        assert_eq!(hidden(&mut source), 0);
+        sender.write_all(&second[7..]).expect("sent");
+        assert_eq!(hidden(&mut source), 2);
+        // It grows old.
+        assert_eq!(hidden(&mut source), 8);
+        // One of half the size is stretched.
+        sender.write_all(&pgm(2, 1, &[255, 0])).expect("sent");
+        assert_eq!(hidden(&mut source), 4);
+        sender.write_all(b"no picture").expect("sent");
+        assert_eq!(hidden(&mut source), 8);
+        drop(sender);
+        let mut sender = UnixStream::connect(&path).expect("connected");
+        sender.write_all(&pgm(4, 2, &[255, 0, 0, 0, 0, 0, 0, 0])).expect("sent");
+        assert_eq!(hidden(&mut source), 1);
+    }
+
+    #[test]
+    fn what_is_no_mask_is_refused() {
+        let (mut here, there) = UnixStream::pair().expect("a pair");
+        let mut there = BufReader::new(there);
+        for wrong in [&b"P6\n1 1\n255\nabc"[..], b"P5\n9999999 1\n255\n", b"P5\n1 1\n65535\nab"] {
+            here.write_all(wrong).expect("sent");
+            receive(&mut there).expect_err("no mask");
+            // What is left of it.
+            let (new_here, new_there) = UnixStream::pair().expect("a pair");
+            (here, there) = (new_here, BufReader::new(new_there));
+        }
+        drop(here);
+        assert!(receive(&mut there).expect("an end").is_none());
+    }
+
+    #[test]
+    fn a_socket_in_use_is_left_alone_and_one_that_was_left_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("masks");
+        let first = SocketMask::open(&path, STALE_AFTER).expect("opened");
+        let Err(error) = SocketMask::open(&path, STALE_AFTER) else { panic!("taken") };
+        assert!(error.to_string().contains("in use"), "{error}");
+        drop(first);
+        assert!(!path.exists());
+        drop(UnixListener::bind(&path).expect("bound"));
+        SocketMask::open(&path, STALE_AFTER).expect("opened");
+        std::fs::write(&path, "a file").expect("written");
+        assert!(SocketMask::open(&path, STALE_AFTER).is_err());
+        assert!(path.exists());
+    }
+}
