@@ -19,11 +19,10 @@ PATIENCE = 30
 
 def until(what, ready):
     end = time.monotonic() + PATIENCE
-    while not (found := ready()):
+    while not ready():
         if time.monotonic() > end:
             sys.exit(f"browser.py: after {PATIENCE} s still not so: {what}")
         time.sleep(0.1)
-    return found
 
 
 class Browser:
@@ -38,16 +37,20 @@ class Browser:
                 break
         else:
             sys.exit("browser.py: chromedriver does not start")
+
+    def open(self, url):
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         arguments += ["--disable-background-networking", "--no-first-run", "--window-size=1000,1000"]
         always = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments}}
         answer = self.ask("", {"capabilities": {"alwaysMatch": always}})
         self.address += "/" + answer["sessionId"]
+        self.ask("/url", {"url": url})
 
-    def ask(self, path, body=None):
+    def ask(self, path, body=None, method=None):
         data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.address + path, data, method=method)
         try:
-            with urllib.request.urlopen(self.address + path, data, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             sys.exit(f"browser.py: {path}: {json.load(error)['value']['message']}")
@@ -76,16 +79,12 @@ class Browser:
         mouse = {"type": "pointer", "id": "mouse", "actions": steps}
         self.ask("/actions", {"actions": [mouse]})
 
-    def close(self):
-        request = urllib.request.Request(self.address, method="DELETE")
-        urllib.request.urlopen(request, timeout=60).close()
-
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         try:
-            self.close()
+            self.ask("", method="DELETE")
         finally:
             self.driver.terminate()
             self.driver.wait()
@@ -94,7 +93,7 @@ class Browser:
 def main():
     url, screenshot = sys.argv[1], sys.argv[2:]
     with Browser() as browser:
-        browser.ask("/url", {"url": url})
+        browser.open(url)
         until("there is a picture", lambda: browser.run("at('live').naturalWidth"))
         until("the page offers to paint", lambda: browser.run("!at('paint').hidden"))
         browser.click("#paint")

@@ -88,3 +88,9 @@ pub enum MaskSourceError {
     )]
     TooFew { path: PathBuf, count: usize, frame: u64 },
 }
+
+impl MaskSourceError {
+    pub(super) fn mask(name: impl ToString, source: MaskError) -> Self {
+        Self::Mask { name: name.to_string(), source }
+    }
+}

@@ -89,7 +89,7 @@ fn listen(listener: &UnixListener, newest: &Mutex<Newest>, name: &str) {
         match ended {
             Ok(()) => log::info!("{name}: the sender of masks has gone"),
             Err(why) => {
-                log::warn!("{name}: {why}; all is hidden until a mask comes");
+                log::warn!("{name}: {why}");
                 lock(newest).mask = None;
             }
         }
@@ -133,8 +133,7 @@ impl MaskSource for SocketMask {
         let newest = lock(&self.newest);
         let fresh = newest.mask.as_ref().filter(|(_, at)| at.elapsed() < self.stale_after);
         let state = (fresh.map(|_| newest.number), width, height);
-        let before = self.given.replace(state);
-        if before == Some(state) {
+        if self.given.replace(state) == Some(state) {
             return Ok(None);
         }
         if state.0.is_none() {
@@ -144,8 +143,7 @@ impl MaskSource for SocketMask {
             Some((mask, _)) => mask.stretched(width, height),
             None => Mask::full(width, height),
         };
-        let name = self.path.display().to_string();
-        mask.map(Some).map_err(|source| MaskSourceError::Mask { name, source })
+        mask.map(Some).map_err(|source| MaskSourceError::mask(self.describe(), source))
     }
 
     fn change_with_every_frame(&self) -> bool {

@@ -104,7 +104,7 @@ impl MaskSource for Masks {
         let mut union: Option<Mask> = None;
         for (source, held) in &self.sources {
             let Some(mask) = held else { continue };
-            let fail = |error| MaskSourceError::Mask { name: source.describe(), source: error };
+            let fail = |error| MaskSourceError::mask(source.describe(), error);
             match &mut union {
                 None => {
                     mask.fits(width, height).map_err(fail)?;
@@ -141,7 +141,7 @@ impl MaskSource for RectMask {
             return Ok(None);
         }
         let mask = Mask::from_rects(width, height, &[self.rect])
-            .map_err(|source| MaskSourceError::Mask { name: self.describe(), source })?;
+            .map_err(|source| MaskSourceError::mask(self.rect, source))?;
         self.size = Some((width, height));
         Ok(Some(mask))
     }
@@ -250,11 +250,12 @@ impl PageMask {
     /// Whether anything was painted. A file that is there and cannot be read is an error: nobody
     /// knows what it was to hide.
     fn look(&mut self) -> Result<(), MaskSourceError> {
-        let there = self.path.try_exists();
+        if self.picture.is_some() {
+            return Ok(());
+        }
         let path = &self.path;
-        if there.map_err(|source| MaskSourceError::Read { path: path.clone(), source })?
-            && self.picture.is_none()
-        {
+        let failed = |source| MaskSourceError::Read { path: path.clone(), source };
+        if path.try_exists().map_err(failed)? {
             self.picture = Some(PictureMask::open(path)?);
         }
         Ok(())
@@ -278,10 +279,8 @@ impl MaskSource for PageMask {
         if self.size.replace((width, height)) == Some((width, height)) && !changed {
             return Ok(None);
         }
-        let stretched = picture.mask.stretched(width, height).map_err(|source| {
-            MaskSourceError::Mask { name: self.path.display().to_string(), source }
-        })?;
-        Ok(Some(stretched))
+        let stretched = picture.mask.stretched(width, height);
+        stretched.map(Some).map_err(|source| MaskSourceError::mask(self.path.display(), source))
     }
 
     fn is_blank(&self) -> bool {
@@ -339,10 +338,7 @@ impl MaskSource for FolderMask {
 }
 
 fn fits(mask: &Mask, width: usize, height: usize, path: &Path) -> Result<(), MaskSourceError> {
-    mask.fits(width, height).map_err(|source: MaskError| MaskSourceError::Mask {
-        name: path.display().to_string(),
-        source,
-    })
+    mask.fits(width, height).map_err(|source| MaskSourceError::mask(path.display(), source))
 }
 
 #[cfg(test)]

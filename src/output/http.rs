@@ -407,9 +407,14 @@ mod tests {
         (Ipv4Addr::LOCALHOST, 0).into()
     }
 
-    fn ask(address: SocketAddr, path: &str, host: &str) -> TcpStream {
-        let mut socket = TcpStream::connect(address).unwrap();
+    fn connect(address: SocketAddr) -> TcpStream {
+        let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket
+    }
+
+    fn ask(address: SocketAddr, path: &str, host: &str) -> TcpStream {
+        let mut socket = connect(address);
         write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
         socket
     }
@@ -426,8 +431,7 @@ mod tests {
 
     /// Sends a mask as a script of the site `origin` would.
     fn put(address: SocketAddr, origin: &str, body: &[u8]) -> String {
-        let mut socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut socket = connect(address);
         write!(
             socket,
             "PUT /mask HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\nContent-Length: {}\r\n\

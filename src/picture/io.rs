@@ -173,14 +173,7 @@ pub fn write_picture(path: &Path, picture: &RgbPicture) -> Result<(), PictureErr
 /// Writes a PNG atomically.
 pub fn write_png(path: &Path, picture: &RgbPicture) -> Result<(), PictureError> {
     picture.check()?;
-    write_whole(path, |file| {
-        image::codecs::png::PngEncoder::new(file).write_image(
-            &picture.data,
-            picture.width as u32,
-            picture.height as u32,
-            ExtendedColorType::Rgb8,
-        )
-    })
+    write_png_of(path, picture.width, picture.height, &picture.data, ExtendedColorType::Rgb8)
 }
 
 /// Writes a PNG of one byte a pixel, which must be as many as the size says, atomically.
@@ -190,12 +183,22 @@ pub(crate) fn write_grey_png(
     height: usize,
     data: &[u8],
 ) -> Result<(), PictureError> {
+    write_png_of(path, width, height, data, ExtendedColorType::L8)
+}
+
+fn write_png_of(
+    path: &Path,
+    width: usize,
+    height: usize,
+    data: &[u8],
+    colour: ExtendedColorType,
+) -> Result<(), PictureError> {
     write_whole(path, |file| {
         image::codecs::png::PngEncoder::new(file).write_image(
             data,
             width as u32,
             height as u32,
-            ExtendedColorType::L8,
+            colour,
         )
     })
 }

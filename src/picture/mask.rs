@@ -264,6 +264,9 @@ impl Mask {
     /// The mask stretched over a frame of another size. A pixel that lies on a hole in part is a
     /// hole, so that nothing comes to light.
     pub fn stretched(&self, width: usize, height: usize) -> Result<Mask, MaskError> {
+        if self.fits(width, height).is_ok() {
+            return Ok(self.clone());
+        }
         let mut stretched = Mask::empty(width, height)?;
         let under =
             |at: usize, new: usize, old: usize| at * old / new..((at + 1) * old).div_ceil(new);

@@ -103,21 +103,24 @@ impl LiveOptions {
         if realtime { Pace::Newest } else { Pace::Every }
     }
 
-    /// Opens the masks.
-    pub(super) fn open_masks(&self) -> Result<Masks, MaskSourceError> {
-        let painted = self.painted.as_deref();
-        match (self.masks.as_slice(), painted) {
-            ([], Some(_)) => Masks::open(&[MaskSpec::Page], painted),
-            (masks, _) => Masks::open(masks, painted),
+    /// The masks that were named, or the page.
+    fn mask_specs(&self) -> &[MaskSpec] {
+        match self.masks.as_slice() {
+            [] if self.painted.is_some() => &[MaskSpec::Page],
+            named => named,
         }
+    }
+
+    pub(super) fn open_masks(&self) -> Result<Masks, MaskSourceError> {
+        Masks::open(self.mask_specs(), self.painted.as_deref())
     }
 
     /// Who may paint on the page. Where the page was not named as a source of masks, that is this
     /// machine alone: to paint is also to uncover.
     fn painting(&self) -> Option<Painting> {
-        let named = self.masks.contains(&MaskSpec::Page);
-        let file = self.painted.clone().filter(|_| named || self.masks.is_empty())?;
-        Some(Painting { file, by_others: named })
+        let takes = self.mask_specs().contains(&MaskSpec::Page);
+        let file = self.painted.clone().filter(|_| takes)?;
+        Some(Painting { file, by_others: self.masks.contains(&MaskSpec::Page) })
     }
 }
 
