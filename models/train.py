@@ -44,6 +44,9 @@ WARM_UP = 300
 AVERAGE = 0.999
 # Seconds between two weights written; the last are written at the end.
 SAVE_EVERY = 300
+# Of patterns looked for, pixels, and the squares in which they are.
+PERIOD, WINDOW = 16, 128
+GRID_FLOOR = 1e-3
 ORDERS = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
 
 
@@ -235,6 +238,29 @@ class Discriminator(torch.nn.Module):
         return self.last(values).float()
 
 
+def grid(composite, pictures, holes):
+    """How much more than in the pictures, in levels of 1, pixels PERIOD apart deviate alike from what
+    is around them: the amplitude of a pattern that repeats with the network's strides. Random texture
+    has none."""
+    tiles = SIZE // WINDOW, WINDOW // PERIOD, PERIOD
+
+    def folded(values):
+        return values.unflatten(2, tiles).unflatten(5, tiles).sum((3, 6))
+
+    count = folded(holes)
+    pairs = (count * (count - 1)).sum((3, 5)).clamp_min(PERIOD**2)
+
+    def power(values):
+        around = functional.avg_pool2d(values, 9, 1, 4, count_include_pad=False)
+        deviation = (values - around) * holes
+        # Unbiased: products of different pixels alone.
+        products = folded(deviation) ** 2 - folded(deviation * deviation)
+        return products.sum((3, 5)) / pairs
+
+    excess = functional.relu(power(composite) - functional.relu(power(pictures)))
+    return (excess + GRID_FLOOR**2).sqrt().mean() - GRID_FLOOR
+
+
 def nearness(known, window):
     """From 1 at the rim of holes `[K, 1, SIZE, SIZE]` to 0 where no known pixel is within half of the
     window."""
@@ -378,6 +404,9 @@ def main():
         "--adversary", type=float, default=0, help="length of its gradient, as a share of the losses'"
     )
     parser.add_argument("--adversary-rate", type=float, default=2e-4)
+    parser.add_argument(
+        "--grid-weight", type=float, default=0, help="against patterns that repeat with the strides"
+    )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--bfloat16", action="store_true", help="convolve in 16 bits")
     parser.add_argument("--seed", type=int, default=0)
@@ -407,7 +436,7 @@ def main():
             adversary.parameters(), arguments.adversary_rate, (0.5, 0.9), capturable=graphs
         )
     pull = torch.zeros((), device=device)
-    sums = torch.zeros(7, device=device)
+    sums = torch.zeros(8, device=device)
 
     def draw():
         photographs.draw(pictures)
@@ -454,6 +483,10 @@ def main():
             cut = [values[place].permute(0, 3, 1, 2) for values in (seen, pictures)]
             look = lpips.distance(*cut)
             total = total + arguments.lpips_weight * look
+        repeats = torch.zeros((), device=device)
+        if arguments.grid_weight:
+            repeats = grid(composite, pictures, holes)
+            total = total + arguments.grid_weight * repeats
         (gradient,) = torch.autograd.grad(total, output, retain_graph=adversary is not None)
         told = fooled = torch.zeros((), device=device)
         if adversary:
@@ -468,7 +501,7 @@ def main():
                     tensor.clamp_(*limits)
             for mean, tensor in zip(average, parameters):
                 mean.add_((tensor - mean) * (1 - keep))
-            sums.add_(torch.cat([parts, torch.stack([look, told, fooled])]).detach())
+            sums.add_(torch.cat([parts, torch.stack([look, repeats, told, fooled])]).detach())
 
     replay = step
     if graphs:
@@ -515,11 +548,11 @@ def main():
         if graphs:
             torch.cuda.synchronize()
         if time.time() - shown > 10:
-            total, hole, valid, ssim, look, told, fooled = (sums / (done - counted)).tolist()
+            total, hole, valid, ssim, look, repeats, told, fooled = (sums / (done - counted)).tolist()
             speed = done * arguments.batch / (time.time() - started)
             print(
                 f"step {done}: total {total:.4f}, hole {hole:.5f}, valid {valid:.5f}, "
-                f"ssim {ssim:.4f}, lpips {look:.4f}, adversary {told:.3f} {fooled:+.3f}, "
+                f"ssim {ssim:.4f}, lpips {look:.4f}, grid {repeats:.5f}, adversary {told:.3f} {fooled:+.3f}, "
                 f"{speed:.0f} pictures/s, {time.time() - begun:.0f} s",
                 flush=True,
             )

@@ -62,6 +62,8 @@ impl CameraError {
 /// A mask that cannot be had. No frame may be shown on account of one.
 #[derive(Debug, thiserror::Error)]
 pub enum MaskSourceError {
+    #[error("masks: {0}")]
+    Device(#[from] CameraError),
     #[error(transparent)]
     Picture(#[from] PictureError),
     #[error("{name}: {source}")]

@@ -2,45 +2,32 @@
 //! this program.
 //!
 //! A sender connects and writes binary PGM pictures one after another (`P5`, width, height, 255,
-//! then a byte a pixel, white to be filled); the newest counts. While there is none, because none
-//! came yet, the last is old or what came was no picture, nobody knows what is to be hidden, and
-//! all of the picture is.
+//! then a byte a pixel, white to be filled). Anything else that comes is no mask.
 
 use std::io::{BufReader, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use image::codecs::pnm::{PnmDecoder, PnmSubtype, SampleEncoding};
 use image::{ColorType, ImageDecoder};
 
+use super::mask_feed::{FedMask, Feeder};
 use super::mask_source::MaskSource;
 use super::{MaskSourceError, MaskSpec};
 use crate::picture::{MAX_SIDE, Mask};
 
-/// How long a mask holds.
-pub(super) const STALE_AFTER: Duration = Duration::from_secs(2);
-
 pub(super) struct SocketMask {
-    path: PathBuf,
-    newest: Arc<Mutex<Newest>>,
-    stale_after: Duration,
-    /// Number of the mask that was given last (`None`: all is hidden), for frames of which size.
-    given: Option<(Option<u64>, usize, usize)>,
+    // Dropped in this order: the thread looks whether masks are wanted when it is woken.
+    masks: FedMask,
+    _socket: Socket,
 }
 
-#[derive(Default)]
-struct Newest {
-    mask: Option<(Mask, Instant)>,
-    /// Masks so far.
-    number: u64,
-}
+struct Socket(PathBuf);
 
 impl SocketMask {
     /// Listens at `path`. A socket that a program which ended left there is replaced.
-    pub fn open(path: &Path, stale_after: Duration) -> Result<Self, MaskSourceError> {
+    pub fn open(path: &Path) -> Result<Self, MaskSourceError> {
         let failed = |source| MaskSourceError::Socket { path: path.into(), source };
         let left = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
         if left {
@@ -52,37 +39,35 @@ impl SocketMask {
             }
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
-        let newest = Arc::<Mutex<Newest>>::default();
-        let (kept, name) = (Arc::clone(&newest), path.display().to_string());
+        let (masks, feeder) = FedMask::new(MaskSpec::Socket(path.into()).to_string());
+        let name = path.display().to_string();
         std::thread::Builder::new()
             .name("masks".into())
-            .spawn(move || listen(&listener, &kept, &name))
+            .spawn(move || listen(&listener, &feeder, &name))
             .map_err(failed)?;
-        Ok(Self { path: path.into(), newest, stale_after, given: None })
+        Ok(Self { masks, _socket: Socket(path.into()) })
     }
 }
 
-impl Drop for SocketMask {
+impl Drop for Socket {
     fn drop(&mut self) {
-        // The thread ends with the program.
-        let _ = std::fs::remove_file(&self.path);
+        // Wakes the thread, unless it still listens to a sender.
+        let _ = UnixStream::connect(&self.0);
+        let _ = std::fs::remove_file(&self.0);
     }
-}
-
-fn lock(newest: &Mutex<Newest>) -> MutexGuard<'_, Newest> {
-    newest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes one sender after another.
-fn listen(listener: &UnixListener, newest: &Mutex<Newest>, name: &str) {
+fn listen(listener: &UnixListener, feeder: &Feeder, name: &str) {
     for sender in listener.incoming() {
+        if !feeder.is_wanted() {
+            return;
+        }
         let ended = sender.map_err(|error| error.to_string()).and_then(|sender| {
             log::info!("{name}: a sender of masks has come");
             let mut sender = BufReader::new(sender);
             while let Some(mask) = receive(&mut sender)? {
-                let mut newest = lock(newest);
-                newest.number += 1;
-                newest.mask = Some((mask, Instant::now()));
+                feeder.give(mask);
             }
             Ok(())
         });
@@ -90,7 +75,7 @@ fn listen(listener: &UnixListener, newest: &Mutex<Newest>, name: &str) {
             Ok(()) => log::info!("{name}: the sender of masks has gone"),
             Err(why) => {
                 log::warn!("{name}: {why}");
-                lock(newest).mask = None;
+                feeder.lose();
             }
         }
     }
@@ -121,39 +106,27 @@ fn receive(sender: &mut BufReader<UnixStream>) -> Result<Option<Mask>, String> {
 
 impl MaskSource for SocketMask {
     fn describe(&self) -> String {
-        MaskSpec::Socket(self.path.clone()).to_string()
+        self.masks.describe()
     }
 
     fn next(
         &mut self,
         width: usize,
         height: usize,
-        _number: u64,
+        number: u64,
     ) -> Result<Option<Mask>, MaskSourceError> {
-        let newest = lock(&self.newest);
-        let fresh = newest.mask.as_ref().filter(|(_, at)| at.elapsed() < self.stale_after);
-        let state = (fresh.map(|_| newest.number), width, height);
-        if self.given.replace(state) == Some(state) {
-            return Ok(None);
-        }
-        if state.0.is_none() {
-            log::warn!("{}: no mask comes; all is hidden", self.path.display());
-        }
-        let mask = match fresh {
-            Some((mask, _)) => mask.stretched(width, height),
-            None => Mask::full(width, height),
-        };
-        mask.map(Some).map_err(|source| MaskSourceError::mask(self.describe(), source))
+        self.masks.next(width, height, number)
     }
 
     fn change_with_every_frame(&self) -> bool {
-        true
+        self.masks.change_with_every_frame()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::time::Duration;
 
     use super::*;
 
@@ -173,10 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn all_is_hidden_while_there_is_no_mask() {
+    fn senders_say_what_is_hidden() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("masks");
-        let mut source = SocketMask::open(&path, Duration::MAX).expect("opened");
+        let mut source = SocketMask::open(&path).expect("opened");
+        source.masks.stale_after = Duration::MAX;
         assert_eq!(hidden(&mut source), 8);
         let mut sender = UnixStream::connect(&path).expect("connected");
         // Two at once, the second in two pieces.
@@ -184,11 +158,6 @@ mod tests {
         sender.write_all(&[&pgm(4, 2, &[0; 8]), &second[..7]].concat()).expect("sent");
         assert_eq!(hidden(&mut source), 0);
         sender.write_all(&second[7..]).expect("sent");
-        assert_eq!(hidden(&mut source), 2);
-        // It grows old.
-        source.stale_after = Duration::ZERO;
-        assert_eq!(hidden(&mut source), 8);
-        source.stale_after = Duration::MAX;
         assert_eq!(hidden(&mut source), 2);
         // One of half the size is stretched.
         sender.write_all(&pgm(2, 1, &[255, 0])).expect("sent");
@@ -220,15 +189,15 @@ mod tests {
     fn a_socket_in_use_is_left_alone_and_one_that_was_left_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("masks");
-        let first = SocketMask::open(&path, STALE_AFTER).expect("opened");
-        let Err(error) = SocketMask::open(&path, STALE_AFTER) else { panic!("taken") };
+        let first = SocketMask::open(&path).expect("opened");
+        let Err(error) = SocketMask::open(&path) else { panic!("taken") };
         assert!(error.to_string().contains("in use"), "{error}");
         drop(first);
         assert!(!path.exists());
         drop(UnixListener::bind(&path).expect("bound"));
-        SocketMask::open(&path, STALE_AFTER).expect("opened");
+        SocketMask::open(&path).expect("opened");
         std::fs::write(&path, "a file").expect("written");
-        assert!(SocketMask::open(&path, STALE_AFTER).is_err());
+        assert!(SocketMask::open(&path).is_err());
         assert!(path.exists());
     }
 }

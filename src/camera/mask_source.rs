@@ -1,5 +1,5 @@
-//! Where masks come from: pictures, folders of them, rectangles, the page, other processes. Several
-//! are united.
+//! Where masks come from: pictures, folders of them, rectangles, the page, other processes, V4L2
+//! devices. Several are united.
 //!
 //! The rule of this file: not knowing what to hide is never the same as having nothing to hide.
 //! At the start a mask that cannot be had is an error. Later, when a mask picture is replaced
@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 #[cfg(unix)]
-use super::mask_socket::{STALE_AFTER, SocketMask};
+use super::mask_socket::SocketMask;
 use super::natural::pictures_in;
-use super::{MaskSourceError, MaskSpec};
+use super::{MaskSourceError, MaskSpec, mask_device};
 use crate::picture::{Mask, MaskError, Rect};
 
 /// Gives the mask that belongs to a frame.
@@ -42,46 +42,81 @@ pub trait MaskSource: Send {
 /// All masks of the command line, united.
 #[derive(Default)]
 pub struct Masks {
-    sources: Vec<(Box<dyn MaskSource>, Option<Mask>)>,
+    sources: Vec<Entry>,
+    /// There are other sources than when masks were given last.
+    changed: bool,
+}
+
+struct Entry {
+    /// What was typed, unless it was [added](Masks::add).
+    spec: Option<MaskSpec>,
+    source: Box<dyn MaskSource>,
+    /// The mask that it gave last.
+    held: Option<Mask>,
 }
 
 impl Masks {
     /// `painted` is the file that holds what was painted on the page.
     pub fn open(specs: &[MaskSpec], painted: Option<&Path>) -> Result<Self, MaskSourceError> {
         let mut masks = Self::default();
-        for spec in specs {
-            masks.add(match spec {
-                MaskSpec::Rect(rect) => Box::new(RectMask { rect: *rect, size: None }),
-                MaskSpec::Path(path) if path.is_dir() => Box::new(FolderMask::open(path)?),
-                MaskSpec::Path(path) => Box::new(PictureMask::open(path)?),
-                MaskSpec::Page => {
-                    Box::new(PageMask::open(painted.ok_or(MaskSourceError::NowhereToKeep)?)?)
-                }
-                #[cfg(unix)]
-                MaskSpec::Socket(path) => Box::new(SocketMask::open(path, STALE_AFTER)?),
-                #[cfg(not(unix))]
-                MaskSpec::Socket(path) => {
-                    let source = std::io::ErrorKind::Unsupported.into();
-                    return Err(MaskSourceError::Socket { path: path.clone(), source });
-                }
-            });
-        }
+        masks.change_to(specs, painted)?;
         Ok(masks)
     }
 
+    /// Goes over to other sources. Those that stay go on as they are. After an error all is as
+    /// before.
+    pub fn change_to(
+        &mut self,
+        specs: &[MaskSpec],
+        painted: Option<&Path>,
+    ) -> Result<(), MaskSourceError> {
+        let mut fresh = Vec::new();
+        for spec in specs.iter().filter(|spec| !self.sources.iter().any(|entry| entry.has(spec))) {
+            let source = open(spec, painted)?;
+            fresh.push(Entry { spec: Some(spec.clone()), source, held: None });
+        }
+        self.sources.retain(|entry| specs.iter().any(|spec| entry.has(spec)));
+        self.sources.append(&mut fresh);
+        self.changed = true;
+        Ok(())
+    }
+
     pub fn add(&mut self, source: Box<dyn MaskSource>) {
-        self.sources.push((source, None));
+        self.sources.push(Entry { spec: None, source, held: None });
     }
 
     /// Whether there is nothing to hide so far: no source, or a page on which nothing was painted.
     pub fn is_empty(&self) -> bool {
-        self.sources.iter().all(|(source, held)| held.is_none() && source.is_blank())
+        self.sources.iter().all(|entry| entry.held.is_none() && entry.source.is_blank())
     }
+}
+
+impl Entry {
+    fn has(&self, spec: &MaskSpec) -> bool {
+        self.spec.as_ref() == Some(spec)
+    }
+}
+
+fn open(spec: &MaskSpec, painted: Option<&Path>) -> Result<Box<dyn MaskSource>, MaskSourceError> {
+    Ok(match spec {
+        MaskSpec::Rect(rect) => Box::new(RectMask { rect: *rect, size: None }),
+        MaskSpec::Path(path) if path.is_dir() => Box::new(FolderMask::open(path)?),
+        MaskSpec::Path(path) => Box::new(PictureMask::open(path)?),
+        MaskSpec::Page => Box::new(PageMask::open(painted.ok_or(MaskSourceError::NowhereToKeep)?)?),
+        MaskSpec::Device(path) => Box::new(mask_device::open(path)?),
+        #[cfg(unix)]
+        MaskSpec::Socket(path) => Box::new(SocketMask::open(path)?),
+        #[cfg(not(unix))]
+        MaskSpec::Socket(path) => {
+            let source = std::io::ErrorKind::Unsupported.into();
+            return Err(MaskSourceError::Socket { path: path.clone(), source });
+        }
+    })
 }
 
 impl MaskSource for Masks {
     fn describe(&self) -> String {
-        let names: Vec<String> = self.sources.iter().map(|(source, _)| source.describe()).collect();
+        let names: Vec<String> = self.sources.iter().map(|entry| entry.source.describe()).collect();
         if names.is_empty() { "none".into() } else { names.join(" and ") }
     }
 
@@ -91,20 +126,19 @@ impl MaskSource for Masks {
         height: usize,
         number: u64,
     ) -> Result<Option<Mask>, MaskSourceError> {
-        let mut changed = false;
-        for (source, held) in &mut self.sources {
-            if let Some(mask) = source.next(width, height, number)? {
-                *held = Some(mask);
-                changed = true;
+        for entry in &mut self.sources {
+            if let Some(mask) = entry.source.next(width, height, number)? {
+                entry.held = Some(mask);
+                self.changed = true;
             }
         }
-        if !changed {
+        if !std::mem::take(&mut self.changed) {
             return Ok(None);
         }
         let mut union: Option<Mask> = None;
-        for (source, held) in &self.sources {
-            let Some(mask) = held else { continue };
-            let fail = |error| MaskSourceError::mask(source.describe(), error);
+        for entry in &self.sources {
+            let Some(mask) = &entry.held else { continue };
+            let fail = |error| MaskSourceError::mask(entry.source.describe(), error);
             match &mut union {
                 None => {
                     mask.fits(width, height).map_err(fail)?;
@@ -117,7 +151,7 @@ impl MaskSource for Masks {
     }
 
     fn change_with_every_frame(&self) -> bool {
-        self.sources.iter().any(|(source, _)| source.change_with_every_frame())
+        self.sources.iter().any(|entry| entry.source.change_with_every_frame())
     }
 }
 
@@ -449,6 +483,29 @@ mod tests {
         assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 2);
         paint(&path, 4, 2, &[]);
         assert_eq!(masks.next(4, 2, 2).unwrap().unwrap().hole_pixels(), 1);
+    }
+
+    #[test]
+    fn sources_that_stay_go_on_and_those_that_go_no_longer_hide() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.png");
+        paint(&path, 4, 2, &[7]);
+        let (picture, rect) = (MaskSpec::Path(path.clone()), "rect:0,0,1,1".parse().unwrap());
+        let mut masks = Masks::open(&[picture.clone(), rect], None).unwrap();
+        assert_eq!(masks.next(4, 2, 0).unwrap().unwrap().hole_pixels(), 2);
+        // It need not be read again.
+        std::fs::remove_file(&path).unwrap();
+        let specs = [picture, "rect:0,0,2,2".parse().unwrap()];
+        masks.change_to(&specs, None).unwrap();
+        assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 5);
+        let wrong = [specs[1].clone(), "absent.png".parse().unwrap()];
+        assert!(masks.change_to(&wrong, None).is_err());
+        assert!(masks.next(4, 2, 2).unwrap().is_none());
+        masks.change_to(&specs[1..], None).unwrap();
+        assert_eq!(masks.next(4, 2, 3).unwrap().unwrap().hole_pixels(), 4);
+        masks.change_to(&[], None).unwrap();
+        assert!(masks.next(4, 2, 4).unwrap().is_none());
+        assert!(masks.is_empty());
     }
 
     #[test]

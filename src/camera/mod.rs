@@ -26,6 +26,8 @@
 
 mod error;
 mod folder;
+mod mask_device;
+mod mask_feed;
 #[cfg(unix)]
 mod mask_socket;
 mod mask_source;
@@ -42,6 +44,7 @@ pub use error::{CameraError, MaskSourceError};
 pub use mask_source::{MaskSource, Masks};
 pub use pattern::test_frame;
 pub use probe::{Probe, probe};
+pub(crate) use spec::is_device;
 pub use spec::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
 pub use y4m::Y4mReader;
 

@@ -130,8 +130,17 @@ pub enum MaskSpec {
     Path(PathBuf),
     /// Painted on the page, `http:`.
     Page,
+    /// Pictures of a V4L2 device, `/dev/video1` (white: fill).
+    Device(PathBuf),
     /// Sent by another process to a Unix socket, `unix:PATH`.
     Socket(PathBuf),
+}
+
+impl MaskSpec {
+    /// Whether masks come at their own time, so that one picture has none of its own.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Device(_) | Self::Socket(_))
+    }
 }
 
 impl FromStr for MaskSpec {
@@ -154,11 +163,7 @@ impl FromStr for MaskSpec {
             };
         }
         if is_device(text) {
-            return Err(format!(
-                "masks from {text} are not built yet; give a picture (white: fill), a folder of \
-                 pictures, rect:x,y,w,h, http: to paint it on the page, or unix:PATH for masks that \
-                 another program sends"
-            ));
+            return Ok(Self::Device(text.into()));
         }
         Ok(Self::Path(text.into()))
     }
@@ -168,14 +173,14 @@ impl fmt::Display for MaskSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rect(rect) => write!(f, "{rect}"),
-            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Path(path) | Self::Device(path) => write!(f, "{}", path.display()),
             Self::Page => f.write_str("http:"),
             Self::Socket(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
 
-fn is_device(text: &str) -> bool {
+pub(crate) fn is_device(text: &str) -> bool {
     text.starts_with("/dev/video") || text.starts_with("/dev/v4l/")
 }
 
@@ -235,6 +240,6 @@ mod tests {
         assert_eq!("http:".parse(), Ok(MaskSpec::Page));
         assert_eq!("unix:/run/x".parse(), Ok(MaskSpec::Socket("/run/x".into())));
         assert!("unix:".parse::<MaskSpec>().is_err());
-        assert!("/dev/video0".parse::<MaskSpec>().is_err());
+        assert_eq!("/dev/video1".parse(), Ok(MaskSpec::Device("/dev/video1".into())));
     }
 }

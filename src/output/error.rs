@@ -14,6 +14,12 @@ pub enum OutputError {
         path = path.display()
     )]
     Write { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{path}: pictures cannot go out there ({reason}); name a V4L2 output device, such as \
+         v4l2loopback makes: sudo modprobe v4l2loopback exclusive_caps=1",
+        path = path.display()
+    )]
+    Device { path: PathBuf, reason: String },
     #[error("standard output: cannot be written ({source})")]
     Stdout { source: std::io::Error },
     /// The reader of a pipe went away. Not a fault: the end of the work.

@@ -1,4 +1,4 @@
-//! Where pictures go: folders, y4m files and pipes, a page in the browser.
+//! Where pictures go: folders, y4m files and pipes, V4L2 devices, a page in the browser.
 //!
 //! A [`Sink`] takes one frame after another and is told when it is over. It takes what it is
 //! given as it is: what is in a frame was decided before (`service::guard` is the only caller,
@@ -25,6 +25,8 @@
 //! it was filled, so nothing in here may be called with a raw frame.
 #![forbid(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+mod device;
 mod error;
 mod folder;
 mod http;
@@ -97,7 +99,7 @@ pub struct Options {
 }
 
 /// How the page takes masks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Painting {
     /// Where they are kept, one PNG that is replaced as a whole (white: fill).
     pub file: PathBuf,
@@ -119,6 +121,13 @@ impl Default for Options {
 pub fn open(spec: &SinkSpec, options: &Options) -> Result<Box<dyn Sink>, OutputError> {
     Ok(match spec {
         SinkSpec::Http => Box::new(http::Page::open(options.http, options.painting.clone())?),
+        #[cfg(target_os = "linux")]
+        SinkSpec::Device(path) => Box::new(device::VideoDevice::open(path)?),
+        #[cfg(not(target_os = "linux"))]
+        SinkSpec::Device(path) => {
+            let reason = "only Linux has V4L2".into();
+            return Err(OutputError::Device { path: path.clone(), reason });
+        }
         SinkSpec::Stdout => Box::new(y4m::Pipe::stdout()),
         SinkSpec::Y4m(path) => Box::new(y4m::Clip::open(path)?),
         SinkSpec::Folder { path, kind } => Box::new(folder::Folder::open(path, *kind)?),

@@ -4,11 +4,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::camera::is_device;
+
 /// Where pictures go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkSpec {
     /// A page in the browser, `http:`.
     Http,
+    /// A V4L2 output device, `/dev/video9`.
+    Device(PathBuf),
     /// y4m on standard output, `-`.
     Stdout,
     /// A `.y4m` file.
@@ -42,11 +46,8 @@ impl FromStr for SinkSpec {
             "-" => return Ok(Self::Stdout),
             _ => {}
         }
-        if text.starts_with("/dev/video") {
-            return Err(format!(
-                "{text}: output to a V4L2 device is not built yet; try http: or - (piped into \
-                 ffmpeg -i - -f v4l2 {text})"
-            ));
+        if is_device(text) {
+            return Ok(Self::Device(text.into()));
         }
         if text.starts_with("http") && text.contains(':') {
             return Err("the page is http: alone; its address goes into --http ADDR:PORT".into());
@@ -77,6 +78,11 @@ impl FromStr for SinkSpec {
 }
 
 impl SinkSpec {
+    /// Whether pictures are looked at as they come, and kept nowhere.
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Http | Self::Device(_))
+    }
+
     fn folder(path: Option<&Path>, kind: PictureKind) -> Self {
         let path = path.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Self::Folder { path: path.into(), kind }
@@ -88,7 +94,7 @@ impl fmt::Display for SinkSpec {
         match self {
             Self::Http => f.write_str("http:"),
             Self::Stdout => f.write_str("-"),
-            Self::Y4m(path) => write!(f, "{}", path.display()),
+            Self::Device(path) | Self::Y4m(path) => write!(f, "{}", path.display()),
             Self::Folder { path, kind } => write!(f, "{}/%.{}", path.display(), kind.extension()),
         }
     }
@@ -108,7 +114,8 @@ mod tests {
         assert_eq!("out.d".parse(), folder("out.d", PictureKind::Png));
         assert_eq!("out/%.jpg".parse(), folder("out", PictureKind::Jpeg));
         assert_eq!("%.png".parse(), folder(".", PictureKind::Png));
-        for wrong in ["", "a.mp4", "a.png", "/dev/video3", "http://x:1/"] {
+        assert_eq!("/dev/video3".parse(), Ok(SinkSpec::Device("/dev/video3".into())));
+        for wrong in ["", "a.mp4", "a.png", "http://x:1/"] {
             assert!(wrong.parse::<SinkSpec>().is_err(), "{wrong}");
         }
     }

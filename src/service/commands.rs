@@ -1,6 +1,6 @@
 //! One function for each thing the user may ask for. They print, and end in an exit code.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use super::args::painted_mask;
@@ -8,17 +8,14 @@ use super::doctor::{Diagnosis, System};
 use super::filler::{Filler, open_model, open_model_ahead};
 use super::{
     BenchArgs, Cli, CompletionsArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs, ManArgs,
-    ServiceError, Stop, report, run,
+    Reload, Reloaded, ServiceError, Stop, report, run_reloading,
 };
-use crate::camera::{MaskSource, Masks};
+use crate::camera::{MaskSource, Masks, SourceSpec};
 use crate::output::SinkSpec;
 use crate::picture::{PictureError, RgbPicture, read_rgb, write_picture};
 
-/// The main job, with the network that `open` makes of the arguments.
-pub fn live_with(
-    args: &LiveArgs,
-    open: impl FnOnce(&LiveArgs) -> Result<Box<dyn Fill>, ServiceError>,
-) -> Result<(), ServiceError> {
+/// The main job.
+pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
     let options = args.options();
     let count = |wanted: SinkSpec| options.outputs.iter().filter(|&sink| *sink == wanted).count();
     if args.json && count(SinkSpec::Stdout) > 0 {
@@ -30,20 +27,36 @@ pub fn live_with(
             return Err(ServiceError::Usage(format!("--output {sink} is given twice")));
         }
     }
+    if let SourceSpec::Device(camera) = &options.camera
+        && count(SinkSpec::Device(camera.clone())) > 0
+    {
+        let camera = camera.display();
+        return Err(ServiceError::Usage(format!("--output {camera} is the camera")));
+    }
     let stop = Stop::on_signals()?;
-    let statistics = run(&options, open(args)?, &stop)?;
+    use_threads(args.threads);
+    let statistics = run_reloading(&options, filler(args)?, &stop, reload(args)?)?;
     if args.json {
         print_json(&serde_json::json!(statistics))?;
     }
     Ok(())
 }
 
-/// The main job.
-pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
-    live_with(args, |args| {
-        use_threads(args.threads);
-        Ok(Box::new(Filler::for_frames(open_model(args.model.as_deref())?)))
-    })
+fn filler(args: &LiveArgs) -> Result<Box<dyn Fill>, ServiceError> {
+    Ok(Box::new(Filler::for_frames(open_model(args.model.as_deref())?)))
+}
+
+/// A service reads its file again at SIGHUP. In a terminal that signal says that the terminal was
+/// closed, and ends the program.
+fn reload(args: &LiveArgs) -> Result<Option<Reload>, ServiceError> {
+    if args.config.is_none() || std::io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    let reload = Reload::by(|| {
+        let args = Cli::read_again(std::env::args_os())?.live;
+        Ok(Reloaded { options: args.options(), fill: filler(&args)? })
+    });
+    Ok(Some(reload.on_hangup()?))
 }
 
 /// Fills one picture.
@@ -51,6 +64,10 @@ pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
     use_threads(args.threads);
     let mut frame = read_rgb(&args.input)?.into_frame().map_err(PictureError::from)?;
     let (width, height) = (frame.width(), frame.height());
+    if let Some(mask) = args.masks.iter().find(|mask| mask.is_live()) {
+        let reason = format!("--mask {mask} is for live pictures; give a picture or rect:x,y,w,h");
+        return Err(ServiceError::Usage(reason));
+    }
     let mut masks = Masks::open(&args.masks, painted_mask().as_deref())?;
     let Some(mask) = masks.next(width, height, 0)? else {
         return Err(ServiceError::Usage("--mask gives no mask".into()));

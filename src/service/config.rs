@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::args::threads;
@@ -34,8 +34,23 @@ impl Cli {
     /// [`ServiceError::Configuration`] for the file, [`ServiceError::Usage`] for a list in the
     /// environment.
     pub fn read(words: impl Iterator<Item = OsString>) -> Result<Self, ServiceError> {
+        Self::read_by(words, |command, words| Ok(command.get_matches_from(words)))
+    }
+
+    /// The same in a program that runs and is not to end.
+    pub fn read_again(words: impl Iterator<Item = OsString>) -> Result<Self, ServiceError> {
+        Self::read_by(words, |command, words| {
+            let matches = command.try_get_matches_from(words);
+            matches.map_err(|error| ServiceError::Usage(error.to_string()))
+        })
+    }
+
+    fn read_by(
+        words: impl Iterator<Item = OsString>,
+        matches: fn(clap::Command, &[OsString]) -> Result<ArgMatches, ServiceError>,
+    ) -> Result<Self, ServiceError> {
         let words: Vec<OsString> = words.collect();
-        let typed = Self::command().get_matches_from(&words);
+        let typed = matches(Self::command(), &words)?;
         let reader = READERS.iter().find_map(|name| typed.subcommand_matches(name));
         let file = match reader.unwrap_or(&typed).try_get_one::<PathBuf>("config") {
             Ok(Some(path)) if reader.is_some() || typed.subcommand_name().is_none() => {
@@ -46,7 +61,7 @@ impl Cli {
         let mut values = file.values();
         listed::<MaskSpec>("mask", "LBAM_MASK", &mut values)?;
         listed::<SinkSpec>("output", "LBAM_OUTPUT", &mut values)?;
-        let matches = under(Self::command(), &values).get_matches_from(&words);
+        let matches = matches(under(Self::command(), &values), &words)?;
         Self::from_arg_matches(&matches).map_err(|error| ServiceError::Usage(error.to_string()))
     }
 }

@@ -14,8 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Fill, FillError, ServiceError};
-use crate::camera::{MaskSource, Masks};
+use super::{Fill, FillError, LiveOptions, ServiceError};
+use crate::camera::{MaskSource, MaskSourceError, Masks};
 use crate::picture::{Frame, Mask, paint_flat};
 
 /// How often the same trouble is told.
@@ -96,6 +96,22 @@ impl Guard {
         let state = Readiness::NotBefore(Instant::now());
         let trouble = Trouble::default();
         Self { fill, masks, fail_closed, mask: None, state, change: None, trouble }
+    }
+
+    /// Goes over to other masks and another network, which the next frame waits for. After an error
+    /// all is as before.
+    pub fn change_over(
+        &mut self,
+        fill: Box<dyn Fill>,
+        options: &LiveOptions,
+    ) -> Result<(), MaskSourceError> {
+        options.change_masks(&mut self.masks)?;
+        *self = Self::new(fill, std::mem::take(&mut self.masks), options.fail_closed);
+        Ok(())
+    }
+
+    pub fn masks(&self) -> &Masks {
+        &self.masks
     }
 
     /// Clears a frame, or keeps it back (`None`). An error means that what is to be hidden is

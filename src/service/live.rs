@@ -12,7 +12,7 @@ use super::hand_over::Pace;
 use super::notify::Manager;
 use super::outputs::{Order, Outputs, Worker, in_words};
 use super::statistics::Tally;
-use super::{Fill, ServiceError, Statistics};
+use super::{Fill, Reload, Reloaded, ServiceError, Statistics};
 use crate::camera::{CameraWish, MaskSource, MaskSourceError, MaskSpec, Masks, SourceSpec};
 use crate::kernels::workers;
 use crate::output::{self, DEFAULT_HTTP, Painting, Sink, SinkSpec};
@@ -47,7 +47,7 @@ impl Stop {
 }
 
 /// What the main job is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LiveOptions {
     pub camera: SourceSpec,
     /// What to ask of it, if it is a camera.
@@ -94,7 +94,7 @@ impl LiveOptions {
     /// Cameras always run in real time. Anything else does when it is only looked at: a clip
     /// then plays at its own pace. A pipe is read whole, since its writer sets the pace.
     fn pace(&self) -> Pace {
-        let only_looked_at = self.outputs.iter().all(|sink| *sink == SinkSpec::Http);
+        let only_looked_at = self.outputs.iter().all(SinkSpec::is_live);
         let realtime = self.realtime.unwrap_or(match self.camera {
             SourceSpec::Device(_) => true,
             SourceSpec::Stdin => false,
@@ -115,6 +115,18 @@ impl LiveOptions {
         Masks::open(self.mask_specs(), self.painted.as_deref())
     }
 
+    /// Goes over from other options' masks to these.
+    pub(super) fn change_masks(&self, masks: &mut Masks) -> Result<(), MaskSourceError> {
+        masks.change_to(self.mask_specs(), self.painted.as_deref())
+    }
+
+    /// Whether what a running service cannot change is the same.
+    fn can_follow(&self, before: &Self) -> bool {
+        let Self { masks, fail_closed, .. } = self.clone();
+        *self == Self { masks, fail_closed, ..before.clone() }
+            && self.painting() == before.painting()
+    }
+
     /// Who may paint on the page. Where the page was not named as a source of masks, that is this
     /// machine alone: to paint is also to uncover.
     fn painting(&self) -> Option<Painting> {
@@ -131,17 +143,21 @@ pub fn run(
     fill: Box<dyn Fill>,
     stop: &Stop,
 ) -> Result<Statistics, ServiceError> {
+    run_reloading(options, fill, stop, None)
+}
+
+/// As [`run`]; masks, network and `fail_closed` change when `reload` asks.
+pub fn run_reloading(
+    options: &LiveOptions,
+    fill: Box<dyn Fill>,
+    stop: &Stop,
+    reload: Option<Reload>,
+) -> Result<Statistics, ServiceError> {
     if options.outputs.is_empty() {
         return Err(ServiceError::Usage("no output given; try --output http:".into()));
     }
     let masks = options.open_masks()?;
-    if masks.is_empty() {
-        let so = match options.fail_closed {
-            true => "nothing passes (--fail-closed)",
-            false => "frames pass unchanged",
-        };
-        log::warn!("no mask: {so}; give one with --mask, or paint one on the page");
-    }
+    warn_without(&masks, options);
     let mut sinks = Vec::new();
     for spec in &options.outputs {
         let settings = output::Options { http: options.http, painting: options.painting() };
@@ -149,16 +165,27 @@ pub fn run(
         log::info!("output: {}", sink.describe());
         sinks.push(sink);
     }
-    run_to(sinks, options, fill, masks, stop)
+    run_to(sinks, options, fill, masks, stop, reload)
 }
 
-/// As [`run`], to sinks that are open.
+fn warn_without(masks: &Masks, options: &LiveOptions) {
+    if masks.is_empty() {
+        let so = match options.fail_closed {
+            true => "nothing passes (--fail-closed)",
+            false => "frames pass unchanged",
+        };
+        log::warn!("no mask: {so}; give one with --mask, or paint one on the page");
+    }
+}
+
+/// As [`run_reloading`], to sinks that are open.
 fn run_to(
     sinks: Vec<Box<dyn Sink>>,
     options: &LiveOptions,
     fill: Box<dyn Fill>,
     masks: Masks,
     stop: &Stop,
+    reload: Option<Reload>,
 ) -> Result<Statistics, ServiceError> {
     let (pace, tally) = (options.pace(), Arc::new(Tally::default()));
     let source = options.camera.to_string();
@@ -180,6 +207,8 @@ fn run_to(
     cores::keep_to_biggest(workers::threads());
     let mut run = Run {
         guard: Guard::new(fill, masks, options.fail_closed),
+        options: options.clone(),
+        reload,
         capture,
         outputs,
         tally,
@@ -199,6 +228,9 @@ fn run_to(
 
 struct Run {
     guard: Guard,
+    /// As read last.
+    options: LiveOptions,
+    reload: Option<Reload>,
     capture: Capture,
     outputs: Outputs,
     tally: Arc<Tally>,
@@ -235,7 +267,30 @@ impl Run {
                 None => {}
             }
             self.outputs.report();
+            if let Some(reloaded) = self.reload.as_mut().and_then(Reload::take)
+                && let Err(error) = reloaded.and_then(|reloaded| self.follow(reloaded))
+            {
+                log::error!("{error}; all stays as it was");
+            }
         }
+        Ok(())
+    }
+
+    /// Goes over to another configuration, as far as can be without a restart.
+    fn follow(&mut self, reloaded: Reloaded) -> Result<(), ServiceError> {
+        let Reloaded { options, fill } = reloaded;
+        self.guard.change_over(fill, &options)?;
+        let mask = self.guard.masks().describe();
+        log::info!("configuration read again; mask: {mask}");
+        warn_without(self.guard.masks(), &options);
+        if !options.can_follow(&self.options) {
+            log::warn!(
+                "more changed than mask, model and fail-closed; for the rest restart the service"
+            );
+        }
+        // What was not followed is still to be told the next time.
+        (self.options.masks, self.options.fail_closed) = (options.masks, options.fail_closed);
+        self.outputs.tell(Order::Masks(mask));
         Ok(())
     }
 

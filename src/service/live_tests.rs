@@ -214,3 +214,87 @@ fn stopping_completes_the_file() {
     assert_eq!(frames_of(&path).len() as u64, statistics.shown);
     assert!(statistics.shown > 0);
 }
+
+/// Asks for a reload after some fills, and says when another took over.
+struct Asks {
+    flat: Flat,
+    calls: u64,
+    ask: Arc<AtomicBool>,
+}
+
+impl Fill for Asks {
+    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
+        self.flat.set_mask(mask)
+    }
+
+    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+        self.calls += 1;
+        if self.calls == 3 {
+            self.ask.store(true, Ordering::SeqCst);
+        }
+        // So that the thread that reads has its turn.
+        std::thread::sleep(Duration::from_millis(1));
+        self.flat.fill(frame)
+    }
+}
+
+/// Whether frames are flat at the left, and in the middle; among them there is a reload by `read`.
+fn flat_left_and_middle(
+    read: impl Fn(LiveOptions) -> Result<Reloaded, ServiceError> + Send + Sync + 'static,
+) -> (Vec<bool>, Vec<bool>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("o.y4m");
+    let options = LiveOptions { overlap: false, ..options(&path, 1000) };
+    let before = options.clone();
+    let reload = Reload::by(move || read(before.clone()));
+    let fill = Asks { flat: Flat::default(), calls: 0, ask: reload.ask() };
+    run_reloading(&options, Box::new(fill), &Stop::default(), Some(reload)).unwrap();
+    let is_flat = |frame: &Frame, x: usize| {
+        let at = |y: usize| frame.plane(0)[y * WIDTH + x];
+        (13..35).all(|y| at(y) == at(13))
+    };
+    let frames = frames_of(&path);
+    (
+        frames.iter().map(|frame| is_flat(frame, 2)).collect(),
+        frames.iter().map(|frame| is_flat(frame, WIDTH / 2)).collect(),
+    )
+}
+
+#[test]
+fn another_mask_comes_between_two_frames() {
+    let (left, middle) = flat_left_and_middle(|options| {
+        let masks = vec!["rect:0,0,10%,100%".parse().unwrap()];
+        let options = LiveOptions { masks, ..options };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    });
+    assert!(!left[0] && middle[0]);
+    assert!(left[left.len() - 1] && !middle[middle.len() - 1]);
+    // No frame showed both places, or hid neither because of the change.
+    assert!(left.iter().zip(&middle).all(|(left, middle)| left != middle));
+}
+
+#[test]
+fn what_cannot_be_read_again_changes_nothing() {
+    let wrong = |_| Err(ServiceError::Configuration("wrong".into()));
+    let absent = |options| {
+        let options = LiveOptions { masks: vec!["/absent.png".parse().unwrap()], ..options };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    };
+    for (left, middle) in [flat_left_and_middle(wrong), flat_left_and_middle(absent)] {
+        assert!(middle.iter().all(|flat| *flat) && !left.iter().any(|flat| *flat));
+    }
+}
+
+#[test]
+fn what_needs_a_restart_is_told_apart() {
+    let before = options(Path::new("o.y4m"), 1);
+    let masks = vec!["rect:0,0,1,1".parse().unwrap()];
+    let other = LiveOptions { masks, fail_closed: true, ..before.clone() };
+    assert!(other.can_follow(&before));
+    assert!(!LiveOptions { frames: None, ..before.clone() }.can_follow(&before));
+    // The page would have to take masks from others.
+    let painted = Some("mask.png".into());
+    let before = LiveOptions { painted: painted.clone(), ..before };
+    let page = LiveOptions { masks: vec![MaskSpec::Page], painted, ..before.clone() };
+    assert!(!page.can_follow(&before));
+}

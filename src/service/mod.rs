@@ -62,6 +62,7 @@ mod hand_over;
 mod live;
 mod notify;
 mod outputs;
+mod reload;
 mod report;
 mod statistics;
 
@@ -71,5 +72,6 @@ pub use args::{
 pub use error::ServiceError;
 pub use fill::{Fill, FillError, FillReport};
 pub use filler::{Filler, NETWORK_SIDE, open_model};
-pub use live::{LiveOptions, Stop, run};
+pub use live::{LiveOptions, Stop, run, run_reloading};
+pub use reload::{Reload, Reloaded};
 pub use statistics::Statistics;

@@ -32,6 +32,8 @@ const PLACEHOLDER: (usize, usize) = (640, 480);
 pub(super) enum Order {
     /// The source gives frames: its name, and what it says about its stream.
     Opened(String, StreamInfo),
+    /// Other masks count: their names.
+    Masks(String),
     /// The camera is away: why.
     Waiting(String),
     /// Something to say where pictures are looked at, since there is none.
@@ -203,6 +205,7 @@ impl Worker {
         }
         match order {
             Order::Opened(name, stream) => self.opened(name, stream),
+            Order::Masks(names) => (self.mask, self.reported) = (names, None),
             Order::Waiting(why) => {
                 self.manager.status(&format!("waiting for the camera: {why}"));
                 self.state = "waiting for the camera";

@@ -107,7 +107,7 @@ fn run_with(
     fill: Filler,
 ) -> Result<Statistics, ServiceError> {
     let masks = Masks::open(&options.masks, None).unwrap();
-    run_to(sinks, options, Box::new(fill), masks, &Stop::default())
+    run_to(sinks, options, Box::new(fill), masks, &Stop::default(), None)
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the main job would use: camera, masks, model, page.
+//! What the main job would use: camera, masks, model, outputs.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use std::path::Path;
 use super::super::{LiveArgs, LiveOptions, open_model};
 use super::{Check, System};
 use crate::camera::{self, CameraError, MaskSource, MaskSourceError, SourceSpec};
-use crate::output::SinkSpec;
+use crate::output::{self, SinkSpec};
 use crate::runtime::kernel_name;
 
 /// The group through which the systemd unit reaches cameras.
@@ -22,8 +22,12 @@ pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
     checks.push(loopback(system));
     checks.push(masks(&options));
     checks.push(model(args));
-    if options.outputs.contains(&SinkSpec::Http) {
-        checks.push(page(args));
+    for sink in &options.outputs {
+        match sink {
+            SinkSpec::Http => checks.push(page(args)),
+            SinkSpec::Device(_) => checks.push(output(sink)),
+            _ => {}
+        }
     }
     checks
 }
@@ -169,6 +173,13 @@ fn model(args: &LiveArgs) -> Check {
             Check::fine("model", finding)
         }
         Err(error) => Check::failed("model", &error),
+    }
+}
+
+fn output(device: &SinkSpec) -> Check {
+    match output::open(device, &output::Options::default()) {
+        Ok(sink) => Check::fine("output", sink.describe()),
+        Err(error) => Check::failed("output", &error),
     }
 }
 

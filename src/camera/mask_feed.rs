@@ -1,0 +1,136 @@
+//! Masks that come at their own time, from another process or another camera, while frames pass.
+//!
+//! The newest counts. While there is none, because none came yet, the last is old or what came was
+//! no mask, nobody knows what is to be hidden, and all of the picture is.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use super::MaskSourceError;
+use super::mask_source::MaskSource;
+use crate::picture::Mask;
+
+/// How long a mask holds.
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(2);
+
+/// What a [`Feeder`] gives.
+pub(super) struct FedMask {
+    name: String,
+    newest: Arc<Mutex<Newest>>,
+    pub stale_after: Duration,
+    /// Number of the mask that was given last (`None`: all is hidden), for frames of which size.
+    given: Option<(Option<u64>, usize, usize)>,
+}
+
+/// Gives masks from its own thread. It has nothing more to do when [`FedMask`] is gone.
+pub(super) struct Feeder(Weak<Mutex<Newest>>);
+
+#[derive(Default)]
+struct Newest {
+    mask: Option<(Mask, Instant)>,
+    /// Different masks so far.
+    number: u64,
+}
+
+fn lock(newest: &Mutex<Newest>) -> MutexGuard<'_, Newest> {
+    newest.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Feeder {
+    pub fn is_wanted(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
+    /// A mask came.
+    pub fn give(&self, mask: Mask) {
+        let Some(newest) = self.0.upgrade() else { return };
+        let mut newest = lock(&newest);
+        // One that stands need not be prepared again.
+        if newest.mask.as_ref().is_none_or(|(before, _)| *before != mask) {
+            newest.number += 1;
+        }
+        newest.mask = Some((mask, Instant::now()));
+    }
+
+    /// What came was no mask.
+    pub fn lose(&self) {
+        if let Some(newest) = self.0.upgrade() {
+            lock(&newest).mask = None;
+        }
+    }
+}
+
+impl FedMask {
+    /// `name` is for the log.
+    pub fn new(name: String) -> (Self, Feeder) {
+        let newest = Arc::<Mutex<Newest>>::default();
+        let feeder = Feeder(Arc::downgrade(&newest));
+        (Self { name, newest, stale_after: STALE_AFTER, given: None }, feeder)
+    }
+}
+
+impl MaskSource for FedMask {
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+
+    fn next(
+        &mut self,
+        width: usize,
+        height: usize,
+        _number: u64,
+    ) -> Result<Option<Mask>, MaskSourceError> {
+        let newest = lock(&self.newest);
+        let fresh = newest.mask.as_ref().filter(|(_, at)| at.elapsed() < self.stale_after);
+        let state = (fresh.map(|_| newest.number), width, height);
+        if self.given.replace(state) == Some(state) {
+            return Ok(None);
+        }
+        if state.0.is_none() {
+            log::warn!("{}: no mask comes; all is hidden", self.name);
+        }
+        let mask = match fresh {
+            Some((mask, _)) => mask.stretched(width, height),
+            None => Mask::full(width, height),
+        };
+        mask.map(Some).map_err(|source| MaskSourceError::mask(&self.name, source))
+    }
+
+    fn change_with_every_frame(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_hidden_while_there_is_no_mask() {
+        let (mut masks, feeder) = FedMask::new("here".into());
+        masks.stale_after = Duration::MAX;
+        let mut hidden = |masks: &mut FedMask| {
+            let mask = masks.next(4, 2, 0).expect("a mask");
+            mask.map(|mask| mask.hole_pixels())
+        };
+        assert_eq!(hidden(&mut masks), Some(8));
+        assert_eq!(hidden(&mut masks), None);
+        let quarter = Mask::from_grey(2, 1, &[255, 0]).expect("a mask");
+        feeder.give(quarter.clone());
+        // Stretched to the frame.
+        assert_eq!(hidden(&mut masks), Some(4));
+        feeder.give(quarter.clone());
+        assert_eq!(hidden(&mut masks), None, "it is the same");
+        masks.stale_after = Duration::ZERO;
+        assert_eq!(hidden(&mut masks), Some(8), "it is old");
+        masks.stale_after = Duration::MAX;
+        assert_eq!(hidden(&mut masks), Some(4));
+        feeder.lose();
+        assert_eq!(hidden(&mut masks), Some(8));
+        feeder.give(quarter);
+        assert_eq!(hidden(&mut masks), Some(4));
+        assert!(feeder.is_wanted());
+        drop(masks);
+        assert!(!feeder.is_wanted());
+    }
+}

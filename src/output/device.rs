@@ -1,0 +1,353 @@
+//! A V4L2 output device: through v4l2loopback, what goes in there is a camera to other programs.
+//!
+//! Frames go out in the layout in which they are, if the device takes it: not a bit of a known pixel
+//! changes then. RGB and 4:4:4 go out as YUYV first, since few programs read them from a camera.
+
+use std::io::{ErrorKind, Write};
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use v4l::capability::Flags as Capability;
+use v4l::format::{Colorspace, FieldOrder, Quantization};
+use v4l::video::Output;
+use v4l::video::output::Parameters;
+use v4l::{Device, Format, FourCC, Fraction};
+
+use super::{OutputError, Sink, StreamFormat};
+use crate::picture::{ColourRange, Frame, PixelFormat};
+
+/// How long the device may have no room for a frame.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks whether it has.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// How the bytes of a picture lie in the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    Yuyv,
+    Yu12,
+    Nv12,
+    Rgb3,
+    Grey,
+}
+
+impl Layout {
+    /// What to try for frames of a format, best first.
+    fn of(format: PixelFormat) -> &'static [Self] {
+        match format {
+            PixelFormat::Yuv422 => &[Self::Yuyv, Self::Yu12, Self::Nv12],
+            PixelFormat::Yuv420 => &[Self::Yu12, Self::Nv12, Self::Yuyv],
+            PixelFormat::Yuv444 | PixelFormat::Rgb8 => {
+                &[Self::Yuyv, Self::Yu12, Self::Nv12, Self::Rgb3]
+            }
+            PixelFormat::Grey8 => &[Self::Grey, Self::Yuyv, Self::Yu12, Self::Nv12],
+        }
+    }
+
+    fn name(self) -> FourCC {
+        FourCC::new(match self {
+            Self::Yuyv => b"YUYV",
+            Self::Yu12 => b"YU12",
+            Self::Nv12 => b"NV12",
+            Self::Rgb3 => b"RGB3",
+            Self::Grey => b"GREY",
+        })
+    }
+
+    fn format(self) -> PixelFormat {
+        match self {
+            Self::Yuyv => PixelFormat::Yuv422,
+            Self::Yu12 | Self::Nv12 => PixelFormat::Yuv420,
+            Self::Rgb3 => PixelFormat::Rgb8,
+            Self::Grey => PixelFormat::Grey8,
+        }
+    }
+
+    /// What frames are in that have to be converted: what programs expect of a camera.
+    fn range(self) -> ColourRange {
+        match self {
+            Self::Yuyv | Self::Yu12 | Self::Nv12 => ColourRange::Limited,
+            Self::Rgb3 | Self::Grey => ColourRange::Full,
+        }
+    }
+
+    /// Bytes of a line of the first plane without gaps.
+    fn line(self, width: usize) -> usize {
+        match self {
+            Self::Yuyv => width.div_ceil(2) * 4,
+            Self::Yu12 | Self::Nv12 | Self::Grey => width,
+            Self::Rgb3 => width * 3,
+        }
+    }
+
+    /// Puts a frame of [`Layout::format`] after what is in `bytes`, lines of the first plane
+    /// `stride` bytes apart.
+    fn pack(self, frame: &Frame, stride: usize, bytes: &mut Vec<u8>) {
+        let (width, (across, _)) = (frame.width(), frame.chroma_size());
+        let mut line = |parts: &mut dyn Iterator<Item = u8>, stride: usize| {
+            let end = bytes.len() + stride;
+            bytes.extend(parts);
+            bytes.resize(end, 0);
+        };
+        let [first, u, v] = [0, 1, 2].map(|plane| frame.plane(plane));
+        match self {
+            Self::Yuyv => {
+                let chroma = u.chunks_exact(across).zip(v.chunks_exact(across));
+                for (luma, (u, v)) in first.chunks_exact(width).zip(chroma) {
+                    let pairs = luma.chunks(2).zip(u.iter().zip(v));
+                    let four = |(y, (&u, &v)): (&[u8], (&u8, &u8))| [y[0], u, y[y.len() - 1], v];
+                    line(&mut pairs.flat_map(four), stride);
+                }
+            }
+            Self::Yu12 => {
+                first.chunks_exact(width).for_each(|y| line(&mut y.iter().copied(), stride));
+                for plane in [u, v] {
+                    let lines = plane.chunks_exact(across);
+                    lines.for_each(|line_of| line(&mut line_of.iter().copied(), stride / 2));
+                }
+            }
+            Self::Nv12 => {
+                first.chunks_exact(width).for_each(|y| line(&mut y.iter().copied(), stride));
+                for (u, v) in u.chunks_exact(across).zip(v.chunks_exact(across)) {
+                    line(&mut u.iter().zip(v).flat_map(|(&u, &v)| [u, v]), stride);
+                }
+            }
+            Self::Rgb3 | Self::Grey => {
+                let lines = first.chunks_exact(self.line(width));
+                lines.for_each(|packed| line(&mut packed.iter().copied(), stride));
+            }
+        }
+    }
+}
+
+pub(super) struct VideoDevice {
+    path: PathBuf,
+    card: String,
+    rate: (u32, u32),
+    /// The device, before it is told a format.
+    fresh: Option<Device>,
+    stream: Option<Stream>,
+    rgb: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+/// A device that was told what comes.
+struct Stream {
+    device: Device,
+    /// Of the frames for which it was.
+    width: usize,
+    height: usize,
+    format: PixelFormat,
+    layout: Layout,
+    /// Bytes from line to line, and of a picture.
+    stride: usize,
+    size: usize,
+}
+
+impl VideoDevice {
+    pub fn open(path: &Path) -> Result<Self, OutputError> {
+        let (device, card) = connect(path)?;
+        Ok(Self {
+            path: path.into(),
+            card,
+            rate: StreamFormat::default().rate,
+            fresh: Some(device),
+            stream: None,
+            rgb: Vec::new(),
+            bytes: Vec::new(),
+        })
+    }
+
+    /// Tells the device what comes.
+    fn begin(&mut self, frame: &Frame) -> Result<Stream, OutputError> {
+        // One that has had frames is opened anew: it takes another format only so.
+        self.stream = None;
+        let device = match self.fresh.take() {
+            Some(device) => device,
+            None => connect(&self.path)?.0,
+        };
+        let (width, height) = (frame.width(), frame.height());
+        for &layout in Layout::of(frame.format()) {
+            // The v4l crate panics on values of a driver that it has no name for.
+            let Ok(Ok(taken)) = catch_unwind(|| device_takes(&device, layout, frame)) else {
+                continue;
+            };
+            if (taken.width, taken.height, taken.fourcc)
+                != (width as u32, height as u32, layout.name())
+            {
+                continue;
+            }
+            log::info!("{}: {width}x{height} {}", self.path.display(), taken.fourcc);
+            let (over, under) = self.rate;
+            // Not all devices want to know.
+            let _ = device.set_params(&Parameters::new(Fraction::new(under, over)));
+            let stride = (taken.stride as usize).max(layout.line(width));
+            let (format, size) = (frame.format(), taken.size as usize);
+            return Ok(Stream { device, width, height, format, layout, stride, size });
+        }
+        let reason = format!("it does not take {width}x{height} as it is set up");
+        Err(OutputError::Device { path: self.path.clone(), reason })
+    }
+
+    fn put(&mut self, frame: &Frame) -> Result<(), OutputError> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let layout = stream.layout;
+        self.bytes.clear();
+        if frame.format() == layout.format() {
+            layout.pack(frame, stream.stride, &mut self.bytes);
+        } else {
+            frame.to_rgb(&mut self.rgb)?;
+            let (width, height) = (frame.width(), frame.height());
+            let other = Frame::from_rgb(width, height, &self.rgb, layout.format(), layout.range())?;
+            layout.pack(&other, stream.stride, &mut self.bytes);
+        }
+        self.bytes.resize(stream.size.max(self.bytes.len()), 0);
+        write_whole(&mut stream.device, &self.bytes).map_err(|error| explain(&self.path, &error))
+    }
+}
+
+impl Sink for VideoDevice {
+    fn describe(&self) -> String {
+        format!("{} ({})", self.path.display(), self.card)
+    }
+
+    fn start(&mut self, stream: &StreamFormat) {
+        if stream.rate.0 > 0 && stream.rate.1 > 0 {
+            self.rate = stream.rate;
+        }
+    }
+
+    fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
+        let comes = (frame.width(), frame.height(), frame.format());
+        let told = self.stream.as_ref().map(|told| (told.width, told.height, told.format));
+        if told != Some(comes) {
+            self.stream = Some(self.begin(frame)?);
+        }
+        self.put(frame)
+    }
+
+    fn stand_in(&mut self, placeholder: &Frame) {
+        let (width, height) = (placeholder.width(), placeholder.height());
+        let suits = |told: &Stream| (told.width, told.height) == (width, height);
+        // Before the first frame nobody knows what the device is to be told.
+        if self.stream.as_ref().is_some_and(suits)
+            && let Err(error) = self.put(placeholder)
+        {
+            log::warn!("{error}");
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), OutputError> {
+        Ok(())
+    }
+}
+
+fn connect(path: &Path) -> Result<(Device, String), OutputError> {
+    let device = Device::with_path(path).map_err(|error| explain(path, &error))?;
+    let abilities = device.query_caps().map_err(|error| explain(path, &error))?;
+    if !abilities.capabilities.contains(Capability::VIDEO_OUTPUT | Capability::READ_WRITE) {
+        let reason = format!("{} is not an output device", abilities.card);
+        return Err(OutputError::Device { path: path.into(), reason });
+    }
+    Ok((device, abilities.card))
+}
+
+fn device_takes(device: &Device, layout: Layout, frame: &Frame) -> std::io::Result<Format> {
+    let mut wanted = Format::new(frame.width() as u32, frame.height() as u32, layout.name());
+    let range = match frame.format() == layout.format() {
+        true => frame.range(),
+        false => layout.range(),
+    };
+    (wanted.field_order, wanted.colorspace) = (FieldOrder::Progressive, Colorspace::SRGB);
+    wanted.quantization = match range {
+        ColourRange::Full => Quantization::FullRange,
+        ColourRange::Limited => Quantization::LimitedRange,
+    };
+    device.set_format(&wanted)
+}
+
+/// A picture at once: what is left of one would be the beginning of the next.
+fn write_whole(device: &mut Device, bytes: &[u8]) -> std::io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match device.write(bytes) {
+            Ok(count) if count < bytes.len() => return Err(ErrorKind::WriteZero.into()),
+            Ok(_) => return Ok(()),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
+fn explain(path: &Path, error: &std::io::Error) -> OutputError {
+    let reason = match error.kind() {
+        ErrorKind::NotFound => "there is no such device".into(),
+        ErrorKind::PermissionDenied => {
+            "it may not be opened; add your user to its group: sudo usermod -aG video $USER".into()
+        }
+        ErrorKind::WouldBlock => "it takes no more pictures".into(),
+        _ => error.to_string(),
+    };
+    OutputError::Device { path: path.into(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A 3x2 frame whose every byte has its own value.
+    fn frame(format: PixelFormat) -> Frame {
+        let data = (1..).take(format.bytes(3, 2)).collect();
+        Frame::new(3, 2, format, ColourRange::Limited, data).expect("a frame")
+    }
+
+    fn packed(layout: Layout, stride: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        layout.pack(&frame(layout.format()), stride, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn planes_lie_as_their_layout_says() {
+        // Luma 1 to 6, then U and V: two each of 4:2:0, four each of 4:2:2.
+        assert_eq!(
+            packed(Layout::Yuyv, 9),
+            [1, 7, 2, 11, 3, 8, 3, 12, 0, 4, 9, 5, 13, 6, 10, 6, 14, 0]
+        );
+        assert_eq!(packed(Layout::Yu12, 4), [1, 2, 3, 0, 4, 5, 6, 0, 7, 8, 9, 10]);
+        assert_eq!(packed(Layout::Nv12, 4), [1, 2, 3, 0, 4, 5, 6, 0, 7, 9, 8, 10]);
+        assert_eq!(packed(Layout::Grey, 3), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(packed(Layout::Rgb3, 9), (1..=18).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn what_comes_back_from_a_camera_of_the_same_layout_is_the_same() {
+        let pool = crate::picture::Pool::default();
+        let yuyv = packed(Layout::Yuyv, 8);
+        let back = Frame::from_yuyv(&pool, 3, 2, 8, &yuyv, ColourRange::Limited).expect("a frame");
+        assert_eq!(back.data(), frame(PixelFormat::Yuv422).data());
+        let nv12 = packed(Layout::Nv12, 4);
+        let back = Frame::from_nv12(&pool, 3, 2, 4, &nv12, ColourRange::Limited).expect("a frame");
+        assert_eq!(back.data(), frame(PixelFormat::Yuv420).data());
+    }
+
+    #[test]
+    fn a_layout_without_conversion_comes_first() {
+        for format in [PixelFormat::Yuv422, PixelFormat::Yuv420, PixelFormat::Grey8] {
+            assert_eq!(Layout::of(format)[0].format(), format);
+        }
+    }
+
+    #[test]
+    fn what_is_no_output_device_is_refused_with_the_mend() {
+        for (path, why) in [("/dev/video987", "no such device"), ("/dev/null", "")] {
+            let error = VideoDevice::open(Path::new(path)).err().expect("no device").to_string();
+            assert!(error.contains(path) && error.contains("modprobe v4l2loopback"), "{error}");
+            assert!(error.contains(why), "{error}");
+        }
+    }
+}
