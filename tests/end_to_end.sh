@@ -277,6 +277,69 @@ refuses "an unknown key is refused with its line" 78 'wrong.toml:3: unknown fiel
 refuses "an absent configuration is refused" 78 absent.toml \
     "$edge" --config absent.toml --output no.y4m
 
+# log_within NAME TEXT: the running program says it sooner or later
+log_within() {
+    for _ in $(seq 300); do
+        if grep -q -- "$2" reload.err; then
+            ok "$1"
+            return
+        fi
+        sleep 0.1
+    done
+    fail "$1" "$2" "$(cat reload.err)"
+}
+cat >reload.toml <<'TOML'
+camera = "test:64x48"
+model = "half.lbam"
+mask = "rect:0,0,8,48"
+realtime = true
+TOML
+"$edge" --config reload.toml --output reload.y4m 2>reload.err &
+server=$!
+log_within "a service begins" "mask: rect:0,0,8,48"
+sed -i 's/^mask.*/mask = "rect:56,0,8,48"/' reload.toml
+kill -HUP "$server"
+log_within "at SIGHUP it takes another mask" "read again; mask: rect:56,0,8,48"
+sed -i 's/^mask.*/mask = "rect:56,0,8"/' reload.toml
+kill -HUP "$server"
+log_within "a wrong line is told" "reload.toml:3:.*all stays as it was"
+sed -i 's/^mask.*/mask = "rect:56,0,8,48"/; s/64x48/32x32/' reload.toml
+kill -HUP "$server"
+log_within "what needs a restart is told" "for the rest restart"
+sleep 0.5
+kill -TERM "$server"
+code=0
+wait "$server" || code=$?
+server=
+is "and the run ends well" 0 "$code"
+works "the same without a mask" "$edge" --model half.lbam --camera test:64x48 --no-realtime --output open.y4m \
+    --frames 3000
+is "first the one mask holds, then the other, and no frame shows both places" yes "$(python3 - <<'PYTHON'
+header = len("FRAME\n")
+size = header + 64 * 48 * 3 // 2
+
+
+def frames(name):
+    data = open(name, "rb").read()
+    data = data[data.index(b"\n") + 1 :]
+    return [data[at + header : at + header + 64 * 48] for at in range(0, len(data), size)]
+
+
+def columns(frame, left, right):
+    return [frame[y * 64 + left : y * 64 + right] for y in range(48)]
+
+
+seen = []
+whole = frames("open.y4m")
+for frame in frames("reload.y4m"):
+    # In real time frames are left out, so look for the one that it was.
+    one = next(other for other in whole if columns(other, 8, 56) == columns(frame, 8, 56))
+    seen.append(tuple(columns(frame, x, x + 8) == columns(one, x, x + 8) for x in (0, 56)))
+changes = [now for before, now in zip([None] + seen, seen) if now != before]
+print("yes" if changes == [(False, True), (True, False)] else changes)
+PYTHON
+)"
+
 cat >notify.py <<'PYTHON'
 """notify.py COMMAND...: starts it as systemd would, and prints what it is told until READY=1 and
 two WATCHDOG=1 have come, then what it is told after SIGTERM."""

@@ -24,7 +24,10 @@ use crate::output::SinkSpec;
       | ffmpeg -i - filled.mp4
   lbam-edge --camera /dev/video0 --mask http:
       paint the mask on the page
+  lbam-edge --camera /dev/video0 --output /dev/video9
+      a camera for other programs (sudo modprobe v4l2loopback video_nr=9 exclusive_caps=1)
   lbam-edge --config /etc/lbam-edge.toml
+      SIGHUP reads mask, model and fail-closed again
 
 A flag goes before its environment variable, that before the file of --config, that before the
 default.
@@ -78,13 +81,13 @@ pub struct LiveArgs {
     pub camera_size: Option<Size>,
     /// What to fill, repeatable: a picture (white: fill; re-read when it changes), a folder of
     /// pictures (one a frame), rect:x,y,w,h in pixels or percent, http: (painted on the page),
-    /// unix:PATH (a socket to which another program sends masks)
+    /// /dev/videoN (white: fill), unix:PATH (a socket to which another program sends masks)
     /// [default: what was painted on the page last] [env: LBAM_MASK, several with ; between]
     #[arg(id = "mask", long = "mask", value_name = "MASK")]
     pub masks: Vec<MaskSpec>,
-    /// Where pictures go, repeatable: http: (a page), a .y4m file, - (y4m on standard output), a
-    /// folder (numbered PNG; FOLDER/%.jpg for JPEG) [default: http:] [env: LBAM_OUTPUT, several
-    /// with ; between]
+    /// Where pictures go, repeatable: http: (a page), /dev/videoN (a V4L2 output device, a camera
+    /// to other programs), a .y4m file, - (y4m on standard output), a folder (numbered PNG;
+    /// FOLDER/%.jpg for JPEG) [default: http:] [env: LBAM_OUTPUT, several with ; between]
     #[arg(id = "output", long = "output", value_name = "SINK")]
     pub outputs: Vec<SinkSpec>,
     /// The model, a .lbam file
