@@ -168,6 +168,41 @@ def check_format(results, name):
     return statistics
 
 
+def check_devices(results):
+    """Masks from a device, and pictures that went to one."""
+    check, place = results.check, results.folder / "devices"
+    camera = as_planes((results.folder / "YUYV/camera.raw").read_bytes(), "YUYV")
+    holes = [value >= 128 for value in (place / "mask.raw").read_bytes()]
+    share = sum(holes) / len(holes)
+    check(f"the device's mask hides a part ({share:.0%})", 0.2 < share < 0.8, share)
+    for name, hidden in (("masked", holes), ("hidden", [True] * len(holes))):
+        luma = y4m(place / f"{name}.y4m")[0][-1][0]
+        known = [(a, b) for a, b, hole in zip(luma, camera[0], hidden) if not hole]
+        inside = [(a, b) for a, b, hole in zip(luma, camera[0], hidden) if hole]
+        check(f"{name}: what it leaves open is the camera's", all(a == b for a, b in known))
+        same = sum(a == b for a, b in inside) / len(inside)
+        check(f"{name}: what it hides is not ({same:.0%} the same)", same < 1 - CHANGED, same)
+    size = WIDTH * HEIGHT * 2
+    paths = {name: place / f"looped-{name}.raw" for name in ("YUYV", "RGB3")}
+    check("the output device gave pictures", all(path.exists() for path in paths.values()))
+    if results.failures:
+        return
+    looped = paths["YUYV"].read_bytes()
+    frames = [as_planes(looped[at : at + size], "YUYV") for at in range(0, len(looped), size)]
+    filled = y4m(results.folder / "YUYV/filled.y4m")[0][0]
+    equal = sum(frame == filled for frame in frames)
+    check(
+        f"the output device gave what files hold, byte for byte ({equal} of {len(frames)} frames)",
+        0 < equal == len(frames),
+    )
+    command = f"ffmpeg -v error -f rawvideo -pix_fmt yuyv422 -s {WIDTH}x{HEIGHT} -i"
+    picture = results.pictures / "output-RGB3.png"
+    subprocess.run([*command.split(), paths["RGB3"], "-frames:v", "1", "-y", picture], check=True)
+    levels = distance(rgb(picture), rgb(results.folder / "RGB3/filled/000001.png"))
+    # Chroma is shared by two pixels there.
+    check(f"so it did of RGB, but for the conversion ({levels:.2f} levels)", levels < 4)
+
+
 def check_stream(results, name, before, filled):
     """Pictures of the page against those from the same camera in files."""
     check, pictures = results.check, results.pictures
@@ -191,6 +226,7 @@ def main():
         sys.exit("FAILED the device did not come to its end; console.txt tells how far it came")
     statistics = [one for name in FORMATS for one in check_format(results, name)]
     statistics.append(json.loads((folder / "end.json").read_text()))
+    check_devices(results)
     before = split(rgb(folder / "YUYV/plain/000001.png"), WIDTH, HEIGHT, 3)
     filled = split(rgb(folder / "YUYV/filled/000001.png"), WIDTH, HEIGHT, 3)
     served = sum(check_stream(results, name, before, filled) for name in ("before", "after"))

@@ -12,6 +12,8 @@ mount -t devtmpfs none /dev
 ip link set lo up
 
 camera=/dev/video0
+masks=/dev/video1
+output=/dev/video5
 driver=/sys/bus/platform/drivers/vivid
 page=http://127.0.0.1:8080
 # Even numbers: then no chroma sample of YUYV or NV12 belongs to both sides of an edge.
@@ -82,8 +84,9 @@ ends_with_75() {
 echo "== emulated device: $(uname -r), $(grep -c ^processor /proc/cpuinfo) cores"
 for module in /modules/*.ko; do
     case $module in
-        # One webcam: a capture device, no tuner, output or radio.
-        *vivid.ko) insmod "$module" n_devs=1 node_types=0x1 num_inputs=1 input_types=0 ;;
+        # Two webcams, of which the second shows masks: capture devices, no tuner, output or radio.
+        *vivid.ko) insmod "$module" n_devs=2 node_types=0x1,0x1 num_inputs=1,1 input_types=0,0 ;;
+        *v4l2loopback.ko) insmod "$module" video_nr=5 exclusive_caps=1 ;;
         *) insmod "$module" ;;
     esac || failed "insmod $module"
 done
@@ -126,6 +129,48 @@ within "a camera in use ends with 75 under --no-wait" ends_with_75
 is "and says so" 1 "$(grep -c 'in use by another program' /out/refused.txt)"
 kill $holder
 wait $holder
+
+# -- Masks from a device, and a device that pictures go to --------------------------------------
+
+mkdir /out/devices
+cd /out/devices || exit 1
+say "masks from a device"
+# Bars, the four at the left brighter than the middle.
+v4l2-ctl -d "$masks" --set-ctrl osd_text_mode=2,test_pattern=1
+v4l2-ctl -d "$masks" --set-fmt-video=width=640,height=480,pixelformat=GREY \
+    --stream-mmap --stream-count=1 --stream-to=mask.raw >v4l2.txt 2>&1
+lbam-edge --camera "$camera" --camera-format YUYV --mask "$masks" --frames 30 --no-realtime \
+    --output masked.y4m --json >masked.json 2>masked.txt
+is "a run with masks from a device ends with 0" 0 $?
+lbam-edge --camera "$camera" --camera-format YUYV --mask /dev/video9 --frames 2 \
+    --output hidden.y4m --json >hidden.json 2>hidden.txt
+is "so does one that waits for them" 0 $?
+is "and says that all is hidden" 1 "$(grep -c 'no mask comes; all is hidden' hidden.txt)"
+
+say "pictures to a device"
+# One that is killed must not keep the device from the next.
+for run in "YUYV KILL 137" "RGB3 TERM 0"; do
+    # shellcheck disable=SC2086 # words on purpose
+    set -- $run
+    format=$1
+    # shellcheck disable=SC2086 # words on purpose
+    lbam-edge --camera "$camera" --camera-format $format $mask --output "$output" \
+        2>"output-$format.txt" &
+    service=$!
+    within "$format: the device takes pictures" grep -q "$output: 640x480 YUYV" "output-$format.txt"
+    # The first may be of the run before.
+    v4l2-ctl -d "$output" --stream-mmap --stream-skip=5 --stream-count=5 \
+        --stream-to="looped-$format.raw" >>v4l2.txt 2>&1
+    kill "-$2" $service
+    wait $service
+    is "$format: a run to a device ends with $3" "$3" $?
+done
+for wrong in /dev/video9 "$masks"; do
+    lbam-edge --camera "$camera" --output "$wrong" 2>refused.txt
+    is "what is no output device is refused: $wrong" "1 1" \
+        "$? $(grep -c 'pictures cannot go out there' refused.txt)"
+done
+cd / || exit 1
 
 # -- The page, and a camera that fails in every way it can --------------------------------------
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Packs the emulated device: Debian's arm64 kernel, its virtual camera driver (vivid), busybox,
-# v4l2-ctl, lbam-edge and a model, as a kernel and an initramfs that qemu boots.
+# Packs the emulated device: Debian's arm64 kernel, its virtual camera driver (vivid), v4l2loopback,
+# busybox, v4l2-ctl, lbam-edge and a model, as a kernel and an initramfs that qemu boots.
 #
 #   cross/device/initramfs.sh PROGRAM MODEL FOLDER   # writes FOLDER/kernel and FOLDER/initramfs.gz
 set -euo pipefail
@@ -23,7 +23,7 @@ trap 'rm -rf "$work"' EXIT
 root=$work/root
 mkdir -p "$root"/{bin,lib,dev,proc,sys,modules,out}
 
-device_modules "$root/modules" virtio_pci virtio_blk vivid
+device_modules "$root/modules" virtio_pci virtio_blk vivid v4l2loopback
 
 cp "$unpacked/bin/busybox" "$root/bin/"
 ln -s busybox "$root/bin/sh"

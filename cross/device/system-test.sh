@@ -55,6 +55,8 @@ fetch() { busybox wget -q -O "$2" "$page/$1" 2>/dev/null; }
 
 status() { fetch status.json -; }
 
+mask_is() { status | grep -q "\"mask\":\"$1\""; }
+
 state_is() { status | grep -q "\"state\":\"$1\""; }
 
 figure() { status | sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p"; }
@@ -124,6 +126,15 @@ is "it runs as a user of its own" yes \
     "$([ "$(stat -c %u "/proc/$(property MainPID)")" -ge 61184 ] && echo yes)"
 works "the page gives a snapshot" fetch snapshot.jpg before.jpg
 status >before.json
+
+process=$(property MainPID)
+sed -i 's/^mask = .*/mask = "rect:320,240,64,64"/' $config
+works "the service reloads" systemctl reload lbam-edge
+within "another mask is in force" mask_is rect:320,240,64,64
+sed -i 's/^mask = .*/mask = "rect:96,64,128,96"/' $config
+works "it reloads again" systemctl reload lbam-edge
+within "the first mask is in force" mask_is rect:96,64,128,96
+is "in the same process" "$process" "$(property MainPID)"
 
 say "unplugging the camera"
 echo vivid.0 >$driver/unbind

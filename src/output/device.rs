@@ -1,15 +1,21 @@
 //! A V4L2 output device: through v4l2loopback, what goes in there is a camera to other programs.
 //!
+//! Pictures are written, not queued in mapped buffers: v4l2loopback takes both, and of the two only
+//! writing hands on a picture as soon as it is there through the v4l library.
+//!
 //! Frames go out in the layout in which they are, if the device takes it: not a bit of a known pixel
 //! changes then. RGB and 4:4:4 go out as YUYV first, since few programs read them from a camera.
 
 use std::io::{ErrorKind, Write};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use v4l::buffer::Type;
 use v4l::capability::Flags as Capability;
 use v4l::format::{Colorspace, FieldOrder, Quantization};
+use v4l::io::mmap;
+use v4l::io::traits::Stream as _;
 use v4l::video::Output;
 use v4l::video::output::Parameters;
 use v4l::{Device, Format, FourCC, Fraction};
@@ -21,6 +27,7 @@ use crate::picture::{ColourRange, Frame, PixelFormat};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks whether it has.
 const PAUSE: Duration = Duration::from_millis(2);
+const EBUSY: i32 = 16;
 
 /// How the bytes of a picture lie in the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,12 +135,15 @@ pub(super) struct VideoDevice {
     /// The device, before it is told a format.
     fresh: Option<Device>,
     stream: Option<Stream>,
+    /// Whether to [claim](Claim) it.
+    claims: bool,
     rgb: Vec<u8>,
     bytes: Vec<u8>,
 }
 
 /// A device that was told what comes.
 struct Stream {
+    _claim: Option<Claim>,
     device: Device,
     /// Of the frames for which it was.
     width: usize,
@@ -145,6 +155,27 @@ struct Stream {
     size: usize,
 }
 
+/// Streaming that was begun and is not used. A device of v4l2loopback before 0.12.8 that was only
+/// written to is no output device to the next program.
+struct Claim(Option<mmap::Stream<'static>>);
+
+impl Claim {
+    fn of(device: &Device) -> Option<Self> {
+        let mut stream = mmap::Stream::with_buffers(device, Type::VideoOutput, 2).ok()?;
+        let started = stream.start();
+        let claim = Self(Some(stream));
+        started.ok().map(|()| claim)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The stream panics when it cannot be stopped.
+        let stream = self.0.take();
+        let _ = catch_unwind(AssertUnwindSafe(move || drop(stream)));
+    }
+}
+
 impl VideoDevice {
     pub fn open(path: &Path) -> Result<Self, OutputError> {
         let (device, card) = connect(path)?;
@@ -154,13 +185,14 @@ impl VideoDevice {
             rate: StreamFormat::default().rate,
             fresh: Some(device),
             stream: None,
+            claims: true,
             rgb: Vec::new(),
             bytes: Vec::new(),
         })
     }
 
     /// Tells the device what comes.
-    fn begin(&mut self, frame: &Frame) -> Result<Stream, OutputError> {
+    fn begin(&mut self, frame: &Frame) -> Result<(), OutputError> {
         // One that has had frames is opened anew: it takes another format only so.
         self.stream = None;
         let device = match self.fresh.take() {
@@ -184,26 +216,35 @@ impl VideoDevice {
             let _ = device.set_params(&Parameters::new(Fraction::new(under, over)));
             let stride = (taken.stride as usize).max(layout.line(width));
             let (format, size) = (frame.format(), taken.size as usize);
-            return Ok(Stream { device, width, height, format, layout, stride, size });
+            let _claim = if self.claims { Claim::of(&device) } else { None };
+            self.stream =
+                Some(Stream { _claim, device, width, height, format, layout, stride, size });
+            return Ok(());
         }
         let reason = format!("it does not take {width}x{height} as it is set up");
         Err(OutputError::Device { path: self.path.clone(), reason })
     }
 
-    fn put(&mut self, frame: &Frame) -> Result<(), OutputError> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
-        let layout = stream.layout;
+    /// Puts the frame into `bytes` as the device wants it.
+    fn pack(&mut self, frame: &Frame) -> Result<(), OutputError> {
+        let Some(Stream { layout, stride, size, .. }) = self.stream else { return Ok(()) };
         self.bytes.clear();
         if frame.format() == layout.format() {
-            layout.pack(frame, stream.stride, &mut self.bytes);
+            layout.pack(frame, stride, &mut self.bytes);
         } else {
             frame.to_rgb(&mut self.rgb)?;
             let (width, height) = (frame.width(), frame.height());
-            let other = Frame::from_rgb(width, height, &self.rgb, layout.format(), layout.range())?;
-            layout.pack(&other, stream.stride, &mut self.bytes);
+            let (format, range) = (layout.format(), layout.range());
+            let other = Frame::from_rgb(width, height, &self.rgb, format, range)?;
+            layout.pack(&other, stride, &mut self.bytes);
         }
-        self.bytes.resize(stream.size.max(self.bytes.len()), 0);
-        write_whole(&mut stream.device, &self.bytes).map_err(|error| explain(&self.path, &error))
+        self.bytes.resize(size.max(self.bytes.len()), 0);
+        Ok(())
+    }
+
+    fn send(&mut self) -> std::io::Result<()> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        write_whole(&mut stream.device, &self.bytes)
     }
 }
 
@@ -222,19 +263,30 @@ impl Sink for VideoDevice {
         let comes = (frame.width(), frame.height(), frame.format());
         let told = self.stream.as_ref().map(|told| (told.width, told.height, told.format));
         if told != Some(comes) {
-            self.stream = Some(self.begin(frame)?);
+            self.begin(frame)?;
         }
-        self.put(frame)
+        self.pack(frame)?;
+        let mut sent = self.send();
+        let busy = sent.as_ref().is_err_and(|error| error.raw_os_error() == Some(EBUSY));
+        if busy && std::mem::take(&mut self.claims) {
+            // Later versions tell the two ways apart.
+            self.begin(frame)?;
+            sent = self.send();
+        }
+        sent.map_err(|error| explain(&self.path, &error))
     }
 
     fn stand_in(&mut self, placeholder: &Frame) {
         let (width, height) = (placeholder.width(), placeholder.height());
         let suits = |told: &Stream| (told.width, told.height) == (width, height);
         // Before the first frame nobody knows what the device is to be told.
-        if self.stream.as_ref().is_some_and(suits)
-            && let Err(error) = self.put(placeholder)
-        {
+        if !self.stream.as_ref().is_some_and(suits) {
+            return;
+        }
+        if let Err(error) = self.pack(placeholder) {
             log::warn!("{error}");
+        } else if let Err(error) = self.send() {
+            log::warn!("{}", explain(&self.path, &error));
         }
     }
 
@@ -247,7 +299,8 @@ fn connect(path: &Path) -> Result<(Device, String), OutputError> {
     let device = Device::with_path(path).map_err(|error| explain(path, &error))?;
     let abilities = device.query_caps().map_err(|error| explain(path, &error))?;
     if !abilities.capabilities.contains(Capability::VIDEO_OUTPUT | Capability::READ_WRITE) {
-        let reason = format!("{} is not an output device", abilities.card);
+        let reason =
+            format!("{} is no output device, or another program writes to it", abilities.card);
         return Err(OutputError::Device { path: path.into(), reason });
     }
     Ok((device, abilities.card))
