@@ -9,7 +9,8 @@ The shipped models' last steps were made with it; their cards say which. Losses,
 are those of `lbam-desk train --ssim-weight 1.5 --vary-colours`. --lpips adds LPIPS of one square of
 the composite, half as wide, about a pixel of the hole; --adversary adds a discriminator of the
 composite's patches. Deep in a hole this network, which is given no noise, can make texture only from
-its own strides, and paints a grid when asked for it: --reach asks near the rim alone.
+its own strides, and paints a grid when asked for it: --grid-weight tells it not to, --reach asks for
+texture near the rim alone.
 
 All photographs lie in memory, at nine scales. On an NVIDIA GPU (--device cuda) a step is one CUDA
 graph, without a word from the processor. On a processor with AMX --bfloat16 is several times as fast;

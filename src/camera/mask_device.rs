@@ -43,7 +43,7 @@ fn feed(
 ) {
     let pool = Pool::default();
     while feeder.is_wanted() {
-        let Some(open_one) = &mut device else {
+        let Some(opened) = &mut device else {
             std::thread::sleep(retry);
             device = open().ok();
             if let Some(device) = &device {
@@ -51,7 +51,7 @@ fn feed(
             }
             continue;
         };
-        match open_one.next() {
+        match opened.next() {
             Ok(Some(captured)) => {
                 let mask = captured.decode(&pool).map_err(PictureError::from);
                 // A damaged one is passed over: it is for their age that masks stop to count.

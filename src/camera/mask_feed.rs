@@ -109,7 +109,7 @@ mod tests {
     fn all_is_hidden_while_there_is_no_mask() {
         let (mut masks, feeder) = FedMask::new("here".into());
         masks.stale_after = Duration::MAX;
-        let mut hidden = |masks: &mut FedMask| {
+        let hidden = |masks: &mut FedMask| {
             let mask = masks.next(4, 2, 0).expect("a mask");
             mask.map(|mask| mask.hole_pixels())
         };

@@ -221,7 +221,8 @@ impl VideoDevice {
                 Some(Stream { _claim, device, width, height, format, layout, stride, size });
             return Ok(());
         }
-        let reason = format!("it does not take {width}x{height} as it is set up");
+        let reason =
+            format!("it does not take {width}x{height}; programs may be reading another size");
         Err(OutputError::Device { path: self.path.clone(), reason })
     }
 
@@ -271,6 +272,7 @@ impl Sink for VideoDevice {
         if busy && std::mem::take(&mut self.claims) {
             // Later versions tell the two ways apart.
             self.begin(frame)?;
+            self.pack(frame)?;
             sent = self.send();
         }
         sent.map_err(|error| explain(&self.path, &error))
