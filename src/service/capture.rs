@@ -132,6 +132,12 @@ fn decode(from: &HandOver<News>, to: &HandOver<News>, mut ends: EndsWith) {
     ends.1 = Some(Ok(()));
 }
 
+/// Whether a camera may come, or come back. One that was plugged in belongs to root alone until udev
+/// has given it to its group, so after a wait that is no fault yet.
+fn passes(error: &CameraError, waited: bool) -> bool {
+    error.may_pass() || waited && matches!(error, CameraError::Forbidden { .. })
+}
+
 struct Worker {
     news: Arc<HandOver<News>>,
     order: Order,
@@ -148,6 +154,7 @@ impl Worker {
     fn work(&mut self) -> Result<(), CameraError> {
         // Not told again while nothing changes: a camera that is away is looked for often.
         let mut told: Option<String> = None;
+        let mut waited = false;
         while !self.is_over() {
             let away = match camera::open_with(&self.order.source, &self.order.wish) {
                 Ok(mut source) => match self.capture(source.as_mut(), &mut told) {
@@ -156,9 +163,10 @@ impl Worker {
                 },
                 Err(error) => error,
             };
-            if !(away.may_pass() && self.order.wait) {
+            if !(self.order.wait && passes(&away, waited)) {
                 return Err(away);
             }
+            waited = true;
             let why = away.to_string();
             if told.as_ref() != Some(&why) {
                 self.news.tell(News::Waiting(why.clone()));
@@ -224,6 +232,16 @@ mod tests {
     fn start(order: Order) -> (Capture, Arc<Tally>) {
         let tally = Arc::default();
         (Capture::start(order, &tally, &Stop::default()).unwrap(), tally)
+    }
+
+    #[test]
+    fn a_camera_that_comes_may_be_forbidden_for_a_moment() {
+        let path = std::path::PathBuf::from("/dev/video0");
+        let forbidden = CameraError::Forbidden { path: path.clone() };
+        assert!(passes(&forbidden, true) && !passes(&forbidden, false));
+        let absent = CameraError::Absent { path: path.clone() };
+        assert!(passes(&absent, true) && passes(&absent, false));
+        assert!(!passes(&CameraError::EmptyFolder { path }, true));
     }
 
     fn order(source: &str, pace: Pace) -> Order {
