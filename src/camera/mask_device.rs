@@ -74,7 +74,7 @@ fn feed(
 mod tests {
     use std::sync::mpsc;
 
-    use super::super::mask_source::MaskSource;
+    use super::super::mask_feed::next_hidden as hidden;
     use super::super::{Captured, StreamInfo};
     use super::*;
     use crate::picture::{ColourRange, Frame, FrameError, PixelFormat};
@@ -98,17 +98,6 @@ mod tests {
         fn stream(&self) -> StreamInfo {
             StreamInfo::default()
         }
-    }
-
-    /// The hidden pixels of the next mask that comes.
-    fn hidden(masks: &mut FedMask) -> usize {
-        for _ in 0..5000 {
-            if let Some(mask) = masks.next(4, 2, 0).expect("a mask") {
-                return mask.hole_pixels();
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        panic!("no mask comes");
     }
 
     #[test]

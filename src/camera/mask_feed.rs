@@ -101,6 +101,18 @@ impl MaskSource for FedMask {
     }
 }
 
+/// The hidden pixels of the next mask that comes, for frames of 4x2.
+#[cfg(test)]
+pub(super) fn next_hidden(masks: &mut dyn MaskSource) -> usize {
+    for _ in 0..5000 {
+        if let Some(mask) = masks.next(4, 2, 0).expect("a mask") {
+            return mask.hole_pixels();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("no mask comes");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -128,21 +128,11 @@ mod tests {
     use std::io::Write;
     use std::time::Duration;
 
+    use super::super::mask_feed::next_hidden as hidden;
     use super::*;
 
     fn pgm(width: usize, height: usize, data: &[u8]) -> Vec<u8> {
         [format!("P5\n{width} {height}\n255\n").as_bytes(), data].concat()
-    }
-
-    /// The hidden pixels of the next mask that comes.
-    fn hidden(source: &mut SocketMask) -> usize {
-        for _ in 0..5000 {
-            if let Some(mask) = source.next(4, 2, 0).expect("a mask") {
-                return mask.hole_pixels();
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        panic!("no mask comes");
     }
 
     #[test]
