@@ -66,10 +66,22 @@ fn open_model() -> Model {
     model()
 }
 
+const FRAMES: [(usize, usize); 2] = [(640, 480), (1920, 1080)];
+
 /// A camera's frame from colour conversion to the pasted fill.
-#[divan::bench(args = [(640, 480), (1920, 1080)])]
-fn whole_frame(bencher: Bencher, (width, height): (usize, usize)) {
-    let mut filler = Filler::for_frames(model());
+#[divan::bench(args = FRAMES)]
+fn whole_frame(bencher: Bencher, size: (usize, usize)) {
+    fill(bencher, size, true);
+}
+
+/// The same, the network's fill as it is.
+#[divan::bench(args = FRAMES)]
+fn whole_frame_without_detail(bencher: Bencher, size: (usize, usize)) {
+    fill(bencher, size, false);
+}
+
+fn fill(bencher: Bencher, (width, height): (usize, usize), detailed: bool) {
+    let mut filler = Filler::for_frames(model()).detailed(detailed);
     filler.set_mask(&mask(width, height, 5)).expect("a mask");
     let frame = test_frame(width, height, 0).expect("a frame");
     bencher

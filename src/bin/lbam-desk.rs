@@ -121,6 +121,9 @@ struct Eval {
         default_values = USUAL_BASELINES
     )]
     baseline: Vec<String>,
+    /// Score each model's fills with the device's detail too
+    #[arg(long)]
+    detail: bool,
     /// Measure LPIPS too: torchvision's alexnet or vgg16 with LPIPS' weights, as
     /// models/features/fetch.sh makes them
     #[arg(long, value_name = "FILE")]
@@ -261,10 +264,15 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
 
 fn eval(a: &Eval) -> anyhow::Result<()> {
     let names = filler_names(&a.model, &a.baseline)?;
+    let with_detail: Vec<String> = names.iter().map(|name| format!("{name} + detail")).collect();
     let (mut fillers, mut models) = (Vec::new(), Vec::new());
-    for (name, path) in names.iter().zip(&a.model) {
+    for ((name, with_detail), path) in names.iter().zip(&with_detail).zip(&a.model) {
         models.push(ModelFile::read(name, path)?);
         fillers.push((name.as_str(), fillers::model(path, a.size)?));
+        if a.detail {
+            let filler = fillers::with_detail(fillers::model(path, a.size)?);
+            fillers.push((with_detail.as_str(), filler));
+        }
     }
     for name in &a.baseline {
         let filler = fillers::baseline(name).with_context(|| {

@@ -59,21 +59,27 @@ impl Masks {
     /// `painted` is the file that holds what was painted on the page.
     pub fn open(specs: &[MaskSpec], painted: Option<&Path>) -> Result<Self, MaskSourceError> {
         let mut masks = Self::default();
-        masks.change_to(specs, painted)?;
+        masks.change_to(specs, painted, None)?;
         Ok(masks)
     }
 
-    /// Goes over to other sources. Those that stay go on as they are. After an error all is as
+    /// Goes over to other sources. Those that stay go on as they are. After an error, also where a
+    /// new one has no mask for the frame that comes next (its width, height and number), all is as
     /// before.
     pub fn change_to(
         &mut self,
         specs: &[MaskSpec],
         painted: Option<&Path>,
+        next: Option<(usize, usize, u64)>,
     ) -> Result<(), MaskSourceError> {
         let mut fresh = Vec::new();
         for spec in specs.iter().filter(|spec| !self.sources.iter().any(|entry| entry.has(spec))) {
-            let source = open(spec, painted)?;
-            fresh.push(Entry { spec: Some(spec.clone()), source, held: None });
+            let mut source = open(spec, painted)?;
+            let held = match next {
+                Some((width, height, number)) => source.next(width, height, number)?,
+                None => None,
+            };
+            fresh.push(Entry { spec: Some(spec.clone()), source, held });
         }
         self.sources.retain(|entry| specs.iter().any(|spec| entry.has(spec)));
         self.sources.append(&mut fresh);
@@ -496,14 +502,14 @@ mod tests {
         // It need not be read again.
         std::fs::remove_file(&path).unwrap();
         let specs = [picture, "rect:0,0,2,2".parse().unwrap()];
-        masks.change_to(&specs, None).unwrap();
+        masks.change_to(&specs, None, None).unwrap();
         assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 5);
         let wrong = [specs[1].clone(), "absent.png".parse().unwrap()];
-        assert!(masks.change_to(&wrong, None).is_err());
+        assert!(masks.change_to(&wrong, None, None).is_err());
         assert!(masks.next(4, 2, 2).unwrap().is_none());
-        masks.change_to(&specs[1..], None).unwrap();
+        masks.change_to(&specs[1..], None, None).unwrap();
         assert_eq!(masks.next(4, 2, 3).unwrap().unwrap().hole_pixels(), 4);
-        masks.change_to(&[], None).unwrap();
+        masks.change_to(&[], None, None).unwrap();
         assert!(masks.next(4, 2, 4).unwrap().is_none());
         assert!(masks.is_empty());
     }

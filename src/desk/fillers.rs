@@ -16,7 +16,7 @@ use super::sheet;
 use super::telea::{USUAL_RADIUS, mean_colour, telea};
 use crate::file::{Model, Precision, Weights, write_model};
 use crate::net::{Network, Variant};
-use crate::picture::{Mask, RgbPicture};
+use crate::picture::{Detail, Mask, RgbPicture, Search, plan_whole};
 use crate::runtime::Session;
 
 /// Names of the baselines.
@@ -61,6 +61,16 @@ pub fn model(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError
         }
         _ => session(path, size),
     }
+}
+
+/// A filler whose fills get detail as on the device ([`Detail`]).
+pub fn with_detail(mut filler: Box<Filler<'static>>) -> Box<Filler<'static>> {
+    Box::new(move |picture: &RgbPicture, mask: &Mask| {
+        let mut filled = filler(picture, mask)?;
+        let region = plan_whole(mask)?.ok_or("too large a picture for detail")?;
+        Detail::new(&region, Search::Thorough).add(&picture.data, &mut filled.data);
+        Ok(filled)
+    })
 }
 
 fn session(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {

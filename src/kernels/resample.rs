@@ -225,7 +225,7 @@ fn sum_rows(from: &[u8], row_bytes: usize, weights: &[i16], to: &mut [u8]) {
                 *sum += share(centred(byte), weight);
             }
         }
-        *chunk = sums.map(byte);
+        chunk.iter_mut().zip(sums).for_each(|(to, sum)| *to = byte(sum));
     }
     for (at, to) in (whole..).zip(rest) {
         let rows = weights.iter().enumerate();

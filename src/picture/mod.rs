@@ -24,7 +24,7 @@
 //! for region in plan(&mask, 256)? {
 //!     paster.network_input(&frame, &region, &mut input)?;
 //!     let fill = input.clone(); // the network's answer would be this size
-//!     paster.paste(&mut frame, &region, &fill, Seam::Soft)?;
+//!     paster.paste(&mut frame, &region, &fill, Seam::Soft, None)?;
 //! }
 //! # Ok::<(), lbam::picture::PictureError>(())
 //! ```
@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod convert;
+mod detail;
 mod error;
 mod frame;
 mod io;
@@ -48,6 +49,7 @@ mod pool;
 mod region;
 mod seam;
 
+pub use detail::{Detail, Search};
 pub use error::{FrameError, MaskError, PictureError};
 pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat};
 pub use io::{JPEG_QUALITY, RgbPicture, read_rgb, write_jpeg, write_picture, write_png};

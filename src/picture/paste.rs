@@ -2,6 +2,7 @@
 //! the network's fill put in, and the flat paint when there is no fill.
 
 use super::convert::{Planes, rgb_to_planes};
+use super::detail::Detail;
 use super::frame::NEUTRAL_CHROMA;
 use super::seam::SeamScratch;
 use super::{
@@ -95,13 +96,15 @@ impl Paster {
 
     /// Writes the network's fill (packed RGB at the network's size) into the pixels the region
     /// owns. Known pixels keep their luma and RGB bit by bit; a chroma sample that a hole pixel
-    /// shares is rewritten from the fill, else it would show the hidden colour.
+    /// shares is rewritten from the fill, else it would show the hidden colour. With `detail`, made
+    /// for this region, the fill gets fine structure before.
     pub fn paste(
         &mut self,
         frame: &mut Frame,
         region: &Region,
         fill: &[u8],
         seam: Seam,
+        detail: Option<&mut Detail>,
     ) -> Result<(), PictureError> {
         check_plan(frame, region)?;
         let needed = region.network_bytes();
@@ -111,7 +114,7 @@ impl Paster {
         let Some(work) = region.owned.bounds().map(|holes| widen(&holes, region)) else {
             return Ok(());
         };
-        if region.is_native() && seam == Seam::None {
+        if region.is_native() && seam == Seam::None && detail.is_none() {
             return self.write(frame, region, &work, fill);
         }
         let mut scaled = std::mem::take(&mut self.fill);
@@ -123,10 +126,15 @@ impl Paster {
             scaled.resize(size.0 * size.1 * 3, 0);
             kept(&mut self.growers, network, size, Filter::CatmullRom).run(fill, &mut scaled);
         }
-        if seam == Seam::Soft {
+        if seam == Seam::Soft || detail.is_some() {
             self.cut_known(frame, region)?;
+        }
+        if seam == Seam::Soft {
             let (holes, owned) = (&region.holes, &region.owned);
             self.seam.soften(&work, holes, owned, &self.known, &mut scaled);
+        }
+        if let Some(detail) = detail {
+            detail.add(&self.known, &mut scaled);
         }
         self.write(frame, region, &work, &scaled)?;
         self.fill = scaled;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::picture::{ColourRange, metrics, plan, plan_whole};
+use crate::picture::{ColourRange, Search, metrics, plan, plan_whole};
 use proptest::prelude::*;
 
 const FORMATS: [PixelFormat; 5] = [
@@ -123,6 +123,7 @@ proptest! {
         format in prop::sample::select(FORMATS.to_vec()),
         boxes in prop::collection::vec((0usize..420, 0usize..330, 1usize..150, 1usize..60), 1..6),
         seam in prop::sample::select(vec![Seam::None, Seam::Soft]),
+        detailed in any::<bool>(),
         seed in any::<u32>(),
     ) {
         let mask = mask_of(width, height, &boxes);
@@ -140,8 +141,9 @@ proptest! {
                 prop_assert!(hole == KNOWN || *pixel == [0; 3]);
             }
             let fill = noise(region.network_bytes(), seed ^ 7);
-            paster.paste(&mut first, &region, &fill, seam).unwrap();
-            paster.paste(&mut second, &region, &fill, seam).unwrap();
+            let detail = || detailed.then(|| Detail::new(&region, Search::Live));
+            paster.paste(&mut first, &region, &fill, seam, detail().as_mut()).unwrap();
+            paster.paste(&mut second, &region, &fill, seam, detail().as_mut()).unwrap();
         }
         prop_assert_eq!(first.data(), second.data());
         let marked = hidden(&frame, &mask);
@@ -216,7 +218,7 @@ fn a_true_fill_restores_the_picture() {
                 paster.network_input(&whole, &open, &mut fill).unwrap();
                 for seam in [Seam::None, Seam::Soft] {
                     let mut pasted = disguised(&whole, &mask, 3);
-                    paster.paste(&mut pasted, &region, &fill, seam).unwrap();
+                    paster.paste(&mut pasted, &region, &fill, seam, None).unwrap();
                     let mut back = Vec::new();
                     pasted.to_rgb(&mut back).unwrap();
                     let found = metrics::psnr_in_hole(&rgb, &back, &mask).unwrap().unwrap();
@@ -242,7 +244,7 @@ fn the_soft_seam_takes_off_a_shift() {
     }
     let error = |seam, x: usize, y: usize| {
         let mut frame = truth.clone();
-        Paster::new().paste(&mut frame, &region, &fill, seam).unwrap();
+        Paster::new().paste(&mut frame, &region, &fill, seam, None).unwrap();
         let at = (y * width + x) * 3;
         (0..3).map(|c| frame.data()[at + c].abs_diff(rgb[at + c])).max().unwrap()
     };
@@ -262,7 +264,7 @@ fn the_correction_itself_has_no_steps() {
     let mut frame = Frame::flat(256, 256, PixelFormat::Rgb8, ColourRange::Full, 128).unwrap();
     let pixel = |at: usize| [(98 + (at % 256).saturating_sub(64).min(128) * 60 / 128) as u8; 3];
     let fill: Vec<u8> = (0..256 * 256).flat_map(pixel).collect();
-    Paster::new().paste(&mut frame, &region, &fill, Seam::Soft).unwrap();
+    Paster::new().paste(&mut frame, &region, &fill, Seam::Soft, None).unwrap();
     let at = |x: usize, y: usize| frame.data()[(y * 256 + x) * 3];
     let steps = (64..191).flat_map(|a| (64..191).map(move |b| (a, b)));
     let worst =
@@ -287,8 +289,14 @@ fn how_long_a_frame_takes() {
         println!("input {:?}", start.elapsed());
         for seam in [Seam::None, Seam::Soft] {
             let start = std::time::Instant::now();
-            paster.paste(&mut frame, &region, &input, seam).unwrap();
+            paster.paste(&mut frame, &region, &input, seam, None).unwrap();
             println!("paste {seam:?} {:?}", start.elapsed());
+        }
+        let mut detail = Detail::new(&region, Search::Live);
+        for _ in 0..2 {
+            let start = std::time::Instant::now();
+            paster.paste(&mut frame, &region, &input, Seam::Soft, Some(&mut detail)).unwrap();
+            println!("paste with detail {:?}", start.elapsed());
         }
     }
 }
@@ -300,7 +308,7 @@ fn a_missed_edge_is_not_smeared_without_limit() {
     let region = plan_whole(&mask).unwrap().unwrap();
     let mut frame = Frame::flat(width, height, PixelFormat::Rgb8, ColourRange::Full, 255).unwrap();
     let fill = vec![100; region.network_bytes()];
-    Paster::new().paste(&mut frame, &region, &fill, Seam::Soft).unwrap();
+    Paster::new().paste(&mut frame, &region, &fill, Seam::Soft, None).unwrap();
     let at = |x: usize, y: usize| frame.data()[(y * width + x) * 3];
     assert!(at(100, 100) <= 141 && at(100, 100) > 130, "{}", at(100, 100));
 }
@@ -312,7 +320,7 @@ fn a_hole_over_the_whole_frame_is_just_the_fill() {
     for format in FORMATS {
         let mut frame = noisy(256, 128, format, 9);
         let fill = [90, 90, 90].repeat(256 * 128);
-        Paster::new().paste(&mut frame, &region, &fill, Seam::Soft).unwrap();
+        Paster::new().paste(&mut frame, &region, &fill, Seam::Soft, None).unwrap();
         let mut rgb = Vec::new();
         frame.to_rgb(&mut rgb).unwrap();
         assert!(rgb.iter().all(|byte| byte.abs_diff(90) <= ROUNDING), "{format:?}");
@@ -329,8 +337,8 @@ fn wrong_sizes_are_errors() {
     let mut paster = Paster::new();
     assert!(paster.network_input(&other, &region, &mut Vec::new()).is_err());
     let fill = vec![0; region.network_bytes()];
-    assert!(paster.paste(&mut other, &region, &fill, Seam::Soft).is_err());
-    assert!(paster.paste(&mut right, &region, &fill[1..], Seam::Soft).is_err());
+    assert!(paster.paste(&mut other, &region, &fill, Seam::Soft, None).is_err());
+    assert!(paster.paste(&mut right, &region, &fill[1..], Seam::Soft, None).is_err());
     assert_eq!(right.data(), before.data());
     let text = paint_flat(&mut other, &mask).unwrap_err().to_string();
     assert!(text.contains("256x256") && text.contains("128x128"), "{text}");

@@ -27,7 +27,7 @@ use crate::output::SinkSpec;
   lbam-edge --camera /dev/video0 --output /dev/video9
       a camera for other programs (sudo modprobe v4l2loopback video_nr=9 exclusive_caps=1)
   lbam-edge --config /etc/lbam-edge.toml
-      SIGHUP reads mask, model and fail-closed again
+      SIGHUP reads mask, model, detail and fail-closed again
 
 A flag goes before its environment variable, that before the file of --config, that before the
 default.
@@ -130,9 +130,21 @@ pub struct LiveArgs {
     /// Without a mask, pass frames unchanged (default)
     #[arg(long, overrides_with = "fail_closed")]
     pub no_fail_closed: bool,
+    /// Give fills the fine structure of what is around them (default)
+    #[arg(long, overrides_with = "no_detail", env = "LBAM_DETAIL", value_parser = switch,
+        value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub detail: Option<bool>,
+    /// Show the network's fills as they are
+    #[arg(long, overrides_with = "detail")]
+    pub no_detail: bool,
 }
 
 impl LiveArgs {
+    /// Whether fills get detail.
+    pub fn detail(&self) -> bool {
+        choice(self.detail, self.no_detail).unwrap_or(true)
+    }
+
     pub fn options(&self) -> LiveOptions {
         let outputs =
             if self.outputs.is_empty() { vec![SinkSpec::Http] } else { self.outputs.clone() };
@@ -195,9 +207,23 @@ pub struct ImageArgs {
     /// Where the filled picture goes, .png or .jpg
     #[arg(long, value_name = "PICTURE")]
     pub output: PathBuf,
+    /// Give fills the fine structure of what is around them (default)
+    #[arg(long, overrides_with = "no_detail", env = "LBAM_DETAIL", value_parser = switch,
+        value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub detail: Option<bool>,
+    /// Show the network's fills as they are
+    #[arg(long, overrides_with = "detail")]
+    pub no_detail: bool,
     /// Threads of the network [default: one for each big core]
     #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
     pub threads: Option<usize>,
+}
+
+impl ImageArgs {
+    /// Whether the fill gets detail.
+    pub fn detail(&self) -> bool {
+        choice(self.detail, self.no_detail).unwrap_or(true)
+    }
 }
 
 #[derive(Args, Debug)]

@@ -119,6 +119,7 @@ struct Settings {
     realtime: Option<bool>,
     wait: Option<bool>,
     fail_closed: Option<bool>,
+    detail: Option<bool>,
 }
 
 impl Settings {
@@ -156,6 +157,7 @@ impl Settings {
             ("realtime", self.realtime.map(|yes| one(yes.to_string()))),
             ("wait", self.wait.map(|yes| one(yes.to_string()))),
             ("fail_closed", self.fail_closed.map(|yes| one(yes.to_string()))),
+            ("detail", self.detail.map(|yes| one(yes.to_string()))),
         ];
         settings.into_iter().filter_map(|(key, values)| Some((key, values?))).collect()
     }
@@ -293,11 +295,12 @@ mod tests {
         let all: Settings = toml::from_str(&all_in_force()).unwrap();
         let keys = all.values();
         let defaults = LiveOptions::default();
-        assert_eq!(keys.len(), 12, "{:?}", keys.keys());
+        assert_eq!(keys.len(), 13, "{:?}", keys.keys());
         assert_eq!(keys["camera"], [defaults.camera.to_string()]);
         assert_eq!(keys["http"], [defaults.http.to_string()]);
         assert_eq!(keys["output"], ["http:"]);
         assert_eq!(keys["wait"], [defaults.wait.to_string()]);
+        assert_eq!(keys["detail"], ["true"]);
         let command = Cli::command();
         for key in keys.keys() {
             let word = key.replace('_', "-");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Fill, FillError, FillReport, ServiceError};
 use crate::file::{Check, Model};
-use crate::picture::{Frame, Mask, Paster, Region, Seam, plan, plan_whole};
+use crate::picture::{Detail, Frame, Mask, Paster, Region, Seam, Search, plan, plan_whole};
 use crate::runtime::{RIM, RuntimeError, Session, kernel_name};
 
 /// Side of the square that the network sees of a region: the size it was trained at.
@@ -28,27 +28,41 @@ pub struct Filler {
     model: Arc<Model>,
     /// Largest frame that is run whole, pixels.
     whole_pixels: usize,
-    regions: Vec<(Region, Session)>,
+    /// How its detail is looked for, if fills get any.
+    detail: Option<Search>,
+    regions: Vec<Work>,
     paster: Paster,
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
+/// A region, and what fills it.
+struct Work {
+    region: Region,
+    session: Session,
+    detail: Option<Detail>,
+}
+
 impl Filler {
     /// For pictures: a frame up to the planner's own limit is run whole.
     pub fn for_pictures(model: impl Into<Arc<Model>>) -> Self {
-        Self::new(model, usize::MAX)
+        Self::new(model, usize::MAX, Some(Search::Thorough))
     }
 
     /// For live frames, of which only the smallest can be run whole in time.
     pub fn for_frames(model: impl Into<Arc<Model>>) -> Self {
-        Self::new(model, 2 * NETWORK_SIDE * NETWORK_SIDE)
+        Self::new(model, 2 * NETWORK_SIDE * NETWORK_SIDE, Some(Search::Live))
     }
 
-    fn new(model: impl Into<Arc<Model>>, whole_pixels: usize) -> Self {
+    /// Gives fills [`Detail`], as they get it unless told otherwise, or leaves them as they are.
+    pub fn detailed(self, detailed: bool) -> Self {
+        Self { detail: self.detail.filter(|_| detailed), ..self }
+    }
+
+    fn new(model: impl Into<Arc<Model>>, whole_pixels: usize, detail: Option<Search>) -> Self {
+        let (model, regions, paster) = (model.into(), Vec::new(), Paster::new());
         let (input, output) = (Vec::new(), Vec::new());
-        let model = model.into();
-        Self { model, whole_pixels, regions: Vec::new(), paster: Paster::new(), input, output }
+        Self { model, whole_pixels, detail, regions, paster, input, output }
     }
 
     fn plan(&self, mask: &Mask) -> Result<Vec<Region>, FillError> {
@@ -65,7 +79,7 @@ impl Fill for Filler {
     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
         let plan = self.plan(mask)?;
         // Sessions of a size already built serve again: building one costs more than a frame.
-        let mut spare: Vec<Session> = self.regions.drain(..).map(|(_, session)| session).collect();
+        let mut spare: Vec<Session> = self.regions.drain(..).map(|work| work.session).collect();
         for region in plan {
             let (width, height) = (region.network_width, region.network_height);
             let fits = |session: &Session| session.width() == width && session.height() == height;
@@ -78,27 +92,28 @@ impl Fill for Filler {
             let rim = if region.is_native() { RIM } else { SOFT_RIM };
             session.set_rim((!scaled_down).then_some(rim));
             session.set_mask(region.network_holes.data())?;
-            self.regions.push((region, session));
+            let detail = self.detail.map(|search| Detail::new(&region, search));
+            self.regions.push(Work { region, session, detail });
         }
         Ok(())
     }
 
     fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
         let mut network = Duration::ZERO;
-        for (region, session) in &mut self.regions {
+        for Work { region, session, detail } in &mut self.regions {
             self.paster.network_input(frame, region, &mut self.input)?;
             self.output.resize(region.network_bytes(), 0);
             let begun = Instant::now();
             session.run(&self.input, &mut self.output)?;
             network += begun.elapsed();
             let seam = if region.is_native() { Seam::None } else { Seam::Soft };
-            self.paster.paste(frame, region, &self.output, seam)?;
+            self.paster.paste(frame, region, &self.output, seam, detail.as_mut())?;
         }
         Ok(FillReport { regions: self.regions.len(), network })
     }
 
     fn another(&self) -> Option<Box<dyn Fill>> {
-        Some(Box::new(Self::new(Arc::clone(&self.model), self.whole_pixels)))
+        Some(Box::new(Self::new(Arc::clone(&self.model), self.whole_pixels, self.detail)))
     }
 }
 

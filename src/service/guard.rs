@@ -50,6 +50,8 @@ pub(super) struct Guard {
     state: Readiness,
     change: Option<Change>,
     trouble: Trouble,
+    /// Width, height and number of the frame that came last.
+    last: Option<(usize, usize, u64)>,
 }
 
 /// A mask on its way to the network.
@@ -95,18 +97,21 @@ impl Guard {
     pub fn new(fill: Box<dyn Fill>, masks: Masks, fail_closed: bool) -> Self {
         let state = Readiness::NotBefore(Instant::now());
         let trouble = Trouble::default();
-        Self { fill, masks, fail_closed, mask: None, state, change: None, trouble }
+        Self { fill, masks, fail_closed, mask: None, state, change: None, trouble, last: None }
     }
 
-    /// Goes over to other masks and another network, which the next frame waits for. After an error
-    /// all is as before.
+    /// Goes over to other masks and another network, which the next frame waits for. After an error,
+    /// such as a mask of another size than the frames, all is as before.
     pub fn change_over(
         &mut self,
         fill: Box<dyn Fill>,
         options: &LiveOptions,
     ) -> Result<(), MaskSourceError> {
-        options.change_masks(&mut self.masks)?;
-        *self = Self::new(fill, std::mem::take(&mut self.masks), options.fail_closed);
+        let last = self.last;
+        let next = last.map(|(width, height, number)| (width, height, number + 1));
+        options.change_masks(&mut self.masks, next)?;
+        let changed = Self::new(fill, std::mem::take(&mut self.masks), options.fail_closed);
+        *self = Self { last, ..changed };
         Ok(())
     }
 
@@ -118,6 +123,7 @@ impl Guard {
     /// not known: the frame is gone, and no other may be shown either.
     pub fn clear(&mut self, mut frame: Frame) -> Result<Option<Cleared>, ServiceError> {
         let (width, height) = (frame.width(), frame.height());
+        self.last = Some((width, height, frame.sequence));
         if let Some(mask) = self.masks.next(width, height, frame.sequence)? {
             if mask.is_empty() {
                 log::warn!("the mask is all black: nothing will be filled (white means: fill)");

@@ -115,9 +115,13 @@ impl LiveOptions {
         Masks::open(self.mask_specs(), self.painted.as_deref())
     }
 
-    /// Goes over from other options' masks to these.
-    pub(super) fn change_masks(&self, masks: &mut Masks) -> Result<(), MaskSourceError> {
-        masks.change_to(self.mask_specs(), self.painted.as_deref())
+    /// Goes over from other options' masks to these, from the `next` frame on.
+    pub(super) fn change_masks(
+        &self,
+        masks: &mut Masks,
+        next: Option<(usize, usize, u64)>,
+    ) -> Result<(), MaskSourceError> {
+        masks.change_to(self.mask_specs(), self.painted.as_deref(), next)
     }
 
     /// Whether what a running service cannot change is the same.
@@ -285,7 +289,7 @@ impl Run {
         warn_without(self.guard.masks(), &options);
         if !options.can_follow(&self.options) {
             log::warn!(
-                "more changed than mask, model and fail-closed; for the rest restart the service"
+                "more changed than mask, model, detail and fail-closed; for the rest restart the service"
             );
         }
         // What was not followed is still to be told the next time.

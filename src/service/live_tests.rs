@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::camera::{Source, Y4mReader, test_frame};
-use crate::picture::{Frame, Mask, PixelFormat, Pool};
+use crate::picture::{Frame, Mask, PixelFormat, Pool, RgbPicture, write_png};
 use crate::service::{FillError, FillReport};
 
 const WIDTH: usize = 64;
@@ -280,7 +280,16 @@ fn what_cannot_be_read_again_changes_nothing() {
         let options = LiveOptions { masks: vec!["/absent.png".parse().unwrap()], ..options };
         Ok(Reloaded { options, fill: Box::new(Flat::default()) })
     };
-    for (left, middle) in [flat_left_and_middle(wrong), flat_left_and_middle(absent)] {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.png");
+    write_png(&path, &RgbPicture::new(2, 2, vec![255; 12]).unwrap()).unwrap();
+    let small = move |options| {
+        let options = LiveOptions { masks: vec![MaskSpec::Path(path.clone())], ..options };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    };
+    for (left, middle) in
+        [flat_left_and_middle(wrong), flat_left_and_middle(absent), flat_left_and_middle(small)]
+    {
         assert!(middle.iter().all(|flat| *flat) && !left.iter().any(|flat| *flat));
     }
 }

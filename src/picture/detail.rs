@@ -1,0 +1,457 @@
+//! Detail: a fill that is right in colour and light, and smooth, gets the fine structure of known
+//! patches of the same picture.
+//!
+//! A small network fills a wide hole with the mean of what could be there, which is a blur. What is
+//! there is most often more of what lies around it. So each 8x8 patch that reaches into a hole looks
+//! for the known patch that is most like it, in colours and in luma, as PatchMatch does (Barnes et
+//! al. 2009: matches of neighbours, and random ones nearer and nearer). The picture's coarse
+//! band, which is what is left of it at a quarter of its size, stays the network's; the fine band is
+//! that of the matches, blended where patches overlap.
+//!
+//! Matches are kept from frame to frame and changed only for clearly better ones: detail does not
+//! flicker, and a frame costs one short search. All is integers and the random numbers have a fixed
+//! seed: the same frames give the same bytes everywhere.
+//!
+//! What a hole hides is not seen: patches are taken from known pixels alone.
+
+use std::ops::Range;
+
+use rand_pcg::Pcg32;
+use rand_pcg::rand_core::Rng;
+
+use super::{KNOWN, Mask, Region};
+use crate::kernels::resample::{Filter, Resampler};
+
+/// A patch's side, pixels.
+const SIDE: usize = 8;
+/// From patch to patch that is matched: four lie over each pixel.
+const STEP: usize = SIDE / 2;
+/// What the picture is shrunk by to get its coarse band, where the network sees it as it is.
+const COARSE: usize = 4;
+/// The share of rows or columns of a patch in the blend, from its edge to its middle.
+const SHARES: [i16; SIDE] = [1, 2, 3, 4, 4, 3, 2, 1];
+/// Of two patches a step apart, along both axes: what most pixels have in all.
+const WHOLE_SHARES: i16 = (SHARES[0] + SHARES[STEP]) * (SHARES[0] + SHARES[STEP]);
+/// Bytes of a patch's row.
+const ROW: usize = 3 * SIDE;
+/// Where two patches are compared in the coarse band, along each axis.
+const CORNERS: [usize; 2] = [1, SIDE - 2];
+/// What a level there weighs against one of luma, of which there are more.
+const COARSE_WEIGHT: u32 = 4;
+/// A match whose colours in the coarse band are so far off in sum of levels counts whole, and one
+/// that is so far not at all: four levels in the mean, and 33.
+const TRUSTED: u32 = 50;
+const DISTRUSTED: u32 = 400;
+const TRUST_BITS: u32 = 4;
+const FULL_TRUST: i16 = 1 << TRUST_BITS;
+/// No target, in the grid of patches.
+const NONE: u32 = u32::MAX;
+const SEED: u64 = 1;
+
+/// How long the first search takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Search {
+    /// Until it finds little more, for a picture.
+    Thorough,
+    /// Quickly: the frames that follow go on with it.
+    Live,
+}
+
+impl Search {
+    fn rounds(self) -> usize {
+        match self {
+            Self::Thorough => 4,
+            Self::Live => 2,
+        }
+    }
+}
+
+/// Adds detail to the fills of one region, frame after frame.
+#[derive(Debug)]
+pub struct Detail {
+    search: Search,
+    width: usize,
+    /// To the coarse band and back.
+    shrink: Resampler<3>,
+    grow: Resampler<3>,
+    /// For each pixel, whether the patch that begins there has no hole; false where none fits.
+    whole: Vec<bool>,
+    /// Where those begin that have none, until matches are drawn.
+    sources: Vec<u32>,
+    /// Where patches that may be targets begin, along each axis.
+    columns: Vec<usize>,
+    rows: Vec<usize>,
+    /// Of each of those, its number among the targets, or [`NONE`].
+    grid: Vec<u32>,
+    targets: Vec<Target>,
+    /// Of each pixel, all shares of the patches over it.
+    shares: Vec<i16>,
+    /// Pixels in a row: holes; those of them that the region owns; and all but those.
+    holes: Vec<Range<usize>>,
+    owned: Vec<Range<usize>>,
+    others: Vec<Range<usize>>,
+    /// The region in RGB, filled; its coarse band, small and in full size.
+    picture: Vec<u8>,
+    small: Vec<u8>,
+    coarse: Vec<u8>,
+    /// Luma, with detail in the holes.
+    luma: Vec<u8>,
+    /// The fine band of the matches, by their shares.
+    sums: Vec<i16>,
+    /// Whether there are matches of a frame before.
+    begun: bool,
+    random: Pcg32,
+}
+
+/// A patch that reaches into a hole this region fills, and the source it resembles.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    /// Its place among columns and rows.
+    column: u32,
+    row: u32,
+    /// Its first pixel, and its match's.
+    at: u32,
+    found: u32,
+    cost: u32,
+}
+
+impl Detail {
+    pub fn new(region: &Region, search: Search) -> Self {
+        let (width, height) = (region.width, region.height);
+        // As coarse as what the network saw.
+        let small = |side: usize, network: usize| side.min(network).div_ceil(COARSE);
+        let small = (small(width, region.network_width), small(height, region.network_height));
+        let (columns, rows) = (starts(width), starts(height));
+        let mut detail = Self {
+            search,
+            width,
+            shrink: Resampler::new((width, height), small, Filter::Bilinear),
+            grow: Resampler::new(small, (width, height), Filter::Bilinear),
+            whole: vec![false; width * height],
+            sources: Vec::new(),
+            grid: vec![NONE; columns.len() * rows.len()],
+            columns,
+            rows,
+            targets: Vec::new(),
+            shares: vec![0; width * height],
+            holes: runs(&region.holes, |pixel| pixel != KNOWN),
+            owned: runs(&region.owned, |pixel| pixel != KNOWN),
+            others: runs(&region.owned, |pixel| pixel == KNOWN),
+            picture: vec![0; width * height * 3],
+            small: vec![0; small.0 * small.1 * 3],
+            coarse: vec![0; width * height * 3],
+            luma: vec![0; width * height],
+            sums: vec![0; width * height * 3],
+            begun: false,
+            random: Pcg32::new(SEED, 0),
+        };
+        detail.find_sources(region);
+        if !detail.sources.is_empty() {
+            detail.find_targets(region);
+        }
+        detail
+    }
+
+    fn find_sources(&mut self, region: &Region) {
+        // Of each column, known pixels in a row up to this one.
+        let mut above = vec![0; self.width];
+        for y in 0..region.height {
+            let mut beside = 0;
+            for (x, (&hole, above)) in region.holes.row(y).iter().zip(&mut above).enumerate() {
+                *above = if hole == KNOWN { *above + 1 } else { 0 };
+                beside = if *above >= SIDE { beside + 1 } else { 0 };
+                if beside >= SIDE {
+                    let at = (y + 1 - SIDE) * self.width + x + 1 - SIDE;
+                    self.whole[at] = true;
+                    self.sources.push(at as u32);
+                }
+            }
+        }
+    }
+
+    fn find_targets(&mut self, region: &Region) {
+        for (row, &y) in self.rows.iter().enumerate() {
+            for (column, &x) in self.columns.iter().enumerate() {
+                let mut rows = (y..y + SIDE).map(|y| &region.owned.row(y)[x..x + SIDE]);
+                if !rows.any(|row| row.iter().any(|&hole| hole != KNOWN)) {
+                    continue;
+                }
+                self.grid[row * self.columns.len() + column] = self.targets.len() as u32;
+                let at = (y * self.width + x) as u32;
+                let (column, row) = (column as u32, row as u32);
+                self.targets.push(Target { column, row, at, found: at, cost: u32::MAX });
+                for (y, down) in (y..).zip(SHARES) {
+                    let shares = &mut self.shares[y * self.width + x..][..SIDE];
+                    shares.iter_mut().zip(SHARES).for_each(|(sum, across)| *sum += down * across);
+                }
+            }
+        }
+    }
+
+    /// Adds detail to `fill` where the region owns it. `known` and `fill` are packed RGB of the
+    /// region's size; of `known` only known pixels are read, of `fill` only holes.
+    pub fn add(&mut self, known: &[u8], fill: &mut [u8]) {
+        if self.targets.is_empty() {
+            return;
+        }
+        self.take(known, fill);
+        if std::mem::replace(&mut self.begun, true) {
+            self.improve(&Pass { by_luma: true, ..KEPT });
+        } else {
+            self.draw();
+            for round in 0..self.search.rounds() {
+                // The fill's own luma is smooth, and would find smooth patches.
+                let by_luma = round > 0;
+                self.improve(&Pass { by_luma, ..FORTH });
+                self.improve(&Pass { by_luma, ..BACK });
+                if round + 1 < self.search.rounds() {
+                    self.lay(fill);
+                }
+            }
+        }
+        self.lay(fill);
+    }
+
+    /// Sets the picture and its coarse band, and luma where it does not hold detail of the frame
+    /// before.
+    fn take(&mut self, known: &[u8], fill: &[u8]) {
+        self.picture.copy_from_slice(known);
+        for run in &self.holes {
+            let bytes = 3 * run.start..3 * run.end;
+            self.picture[bytes.clone()].copy_from_slice(&fill[bytes]);
+        }
+        for run in &self.others {
+            let pixels = &self.picture.as_chunks().0[run.clone()];
+            let luma = self.luma[run.clone()].iter_mut().zip(pixels);
+            luma.for_each(|(luma, pixel)| *luma = luma_of(pixel));
+        }
+        self.shrink.run(&self.picture, &mut self.small);
+        self.grow.run(&self.small, &mut self.coarse);
+    }
+
+    /// Begins with matches at random.
+    fn draw(&mut self) {
+        // Not needed again.
+        let sources = std::mem::take(&mut self.sources);
+        for target in &mut self.targets {
+            target.found = sources[below(&mut self.random, sources.len())];
+        }
+    }
+
+    /// Looks for better matches: those of the neighbours visited before, and random ones.
+    fn improve(&mut self, pass: &Pass) {
+        // Pictures changed since.
+        for number in 0..self.targets.len() {
+            let Target { at, found, .. } = self.targets[number];
+            let mine = self.patch(at as usize);
+            self.targets[number].cost = self.cost(&mine, found as usize, u32::MAX, pass.by_luma);
+        }
+        for count in 0..self.targets.len() {
+            let number = if pass.back { self.targets.len() - 1 - count } else { count };
+            self.improve_one(number, pass);
+        }
+    }
+
+    fn improve_one(&mut self, number: usize, pass: &Pass) {
+        let mut target = self.targets[number];
+        let mine = self.patch(target.at as usize);
+        for (across, down) in [(1, 0), (0, 1)] {
+            let Some(neighbour) = self.neighbour(&target, across, down, pass.back) else {
+                continue;
+            };
+            // The neighbour's step to here, from its match.
+            let candidate = (neighbour.found + target.at).wrapping_sub(neighbour.at);
+            self.consider(&mut target, &mine, candidate as usize, pass);
+        }
+        let height = self.whole.len() / self.width;
+        let mut reach = self.width.max(height);
+        for _ in 0..pass.tries {
+            let (x, y) = (target.found as usize % self.width, target.found as usize / self.width);
+            let mut near = |centre: usize, length: usize| {
+                let (from, to) =
+                    (centre.saturating_sub(reach), (centre + reach).min(length - SIDE));
+                from + below(&mut self.random, to - from + 1)
+            };
+            let candidate = near(y, height) * self.width + near(x, self.width);
+            self.consider(&mut target, &mine, candidate, pass);
+            reach /= pass.nearer;
+        }
+        self.targets[number] = target;
+    }
+
+    /// The target a place before in the grid, or with `back` a place after.
+    fn neighbour(&self, target: &Target, across: u32, down: u32, back: bool) -> Option<Target> {
+        let (column, row) = if back {
+            (target.column + across, target.row + down)
+        } else {
+            (target.column.checked_sub(across)?, target.row.checked_sub(down)?)
+        };
+        let (column, row) = (column as usize, row as usize);
+        if column >= self.columns.len() || row >= self.rows.len() {
+            return None;
+        }
+        let number = self.grid[row * self.columns.len() + column];
+        self.targets.get(number as usize).copied()
+    }
+
+    /// Takes a candidate as the target's match if it is a source and enough better.
+    fn consider(&self, target: &mut Target, mine: &Patch, candidate: usize, pass: &Pass) {
+        if !self.whole.get(candidate).is_some_and(|&whole| whole) {
+            return;
+        }
+        let limit = target.cost - if pass.stays { target.cost / STAYS } else { 0 };
+        let cost = self.cost(mine, candidate, limit, pass.by_luma);
+        if cost < limit {
+            (target.found, target.cost) = (candidate as u32, cost);
+        }
+    }
+
+    fn patch(&self, at: usize) -> Patch {
+        let mut luma = [[0; SIDE]; SIDE];
+        for (row, luma) in luma.iter_mut().enumerate() {
+            luma.copy_from_slice(&self.luma[at + row * self.width..][..SIDE]);
+        }
+        Patch { coarse: self.corners(at), luma }
+    }
+
+    fn corners(&self, at: usize) -> Corners {
+        let pixels = self.coarse.as_chunks::<3>().0;
+        let corner =
+            |index: usize| pixels[at + CORNERS[index / 2] * self.width + CORNERS[index % 2]];
+        std::array::from_fn(corner)
+    }
+
+    /// The sum of differences between a patch and that which begins at `other`; once it reaches
+    /// `limit`, anything from there.
+    fn cost(&self, mine: &Patch, other: usize, limit: u32, by_luma: bool) -> u32 {
+        let mut cost = COARSE_WEIGHT * apart(&mine.coarse, &self.corners(other));
+        if by_luma {
+            for (row, mine) in mine.luma.iter().enumerate() {
+                if cost >= limit {
+                    break;
+                }
+                let other = &self.luma[other + row * self.width..][..SIDE];
+                let apart = mine.iter().zip(other).map(|(a, b)| u32::from(a.abs_diff(*b)));
+                cost += apart.sum::<u32>();
+            }
+        }
+        cost
+    }
+
+    /// How much of its match's fine band a target takes: a match for want of a better one would
+    /// bring what is not like anything around. Up to [`FULL_TRUST`].
+    fn trust(&self, target: &Target) -> i16 {
+        let [mine, found] = [target.at, target.found].map(|at| self.corners(at as usize));
+        let left = DISTRUSTED.saturating_sub(apart(&mine, &found));
+        (left * FULL_TRUST as u32 / (DISTRUSTED - TRUSTED)).min(FULL_TRUST as u32) as i16
+    }
+
+    /// Lays the matches' fine band over the coarse one, in `fill` and in luma.
+    fn lay(&mut self, fill: &mut [u8]) {
+        self.sums.fill(0);
+        for target in &self.targets {
+            let trust = self.trust(target);
+            for (row, down) in SHARES.into_iter().enumerate() {
+                let line = row * self.width;
+                let (to, from) = (target.at as usize + line, target.found as usize + line);
+                let shares: [i16; ROW] = std::array::from_fn(|byte| down * SHARES[byte / 3]);
+                let sums = &mut self.sums[3 * to..][..ROW];
+                let picture = &self.picture[3 * from..][..ROW];
+                let coarse = &self.coarse[3 * from..][..ROW];
+                for (sum, ((picture, coarse), share)) in
+                    sums.iter_mut().zip(picture.iter().zip(coarse).zip(shares))
+                {
+                    let fine = i16::from(*picture) - i16::from(*coarse);
+                    *sum += ((fine * trust + FULL_TRUST / 2) >> TRUST_BITS) * share;
+                }
+            }
+        }
+        let (fill, coarse) = (fill.as_chunks_mut::<3>().0, self.coarse.as_chunks::<3>().0);
+        let sums = self.sums.as_chunks::<3>().0;
+        for at in self.owned.iter().cloned().flatten() {
+            let (coarse, sums, shares) = (coarse[at], sums[at], self.shares[at]);
+            for (fill, (coarse, sum)) in fill[at].iter_mut().zip(coarse.into_iter().zip(sums)) {
+                *fill = (i32::from(coarse) + rounded(sum, shares)).clamp(0, 255) as u8;
+            }
+            self.luma[at] = luma_of(&fill[at]);
+        }
+    }
+}
+
+/// How matches are looked for in one walk over all targets.
+struct Pass {
+    /// By luma too, not by the coarse band alone.
+    by_luma: bool,
+    /// From the last target to the first.
+    back: bool,
+    /// Random matches that are tried for a target: one in all of the picture, then always nearer
+    /// to the best one so far.
+    tries: usize,
+    nearer: usize,
+    /// A match stays unless another is better by one part in [`STAYS`].
+    stays: bool,
+}
+
+const FORTH: Pass = Pass { by_luma: false, back: false, tries: 8, nearer: 2, stays: false };
+const BACK: Pass = Pass { back: true, ..FORTH };
+/// With matches of the frame before.
+const KEPT: Pass = Pass { by_luma: true, back: false, tries: 3, nearer: 4, stays: true };
+const STAYS: u32 = 8;
+
+/// What is compared of a patch.
+struct Patch {
+    coarse: Corners,
+    luma: [[u8; SIDE]; SIDE],
+}
+
+/// Colours of four pixels of its coarse band.
+type Corners = [[u8; 3]; CORNERS.len() * CORNERS.len()];
+
+/// The sum of differences.
+fn apart(first: &Corners, second: &Corners) -> u32 {
+    let pairs = first.as_flattened().iter().zip(second.as_flattened());
+    pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
+}
+
+/// Where patches begin along an axis, so that they cover it: the last ends where it does.
+fn starts(length: usize) -> Vec<usize> {
+    let Some(last) = length.checked_sub(SIDE) else { return Vec::new() };
+    let mut starts: Vec<usize> = (0..last).step_by(STEP).collect();
+    starts.push(last);
+    starts
+}
+
+/// Luma (BT.601) of a pixel in RGB. Written out: a loop here takes as long as all the rest.
+fn luma_of(&[red, green, blue]: &[u8; 3]) -> u8 {
+    let [red, green, blue] = [red, green, blue].map(u16::from);
+    ((77 * red + 150 * green + 29 * blue + 128) >> 8) as u8
+}
+
+/// `sum / shares`, to the nearest. A sum is at most 255 times its shares on both sides of zero.
+fn rounded(sum: i16, shares: i16) -> i32 {
+    let (sum, shares) = (i32::from(sum), i32::from(shares));
+    let above_zero = sum + 256 * shares + shares / 2;
+    const WHOLE: i32 = WHOLE_SHARES as i32;
+    // The compiler has a quicker way to divide by what it knows.
+    let quotient = if shares == WHOLE { above_zero / WHOLE } else { above_zero / shares };
+    quotient - 256
+}
+
+/// Pixels of a mask in a row that are alike, in reading order.
+fn runs(mask: &Mask, wanted: impl Fn(u8) -> bool) -> Vec<Range<usize>> {
+    let mut end = 0;
+    let alike = mask.data().chunk_by(|a, b| wanted(*a) == wanted(*b));
+    let runs = alike.map(|run| {
+        end += run.len();
+        (wanted(run[0]), end - run.len()..end)
+    });
+    runs.filter_map(|(wanted, run)| wanted.then_some(run)).collect()
+}
+
+fn below(random: &mut Pcg32, end: usize) -> usize {
+    ((u64::from(random.next_u32()) * end as u64) >> 32) as usize
+}
+
+#[cfg(test)]
+#[path = "detail_tests.rs"]
+mod tests;

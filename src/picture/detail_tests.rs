@@ -1,0 +1,158 @@
+use super::*;
+use crate::picture::{PixelBox, plan, plan_whole};
+use proptest::prelude::*;
+
+const SIZE: usize = 128;
+
+fn noise(count: usize, seed: u32) -> Vec<u8> {
+    let mut random = Pcg32::new(u64::from(seed), 0);
+    (0..count).map(|_| (random.next_u32() >> 24) as u8).collect()
+}
+
+fn mask_of(size: usize, boxes: &[(usize, usize, usize, usize)]) -> Mask {
+    let mut mask = Mask::empty(size, size).unwrap();
+    for &(x, y, width, height) in boxes {
+        mask.fill_box(&PixelBox { x, y, width, height });
+    }
+    mask
+}
+
+fn region_of(boxes: &[(usize, usize, usize, usize)]) -> Region {
+    plan_whole(&mask_of(SIZE, boxes)).unwrap().unwrap()
+}
+
+/// Stripes of cloth, lit from the left: `[known, what a network would make of the hole]`.
+fn cloth(phase: usize) -> [Vec<u8>; 2] {
+    let pixel = |at: usize, stripe: usize| {
+        let (x, y) = (at % SIZE, at / SIZE);
+        let light = 60 + x / 2;
+        let stripe = if (x + 2 * y + phase) % 6 < 3 { 0 } else { stripe };
+        [light + stripe, light + stripe / 2, 90].map(|level| level as u8)
+    };
+    let picture = |stripe: usize| (0..SIZE * SIZE).flat_map(|at| pixel(at, stripe)).collect();
+    let smooth = (0..SIZE * SIZE).flat_map(|at| {
+        let light = 60 + at % SIZE / 2;
+        [light + 24, light + 12, 90].map(|level| level as u8)
+    });
+    [picture(48), smooth.collect()]
+}
+
+/// How much red differs from pixel to pixel along rows, in the mean: of cloth 16 levels.
+fn roughness(picture: &[u8], region: &Region) -> f64 {
+    let red = |at: usize| picture[3 * at];
+    let hole = |at: &usize| region.owned.data()[*at] != KNOWN;
+    let steps: Vec<u8> =
+        (0..SIZE * SIZE).filter(hole).map(|at| red(at).abs_diff(red(at + 1))).collect();
+    steps.iter().map(|&step| f64::from(step)).sum::<f64>() / steps.len() as f64
+}
+
+#[test]
+fn texture_goes_on_in_the_hole() {
+    let region = region_of(&[(40, 40, 40, 36)]);
+    let [known, smooth] = cloth(0);
+    let wanted = roughness(&known, &region);
+    assert!(roughness(&smooth, &region) < 1.0 && wanted > 15.0);
+    for search in [Search::Thorough, Search::Live] {
+        let mut fill = smooth.clone();
+        Detail::new(&region, search).add(&known, &mut fill);
+        let found = roughness(&fill, &region);
+        assert!((0.6 * wanted..1.2 * wanted).contains(&found), "{search:?}: {found} of {wanted}");
+    }
+}
+
+#[test]
+fn matches_follow_what_moves_and_rest_when_it_rests() {
+    const RESTS: usize = 20;
+    /// Of the hole's bytes, for a match that is found late: a patch here and there.
+    const CHANGE: f64 = 0.1;
+    let region = region_of(&[(40, 40, 40, 36)]);
+    let mut detail = Detail::new(&region, Search::Live);
+    let mut last = vec![0; 3 * SIZE * SIZE];
+    let bytes = 3.0 * region.owned.hole_pixels() as f64;
+    for frame in 0..3 * RESTS {
+        let [known, mut fill] = cloth(frame.min(RESTS));
+        detail.add(&known, &mut fill);
+        let (found, wanted) = (roughness(&fill, &region), roughness(&known, &region));
+        assert!(found > 0.6 * wanted, "frame {frame}: {found} of {wanted}");
+        let changed = fill.iter().zip(&last).filter(|(now, before)| now != before).count() as f64;
+        assert!(frame < 2 * RESTS || changed < CHANGE * bytes, "frame {frame}: {changed} change");
+        last = fill;
+    }
+}
+
+/// A match of other colours, for want of a better one, brings nothing.
+#[test]
+fn what_is_like_nothing_around_stays_smooth() {
+    let region = region_of(&[(40, 40, 40, 36)]);
+    let known = noise(3 * SIZE * SIZE, 1).into_iter().map(|level| level / 4).collect::<Vec<u8>>();
+    let mut fill = vec![250; known.len()];
+    Detail::new(&region, Search::Thorough).add(&known, &mut fill);
+    // In the middle, where the coarse band is that of the fill alone.
+    let middle = (56..64).flat_map(|y| &fill[3 * (y * SIZE + 56)..][..24]);
+    assert!(middle.clone().all(|&level| level == 250), "{:?}", middle.collect::<Vec<_>>());
+}
+
+#[test]
+fn where_no_patch_is_known_nothing_happens() {
+    for boxes in [vec![(0, 0, SIZE, SIZE)], (0..SIZE).map(|x| (x / 7 * 7, 0, 1, SIZE)).collect()] {
+        let region = region_of(&boxes);
+        let known = noise(3 * SIZE * SIZE, 1);
+        let mut fill = noise(3 * SIZE * SIZE, 2);
+        let before = fill.clone();
+        Detail::new(&region, Search::Thorough).add(&known, &mut fill);
+        assert!(fill == before);
+    }
+}
+
+#[test]
+fn the_same_bytes_everywhere() {
+    let region = region_of(&[(10, 20, 50, 40), (90, 0, 30, 128)]);
+    let mut detail = Detail::new(&region, Search::Live);
+    let mut all = blake3::Hasher::new();
+    for frame in 0..4 {
+        let known = noise(3 * SIZE * SIZE, frame);
+        // Smooth, as fills are.
+        let mut fill: Vec<u8> = (0..known.len()).map(|at| (at / 300) as u8).collect();
+        detail.add(&known, &mut fill);
+        all.update(&fill);
+    }
+    assert_eq!(all.finalize().to_hex()[..16], *"fe75cda4834b8a94");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn holes_of_the_picture_and_what_lies_around_the_fill_do_not_matter(
+        size in 1_usize..300,
+        boxes in prop::collection::vec((0_usize..300, 0_usize..300, 1_usize..90, 1_usize..90), 1..5),
+        live in any::<bool>(),
+        seed in any::<u32>(),
+    ) {
+        for region in plan(&mask_of(size, &boxes), 128).unwrap() {
+            let search = if live { Search::Live } else { Search::Thorough };
+            let [mut first, mut second] = [(); 2].map(|()| Detail::new(&region, search));
+            let pixels = region.width * region.height;
+            for frame in 0..3 {
+                let [known, fill, other] = [0, 1, 2].map(|kind| {
+                    noise(3 * pixels, seed.wrapping_add(8 * frame + kind))
+                });
+                let differing = |bytes: &[u8], where_hole: bool| -> Vec<u8> {
+                    let swap = |at: usize| (region.holes.data()[at / 3] != KNOWN) == where_hole;
+                    (0..bytes.len()).map(|at| if swap(at) { other[at] } else { bytes[at] }).collect()
+                };
+                let (mut filled, mut around) = (fill.clone(), differing(&fill, false));
+                let around_before = around.clone();
+                first.add(&known, &mut filled);
+                second.add(&differing(&known, true), &mut around);
+                for at in 0..fill.len() {
+                    if region.owned.data()[at / 3] == KNOWN {
+                        prop_assert!(filled[at] == fill[at] && around[at] == around_before[at]);
+                    } else {
+                        prop_assert!(filled[at] == around[at]);
+                    }
+                }
+            }
+        }
+    }
+}
