@@ -532,7 +532,11 @@ def main():
             "training_seed": str(arguments.seed),
             "training_steps": str(done),
         }
-        write(arguments.output, dict(zip(names, average)), metadata | notes)
+        # What lbam-edge gives detail.
+        kept = {key: value for key, value in metadata.items() if key != "fills"}
+        if not arguments.adversary:
+            notes["fills"] = "smooth"
+        write(arguments.output, dict(zip(names, average)), kept | notes)
 
     budget = arguments.seconds - (started - begun)
     while (share := (time.time() - started) / budget) < 1:

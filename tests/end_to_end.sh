@@ -205,10 +205,20 @@ ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=s=128x128:d=0.04 -frames:v 1 on
 ffmpeg -nostdin -v error -y -i one.png -vf "drawbox=40:40:30:30:white:fill" two.png
 for picture in one two; do
     works "image takes a rectangle as mask ($picture)" "$edge" image --model half.lbam \
-        --input $picture.png --mask rect:40,40,30,30 --output $picture-filled.png
+        --input $picture.png --mask rect:40,40,30,30 --output $picture-filled.png --detail
     raw $picture-filled.png $picture.raw
 done
 is "a filled picture does not depend on what was hidden" 0 "$(difference one.raw two.raw)"
+
+# The shipped models say that their fills are smooth.
+for detail in default detail no-detail; do
+    option=${detail/#default/}
+    works "the shipped model fills a picture ($detail)" "$edge" image --model "$root/models/small-int8.lbam" \
+        --input "$data/picture.png" --mask "$data/mask.png" --output $detail.png ${option:+--$option}
+    raw $detail.png $detail.raw
+done
+is "its fills get detail unless told otherwise" "0 yes" \
+    "$(difference default.raw detail.raw) $([ "$(difference default.raw no-detail.raw)" -gt 0 ] && echo yes)"
 
 # -- Streams ------------------------------------------------------------------------------------
 

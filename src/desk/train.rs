@@ -27,7 +27,7 @@ use super::prune::Pruning;
 use super::run_log::{Figures, Log};
 use super::sheet::{GAP, contact_sheet, from_planes};
 use super::variants;
-use crate::file::{FileError, Weights, write_atomically};
+use crate::file::{FILLS, FileError, SMOOTH, Weights, write_atomically};
 use crate::net::{Network, Variant};
 use crate::picture::{PictureError, write_png};
 use crate::service::Stop;
@@ -569,6 +569,9 @@ impl<'a> Trainer<'a> {
             ("training_learning_rate".to_owned(), c.learning_rate.to_string()),
             ("training_seconds".to_owned(), format!("{:.0}", self.progress.seconds)),
         ]);
+        if c.adversarial_weight == 0.0 {
+            provenance.insert(FILLS.to_owned(), SMOOTH.to_owned());
+        }
         if let Some(init) = &c.init {
             provenance.insert("training_init".to_owned(), init.clone());
         }

@@ -97,6 +97,7 @@ fn a_resumed_run_goes_on_to_the_same_losses() {
     assert_eq!(losses(&whole)[3..], losses(&halves)[..]);
     let first = Weights::read(&whole.join("weights.safetensors")).expect("weights");
     assert_eq!(first.values("dc7.weight"), resumed.values("dc7.weight"));
+    assert_eq!(first.provenance[FILLS], SMOOTH);
     // Two rows of input, output and original with gaps between and around.
     let strip = image::open(whole.join("samples/0000003.png")).expect("a sample strip");
     let gap = GAP as u32;
@@ -252,6 +253,7 @@ fn an_adversarial_run_goes_on_to_the_same_losses() {
     let resumed = train(&config, &run, Start::Resume, &Stop::default()).expect("trained");
     assert_eq!(figures(&whole), figures(&run));
     assert_eq!(expected.values("dc7.weight"), resumed.values("dc7.weight"));
+    assert!(!expected.provenance.contains_key(FILLS));
     let bytes = |run: &Path| fs::read(run.join("checkpoint/adversary.safetensors")).expect("saved");
     assert!(bytes(&whole) == bytes(&run), "another discriminator");
     let adversarial = column(&run, "adversarial");

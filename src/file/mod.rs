@@ -25,4 +25,4 @@ pub(crate) use layout::sum_inputs;
 pub use model::{
     ALIGNMENT, Check, Model, Precision, VERSION, Values, write_int8_model, write_model,
 };
-pub use weights::Weights;
+pub use weights::{FILLS, SMOOTH, Weights};

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::int8::{self, Int8Tensors};
 use super::layout::{Stored, arrange, stored};
-use super::{FileError, Weights, write_atomically};
+use super::{FILLS, FileError, SMOOTH, Weights, write_atomically};
 use crate::net::{Attention, Network};
 
 /// Tensors begin at multiples of this many bytes from the file's start: a cache line, and the
@@ -385,6 +385,11 @@ impl Model {
     /// Where the weights come from.
     pub fn provenance(&self) -> &BTreeMap<String, String> {
         &self.provenance
+    }
+
+    /// Whether its fills are smooth and want detail.
+    pub fn fills_smoothly(&self) -> bool {
+        self.provenance.get(FILLS).is_some_and(|fills| fills == SMOOTH)
     }
 
     /// How the integers were made, as JSON; in int8 files.

@@ -19,6 +19,11 @@ const BASE_KEY: &str = "base_channels";
 const ATTENTION_KEY: &str = "attention";
 const MASKS_KEY: &str = "attention_masks";
 
+/// Key and value of provenance that say more than whence: the weights were trained without an
+/// adversary, so that what they fill in is smooth.
+pub const FILLS: &str = "fills";
+pub const SMOOTH: &str = "smooth";
+
 /// The weights of one network: for each entry of [`Network::parameters`] its values, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {

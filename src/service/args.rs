@@ -130,7 +130,8 @@ pub struct LiveArgs {
     /// Without a mask, pass frames unchanged (default)
     #[arg(long, overrides_with = "fail_closed")]
     pub no_fail_closed: bool,
-    /// Give fills the fine structure of what is around them (default)
+    /// Give fills the fine structure of what is around them [default: if the model says that its
+    /// fills are smooth, as those of the models that come with the program are]
     #[arg(long, overrides_with = "no_detail", env = "LBAM_DETAIL", value_parser = switch,
         value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub detail: Option<bool>,
@@ -140,9 +141,9 @@ pub struct LiveArgs {
 }
 
 impl LiveArgs {
-    /// Whether fills get detail.
-    pub fn detail(&self) -> bool {
-        choice(self.detail, self.no_detail).unwrap_or(true)
+    /// Whether fills get detail, if that was said.
+    pub fn detail(&self) -> Option<bool> {
+        choice(self.detail, self.no_detail)
     }
 
     pub fn options(&self) -> LiveOptions {
@@ -207,7 +208,8 @@ pub struct ImageArgs {
     /// Where the filled picture goes, .png or .jpg
     #[arg(long, value_name = "PICTURE")]
     pub output: PathBuf,
-    /// Give fills the fine structure of what is around them (default)
+    /// Give fills the fine structure of what is around them [default: if the model says that its
+    /// fills are smooth, as those of the models that come with the program are]
     #[arg(long, overrides_with = "no_detail", env = "LBAM_DETAIL", value_parser = switch,
         value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub detail: Option<bool>,
@@ -220,9 +222,9 @@ pub struct ImageArgs {
 }
 
 impl ImageArgs {
-    /// Whether the fill gets detail.
-    pub fn detail(&self) -> bool {
-        choice(self.detail, self.no_detail).unwrap_or(true)
+    /// Whether the fill gets detail, if that was said.
+    pub fn detail(&self) -> Option<bool> {
+        choice(self.detail, self.no_detail)
     }
 }
 

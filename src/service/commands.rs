@@ -44,7 +44,14 @@ pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
 
 fn filler(args: &LiveArgs) -> Result<Box<dyn Fill>, ServiceError> {
     let filler = Filler::for_frames(open_model(args.model.as_deref())?);
-    Ok(Box::new(filler.detailed(args.detail())))
+    Ok(Box::new(told(filler, args.detail())))
+}
+
+fn told(filler: Filler, detail: Option<bool>) -> Filler {
+    match detail {
+        Some(detailed) => filler.detailed(detailed),
+        None => filler,
+    }
 }
 
 /// A service reads its file again at SIGHUP. In a terminal that signal says that the terminal was
@@ -75,7 +82,7 @@ pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
     };
     mask.fits(width, height).map_err(FillError::from)?;
     let (model, check) = open_model_ahead(args.model.as_deref())?;
-    let mut filler = Filler::for_pictures(model).detailed(args.detail());
+    let mut filler = told(Filler::for_pictures(model), args.detail());
     let filled = filler.set_mask(&mask).and_then(|()| filler.fill(&mut frame));
     check.wait()?;
     filled?;

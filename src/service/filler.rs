@@ -28,8 +28,9 @@ pub struct Filler {
     model: Arc<Model>,
     /// Largest frame that is run whole, pixels.
     whole_pixels: usize,
-    /// How its detail is looked for, if fills get any.
-    detail: Option<Search>,
+    search: Search,
+    /// Whether fills get detail.
+    detailed: bool,
     regions: Vec<Work>,
     paster: Paster,
     input: Vec<u8>,
@@ -46,23 +47,26 @@ struct Work {
 impl Filler {
     /// For pictures: a frame up to the planner's own limit is run whole.
     pub fn for_pictures(model: impl Into<Arc<Model>>) -> Self {
-        Self::new(model, usize::MAX, Some(Search::Thorough))
+        Self::new(model, usize::MAX, Search::Thorough)
     }
 
     /// For live frames, of which only the smallest can be run whole in time.
     pub fn for_frames(model: impl Into<Arc<Model>>) -> Self {
-        Self::new(model, 2 * NETWORK_SIDE * NETWORK_SIDE, Some(Search::Live))
+        Self::new(model, 2 * NETWORK_SIDE * NETWORK_SIDE, Search::Live)
     }
 
-    /// Gives fills [`Detail`], as they get it unless told otherwise, or leaves them as they are.
+    /// Gives fills [`Detail`] or leaves them as they are. Unless told, those get it whose network
+    /// [fills smoothly](Model::fills_smoothly).
     pub fn detailed(self, detailed: bool) -> Self {
-        Self { detail: self.detail.filter(|_| detailed), ..self }
+        Self { detailed, ..self }
     }
 
-    fn new(model: impl Into<Arc<Model>>, whole_pixels: usize, detail: Option<Search>) -> Self {
-        let (model, regions, paster) = (model.into(), Vec::new(), Paster::new());
+    fn new(model: impl Into<Arc<Model>>, whole_pixels: usize, search: Search) -> Self {
+        let model = model.into();
+        let detailed = model.fills_smoothly();
+        let (regions, paster) = (Vec::new(), Paster::new());
         let (input, output) = (Vec::new(), Vec::new());
-        Self { model, whole_pixels, detail, regions, paster, input, output }
+        Self { model, whole_pixels, search, detailed, regions, paster, input, output }
     }
 
     fn plan(&self, mask: &Mask) -> Result<Vec<Region>, FillError> {
@@ -92,7 +96,7 @@ impl Fill for Filler {
             let rim = if region.is_native() { RIM } else { SOFT_RIM };
             session.set_rim((!scaled_down).then_some(rim));
             session.set_mask(region.network_holes.data())?;
-            let detail = self.detail.map(|search| Detail::new(&region, search));
+            let detail = self.detailed.then(|| Detail::new(&region, self.search));
             self.regions.push(Work { region, session, detail });
         }
         Ok(())
@@ -113,7 +117,8 @@ impl Fill for Filler {
     }
 
     fn another(&self) -> Option<Box<dyn Fill>> {
-        Some(Box::new(Self::new(Arc::clone(&self.model), self.whole_pixels, self.detail)))
+        let another = Self::new(Arc::clone(&self.model), self.whole_pixels, self.search);
+        Some(Box::new(another.detailed(self.detailed)))
     }
 }
 

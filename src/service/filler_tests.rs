@@ -6,11 +6,13 @@ use crate::net::Network;
 use crate::picture::{ColourRange, PixelFormat};
 
 /// A frame filled with the network's picture buffer full of `stale` bytes before.
-fn filled(width: usize, height: usize, hole: &str, stale: u8) -> Frame {
+fn filled(width: usize, height: usize, hole: &str, stale: u8, detailed: bool) -> Frame {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("model.lbam");
     write_sample(Network::new(3).expect("a supported width"), &path).expect("written");
-    let mut filler = Filler::for_frames(Model::open(&path).expect("a good file"));
+    let filler = Filler::for_frames(Model::open(&path).expect("a good file"));
+    assert!(!filler.detailed, "a network that does not say that its fills are smooth");
+    let mut filler = filler.detailed(detailed);
     let mask = Mask::from_rects(width, height, &[hole.parse().expect("a rectangle")]);
     filler.set_mask(&mask.expect("a mask")).expect("a plan");
     let mut frame = Frame::flat(width, height, PixelFormat::Yuv420, ColourRange::Limited, 90);
@@ -30,8 +32,9 @@ fn stale_pixels_never_reach_a_frame() {
         (100, 80, "rect:30,30,20,20"),
         (640, 480, "rect:0,0,90,30"),
     ];
-    for (width, height, hole) in cases {
-        let (first, second) = (filled(width, height, hole, 0), filled(width, height, hole, 255));
+    let both = |case| [false, true].map(|detailed| (case, detailed));
+    for ((width, height, hole), detailed) in cases.into_iter().flat_map(both) {
+        let [first, second] = [0, 255].map(|stale| filled(width, height, hole, stale, detailed));
         assert!(
             first.data() == second.data(),
             "{hole} of {width}x{height} shows pixels nobody computed"
