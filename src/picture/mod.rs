@@ -8,6 +8,9 @@
 //! Frame + Mask -> plan -> Region(s) -> Paster::network_input -> (network) -> Paster::paste
 //! ```
 //!
+//! What a network fills in smoothly [`Detail`] gives the fine structure of known patches, in
+//! [`Paster::paste`].
+//!
 //! Why regions and not the whole frame scaled down: a 1080p frame squeezed to 256x256 loses
 //! nine tenths of its detail, and the fill comes back blurred beside sharp surroundings. A
 //! square of twice the hole's size keeps the detail where it is looked at. Why frames stay in

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{BenchArgs, FillError, ServiceError};
 use crate::file::{Check, Model};
-use crate::picture::{Mask, PixelBox};
+use crate::picture::{Detail, Mask, PixelBox, Search, plan_whole};
 use crate::runtime::{Session, int8_peak, kernel_name};
 
 /// Pictures and masks in a benchmark vary with the frame, so that nothing can be kept.
@@ -129,6 +129,7 @@ pub(super) fn bench(
     let begun = Instant::now();
     Model::open(model.path())?;
     let load = begun.elapsed();
+    let mut detail_times = detail_times(&mask, &pictures, &output, args.frames)?;
     let profile = match args.profile {
         true => profile(&mut session, mask.data(), args.frames, threads)?,
         false => Value::Null,
@@ -143,6 +144,7 @@ pub(super) fn bench(
         "mask_stage_ms": quantiles(&mut mask_times),
         "frame_stage_ms": quantiles(&mut frame_times),
         "frame_full_ms": quantiles(&mut full)["median"],
+        "detail_ms": (!detail_times.is_empty()).then(|| quantiles(&mut detail_times)),
         "load_ms": milliseconds(load),
         "first_frame_ms": milliseconds(first_frame.unwrap_or_default()),
         "rss_mib": memory,
@@ -151,6 +153,25 @@ pub(super) fn bench(
         "macs_mask": network.macs_mask(width, height),
         "profile": profile,
     }))
+}
+
+/// What detail takes beside the network; nothing for pictures larger than are filled whole.
+fn detail_times(
+    mask: &Mask,
+    pictures: &[Vec<u8>],
+    fill: &[u8],
+    frames: u32,
+) -> Result<Vec<Duration>, ServiceError> {
+    let Some(region) = plan_whole(mask).map_err(FillError::from)? else { return Ok(Vec::new()) };
+    let mut detail = Detail::new(&region, Search::Live);
+    let pictures = pictures.iter().cycle().take(frames as usize);
+    let times = pictures.map(|picture| {
+        let mut fill = fill.to_vec();
+        let begun = Instant::now();
+        detail.add(picture, &mut fill);
+        begun.elapsed()
+    });
+    Ok(times.collect())
 }
 
 /// Every step's median time, what it multiplied, and its share of what the cores could do.
@@ -195,15 +216,16 @@ fn profile(
 /// The benchmark for people.
 pub(super) fn bench_in_words(result: &Value) -> String {
     let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-    let stage = |name: &str| {
-        let stage = &result[name];
-        format!("{:8.2} ms (p99 {:.2})", number(&stage["median"]), number(&stage["p99"]))
+    let stage = |name: &str| match &result[name] {
+        Value::Null => format!("{:>8}", "-"),
+        stage => format!("{:8.2} ms (p99 {:.2})", number(&stage["median"]), number(&stage["p99"])),
     };
     let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
     let mut words = format!(
         "{} {}, {}, {} thread(s), {}, hole {:.0} %\n  \
          frame stage   {}  when the mask stands\n  \
          mask stage    {}  when it changes\n  \
+         detail        {}  of smooth fills\n  \
          load          {:8.2} ms\n  first frame   {:8.2} ms\n  memory        {:8.1} MiB\n",
         text("model"),
         text("precision"),
@@ -213,6 +235,7 @@ pub(super) fn bench_in_words(result: &Value) -> String {
         100.0 * number(&result["hole_ratio"]),
         stage("frame_stage_ms"),
         stage("mask_stage_ms"),
+        stage("detail_ms"),
         number(&result["load_ms"]),
         number(&result["first_frame_ms"]),
         number(&result["rss_mib"]),
