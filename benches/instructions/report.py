@@ -39,6 +39,12 @@ def steps(work):
     return bench, rows
 
 
+def detail(work):
+    """Instructions of the last frame's detail: the program asks before and after, and never again."""
+    begin, end = counts_at("CLOCK", work / "detail.counts")[-2:]
+    return end - begin
+
+
 def peers(work):
     """Instructions of the second run, by name."""
     found = {}
@@ -61,6 +67,7 @@ def main():
     for stage, name, instructions, products in rows:
         ratio = f"{16 * instructions / products:6.2f} per 16 multiply-adds" if products else ""
         print(f"  {stage:<6} {name:<18} {instructions / 1e6:8.2f} M instructions {ratio}")
+    print(f"  detail, hole of 20 %      {detail(work) / 1e6:8.2f} M instructions")
     mask, frame = (row[2] for row in rows[-2:])
     counts = peers(work)
     if counts:
@@ -82,6 +89,7 @@ def main():
                              "multiply_adds"])
             model = pathlib.Path(bench["model"]).name
             writer.writerows([model, processor, kernel, *row] for row in rows)
+            writer.writerow([model, processor, "", "detail", "hole of 20 %", detail(work), ""])
             for name, count in counts.items():
                 writer.writerow([network, processor, name, "whole network", "all", count, ""])
 

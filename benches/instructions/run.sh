@@ -125,6 +125,10 @@ fi
 # All of the picture a hole: all that there is to compute.
 counted "$work/counts" "$program" bench --model "$model" --hole 1 --threads 1 --frames 1 \
     --profile --json >"$work/bench.json"
+# Detail has known patches to take: a hole of 20 %. What is counted is a frame with matches of frames
+# before.
+counted "$work/detail.counts" "$program" bench --model "$model" --hole 0.2 --threads 1 --frames 3 \
+    >/dev/null
 if [ -n "$peers" ]; then
     peer "tract f32" tract smooth-whole.onnx
     peer "tract int8" tract integer-whole.onnx

@@ -30,8 +30,6 @@ const STEP: usize = SIDE / 2;
 const COARSE: usize = 4;
 /// The share of rows or columns of a patch in the blend, from its edge to its middle.
 const SHARES: [i16; SIDE] = [1, 2, 3, 4, 4, 3, 2, 1];
-/// Of two patches a step apart, along both axes: what most pixels have in all.
-const WHOLE_SHARES: i16 = (SHARES[0] + SHARES[STEP]) * (SHARES[0] + SHARES[STEP]);
 /// Bytes of a patch's row.
 const ROW: usize = 3 * SIDE;
 /// Where two patches are compared in the coarse band, along each axis.
@@ -44,6 +42,8 @@ const TRUSTED: u32 = 50;
 const DISTRUSTED: u32 = 400;
 const TRUST_BITS: u32 = 4;
 const FULL_TRUST: i16 = 1 << TRUST_BITS;
+/// Fraction bits of the reciprocal of a pixel's shares.
+const RECIPROCAL_BITS: u32 = 22;
 /// No target, in the grid of patches.
 const NONE: u32 = u32::MAX;
 const SEED: u64 = 1;
@@ -84,8 +84,8 @@ pub struct Detail {
     /// Of each of those, its number among the targets, or [`NONE`].
     grid: Vec<u32>,
     targets: Vec<Target>,
-    /// Of each pixel, all shares of the patches over it.
-    shares: Vec<i16>,
+    /// Of each pixel, the reciprocal of all shares of the patches over it.
+    reciprocals: Vec<i32>,
     /// Pixels in a row: holes; those of them that the region owns; and all but those.
     holes: Vec<Range<usize>>,
     owned: Vec<Range<usize>>,
@@ -116,6 +116,7 @@ struct Target {
 }
 
 impl Detail {
+    /// For fills of this region, and its holes: takes all memory that it needs, some 20 bytes a pixel.
     pub fn new(region: &Region, search: Search) -> Self {
         let (width, height) = (region.width, region.height);
         // As coarse as what the network saw.
@@ -133,7 +134,7 @@ impl Detail {
             columns,
             rows,
             targets: Vec::new(),
-            shares: vec![0; width * height],
+            reciprocals: Vec::new(),
             holes: runs(&region.holes, |pixel| pixel != KNOWN),
             owned: runs(&region.owned, |pixel| pixel != KNOWN),
             others: runs(&region.owned, |pixel| pixel == KNOWN),
@@ -170,6 +171,7 @@ impl Detail {
     }
 
     fn find_targets(&mut self, region: &Region) {
+        let mut shares = vec![0; self.whole.len()];
         for (row, &y) in self.rows.iter().enumerate() {
             for (column, &x) in self.columns.iter().enumerate() {
                 let mut rows = (y..y + SIDE).map(|y| &region.owned.row(y)[x..x + SIDE]);
@@ -181,22 +183,26 @@ impl Detail {
                 let (column, row) = (column as u32, row as u32);
                 self.targets.push(Target { column, row, at, found: at, cost: u32::MAX });
                 for (y, down) in (y..).zip(SHARES) {
-                    let shares = &mut self.shares[y * self.width + x..][..SIDE];
+                    let shares = &mut shares[y * self.width + x..][..SIDE];
                     shares.iter_mut().zip(SHARES).for_each(|(sum, across)| *sum += down * across);
                 }
             }
         }
+        self.reciprocals = shares.into_iter().map(reciprocal).collect();
     }
 
     /// Adds detail to `fill` where the region owns it. `known` and `fill` are packed RGB of the
     /// region's size; of `known` only known pixels are read, of `fill` only holes.
+    ///
+    /// # Panics
+    /// If their lengths are others.
     pub fn add(&mut self, known: &[u8], fill: &mut [u8]) {
         if self.targets.is_empty() {
             return;
         }
         self.take(known, fill);
         if std::mem::replace(&mut self.begun, true) {
-            self.improve(&Pass { by_luma: true, ..KEPT });
+            self.improve(&KEPT);
         } else {
             self.draw();
             for round in 0..self.search.rounds() {
@@ -368,12 +374,18 @@ impl Detail {
         }
         let (fill, coarse) = (fill.as_chunks_mut::<3>().0, self.coarse.as_chunks::<3>().0);
         let sums = self.sums.as_chunks::<3>().0;
-        for at in self.owned.iter().cloned().flatten() {
-            let (coarse, sums, shares) = (coarse[at], sums[at], self.shares[at]);
-            for (fill, (coarse, sum)) in fill[at].iter_mut().zip(coarse.into_iter().zip(sums)) {
-                *fill = (i32::from(coarse) + rounded(sum, shares)).clamp(0, 255) as u8;
+        for run in self.owned.iter().cloned() {
+            let bands = coarse[run.clone()].iter().zip(&sums[run.clone()]);
+            let bands = bands.zip(&self.reciprocals[run.clone()]);
+            let pixels = fill[run.clone()].iter_mut().zip(&mut self.luma[run]);
+            for ((fill, luma), ((coarse, sums), &reciprocal)) in pixels.zip(bands) {
+                let level = |channel: usize| {
+                    let fine = rounded(sums[channel], reciprocal);
+                    (i32::from(coarse[channel]) + fine).clamp(0, 255) as u8
+                };
+                let pixel = [level(0), level(1), level(2)];
+                (*fill, *luma) = (pixel, luma_of(&pixel));
             }
-            self.luma[at] = luma_of(&fill[at]);
         }
     }
 }
@@ -396,6 +408,7 @@ const FORTH: Pass = Pass { by_luma: false, back: false, tries: 8, nearer: 2, sta
 const BACK: Pass = Pass { back: true, ..FORTH };
 /// With matches of the frame before.
 const KEPT: Pass = Pass { by_luma: true, back: false, tries: 3, nearer: 4, stays: true };
+/// See [`Pass::stays`].
 const STAYS: u32 = 8;
 
 /// What is compared of a patch.
@@ -427,14 +440,16 @@ fn luma_of(&[red, green, blue]: &[u8; 3]) -> u8 {
     ((77 * red + 150 * green + 29 * blue + 128) >> 8) as u8
 }
 
-/// `sum / shares`, to the nearest. A sum is at most 255 times its shares on both sides of zero.
-fn rounded(sum: i16, shares: i16) -> i32 {
-    let (sum, shares) = (i32::from(sum), i32::from(shares));
-    let above_zero = sum + 256 * shares + shares / 2;
-    const WHOLE: i32 = WHOLE_SHARES as i32;
-    // The compiler has a quicker way to divide by what it knows.
-    let quotient = if shares == WHOLE { above_zero / WHOLE } else { above_zero / shares };
-    quotient - 256
+/// `sum / shares`, to the nearest but for halves. A sum is at most 255 times its shares on both sides
+/// of zero, and so the product below that of [`RECIPROCAL_BITS`] and a byte.
+fn rounded(sum: i16, reciprocal: i32) -> i32 {
+    (i32::from(sum) * reciprocal + (1 << (RECIPROCAL_BITS - 1))) >> RECIPROCAL_BITS
+}
+
+/// What to multiply by in place of dividing by `shares`.
+fn reciprocal(shares: i16) -> i32 {
+    let shares = i32::from(shares.max(1));
+    ((1 << RECIPROCAL_BITS) + shares / 2) / shares
 }
 
 /// Pixels of a mask in a row that are alike, in reading order.
