@@ -189,7 +189,7 @@ def check_devices(results):
         return
     looped = paths["YUYV"].read_bytes()
     frames = [as_planes(looped[at : at + size], "YUYV") for at in range(0, len(looped), size)]
-    filled = y4m(results.folder / "YUYV/filled.y4m")[0][0]
+    filled = y4m(place / "filled.y4m")[0][0]
     equal = sum(frame == filled for frame in frames)
     check(
         f"the output device gave what files hold, byte for byte ({equal} of {len(frames)} frames)",

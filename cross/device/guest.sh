@@ -148,13 +148,18 @@ is "so does one that waits for them" 0 $?
 is "and says that all is hidden" 1 "$(grep -c 'no mask comes; all is hidden' hidden.txt)"
 
 say "pictures to a device"
+# Without detail, which goes on from frame to frame, each frame of a still camera is filled alike.
+# shellcheck disable=SC2086 # words on purpose
+lbam-edge --camera "$camera" --camera-format YUYV $mask --no-detail --frames 1 \
+    --output filled.y4m 2>filled.txt
+is "a run without detail ends with 0" 0 $?
 # One that is killed must not keep the device from the next.
 for run in "YUYV KILL 137" "RGB3 TERM 0"; do
     # shellcheck disable=SC2086 # words on purpose
     set -- $run
     format=$1
     # shellcheck disable=SC2086 # words on purpose
-    lbam-edge --camera "$camera" --camera-format $format $mask --output "$output" \
+    lbam-edge --camera "$camera" --camera-format $format $mask --no-detail --output "$output" \
         2>"output-$format.txt" &
     service=$!
     within "$format: the device takes pictures" grep -q "$output: 640x480 YUYV" "output-$format.txt"

@@ -68,7 +68,9 @@ pub fn with_detail(mut filler: Box<Filler<'static>>) -> Box<Filler<'static>> {
     Box::new(move |picture: &RgbPicture, mask: &Mask| {
         let mut filled = filler(picture, mask)?;
         let region = plan_whole(mask)?.ok_or("too large a picture for detail")?;
-        Detail::new(&region, Search::Thorough).add(&picture.data, &mut filled.data);
+        if let Some(mut detail) = Detail::new(&region, Search::Thorough) {
+            detail.add(&picture.data, &mut filled.data);
+        }
         Ok(filled)
     })
 }

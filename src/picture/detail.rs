@@ -19,7 +19,7 @@ use std::ops::Range;
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
-use super::{KNOWN, Mask, Region};
+use super::{KNOWN, Mask, PixelBox, Region};
 use crate::kernels::resample::{Filter, Resampler};
 
 /// A patch's side, pixels.
@@ -42,6 +42,9 @@ const TRUSTED: u32 = 50;
 const DISTRUSTED: u32 = 400;
 const TRUST_BITS: u32 = 4;
 const FULL_TRUST: i16 = 1 << TRUST_BITS;
+/// How far around the holes patches are taken from: a quarter of their longer side, but so many
+/// pixels at least.
+const SURROUNDINGS: usize = 64;
 /// Fraction bits of the reciprocal of a pixel's shares.
 const RECIPROCAL_BITS: u32 = 22;
 /// No target, in the grid of patches.
@@ -70,6 +73,9 @@ impl Search {
 #[derive(Debug)]
 pub struct Detail {
     search: Search,
+    /// What is looked at of the region, and the region's width. All planes are of that area.
+    area: PixelBox,
+    stride: usize,
     width: usize,
     /// To the coarse band and back.
     shrink: Resampler<3>,
@@ -90,7 +96,9 @@ pub struct Detail {
     holes: Vec<Range<usize>>,
     owned: Vec<Range<usize>>,
     others: Vec<Range<usize>>,
-    /// The region in RGB, filled; its coarse band, small and in full size.
+    /// The fill, which gets detail.
+    fill: Vec<u8>,
+    /// The picture in RGB, filled; its coarse band, small and in full size.
     picture: Vec<u8>,
     small: Vec<u8>,
     coarse: Vec<u8>,
@@ -116,15 +124,26 @@ struct Target {
 }
 
 impl Detail {
-    /// For fills of this region, and its holes: takes all memory that it needs, some 20 bytes a pixel.
-    pub fn new(region: &Region, search: Search) -> Self {
-        let (width, height) = (region.width, region.height);
+    /// For fills of this region, and its holes: takes all memory that it needs, some 20 bytes for each
+    /// pixel around the holes. `None` where there is nothing to fill, or no patch to take.
+    pub fn new(region: &Region, search: Search) -> Option<Self> {
+        let area = surroundings(region)?;
+        let (width, height) = (area.width, area.height);
+        let [holes, owned] = [&region.holes, &region.owned].map(|mask| mask.cut(&area).ok());
+        let (holes, owned) = (holes?, owned?);
         // As coarse as what the network saw.
-        let small = |side: usize, network: usize| side.min(network).div_ceil(COARSE);
-        let small = (small(width, region.network_width), small(height, region.network_height));
+        let small = |side: usize, whole: usize, network: usize| {
+            (side * network.min(whole)).div_ceil(whole * COARSE)
+        };
+        let small = (
+            small(width, region.width, region.network_width),
+            small(height, region.height, region.network_height),
+        );
         let (columns, rows) = (starts(width), starts(height));
         let mut detail = Self {
             search,
+            area,
+            stride: region.width,
             width,
             shrink: Resampler::new((width, height), small, Filter::Bilinear),
             grow: Resampler::new(small, (width, height), Filter::Bilinear),
@@ -135,9 +154,10 @@ impl Detail {
             rows,
             targets: Vec::new(),
             reciprocals: Vec::new(),
-            holes: runs(&region.holes, |pixel| pixel != KNOWN),
-            owned: runs(&region.owned, |pixel| pixel != KNOWN),
-            others: runs(&region.owned, |pixel| pixel == KNOWN),
+            holes: runs(&holes, |pixel| pixel != KNOWN),
+            owned: runs(&owned, |pixel| pixel != KNOWN),
+            others: runs(&owned, |pixel| pixel == KNOWN),
+            fill: vec![0; width * height * 3],
             picture: vec![0; width * height * 3],
             small: vec![0; small.0 * small.1 * 3],
             coarse: vec![0; width * height * 3],
@@ -146,19 +166,17 @@ impl Detail {
             begun: false,
             random: Pcg32::new(SEED, 0),
         };
-        detail.find_sources(region);
-        if !detail.sources.is_empty() {
-            detail.find_targets(region);
-        }
-        detail
+        detail.find_sources(&holes);
+        detail.find_targets(&owned);
+        (!detail.sources.is_empty()).then_some(detail)
     }
 
-    fn find_sources(&mut self, region: &Region) {
+    fn find_sources(&mut self, holes: &Mask) {
         // Of each column, known pixels in a row up to this one.
         let mut above = vec![0; self.width];
-        for y in 0..region.height {
+        for y in 0..holes.height() {
             let mut beside = 0;
-            for (x, (&hole, above)) in region.holes.row(y).iter().zip(&mut above).enumerate() {
+            for (x, (&hole, above)) in holes.row(y).iter().zip(&mut above).enumerate() {
                 *above = if hole == KNOWN { *above + 1 } else { 0 };
                 beside = if *above >= SIDE { beside + 1 } else { 0 };
                 if beside >= SIDE {
@@ -170,11 +188,11 @@ impl Detail {
         }
     }
 
-    fn find_targets(&mut self, region: &Region) {
+    fn find_targets(&mut self, owned: &Mask) {
         let mut shares = vec![0; self.whole.len()];
         for (row, &y) in self.rows.iter().enumerate() {
             for (column, &x) in self.columns.iter().enumerate() {
-                let mut rows = (y..y + SIDE).map(|y| &region.owned.row(y)[x..x + SIDE]);
+                let mut rows = (y..y + SIDE).map(|y| &owned.row(y)[x..x + SIDE]);
                 if !rows.any(|row| row.iter().any(|&hole| hole != KNOWN)) {
                     continue;
                 }
@@ -197,9 +215,6 @@ impl Detail {
     /// # Panics
     /// If their lengths are others.
     pub fn add(&mut self, known: &[u8], fill: &mut [u8]) {
-        if self.targets.is_empty() {
-            return;
-        }
         self.take(known, fill);
         if std::mem::replace(&mut self.begun, true) {
             self.improve(&KEPT);
@@ -211,20 +226,35 @@ impl Detail {
                 self.improve(&Pass { by_luma, ..FORTH });
                 self.improve(&Pass { by_luma, ..BACK });
                 if round + 1 < self.search.rounds() {
-                    self.lay(fill);
+                    self.lay();
                 }
             }
         }
-        self.lay(fill);
+        self.lay();
+        for (row, line) in self.lines() {
+            fill[line].copy_from_slice(&self.fill[row]);
+        }
+    }
+
+    /// Bytes of each row of the area: in planes here, and in the region's.
+    fn lines(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
+        let (area, stride, bytes) = (self.area, self.stride, 3 * self.width);
+        (0..area.height).map(move |y| {
+            let (row, line) = (y * bytes, 3 * ((area.y + y) * stride + area.x));
+            (row..row + bytes, line..line + bytes)
+        })
     }
 
     /// Sets the picture and its coarse band, and luma where it does not hold detail of the frame
     /// before.
     fn take(&mut self, known: &[u8], fill: &[u8]) {
-        self.picture.copy_from_slice(known);
+        for (row, line) in self.lines() {
+            self.picture[row.clone()].copy_from_slice(&known[line.clone()]);
+            self.fill[row].copy_from_slice(&fill[line]);
+        }
         for run in &self.holes {
             let bytes = 3 * run.start..3 * run.end;
-            self.picture[bytes.clone()].copy_from_slice(&fill[bytes]);
+            self.picture[bytes.clone()].copy_from_slice(&self.fill[bytes]);
         }
         for run in &self.others {
             let pixels = &self.picture.as_chunks().0[run.clone()];
@@ -352,8 +382,8 @@ impl Detail {
         (left * FULL_TRUST as u32 / (DISTRUSTED - TRUSTED)).min(FULL_TRUST as u32) as i16
     }
 
-    /// Lays the matches' fine band over the coarse one, in `fill` and in luma.
-    fn lay(&mut self, fill: &mut [u8]) {
+    /// Lays the matches' fine band over the coarse one, in the fill and in luma.
+    fn lay(&mut self) {
         self.sums.fill(0);
         for target in &self.targets {
             let trust = self.trust(target);
@@ -372,7 +402,7 @@ impl Detail {
                 }
             }
         }
-        let (fill, coarse) = (fill.as_chunks_mut::<3>().0, self.coarse.as_chunks::<3>().0);
+        let (fill, coarse) = (self.fill.as_chunks_mut::<3>().0, self.coarse.as_chunks::<3>().0);
         let sums = self.sums.as_chunks::<3>().0;
         for run in self.owned.iter().cloned() {
             let bands = coarse[run.clone()].iter().zip(&sums[run.clone()]);
@@ -424,6 +454,18 @@ type Corners = [[u8; 3]; CORNERS.len() * CORNERS.len()];
 fn apart(first: &Corners, second: &Corners) -> u32 {
     let pairs = first.as_flattened().iter().zip(second.as_flattened());
     pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
+}
+
+/// The part of the region with the holes that it owns and what is around them; `None` if it owns none
+/// or is too small for a patch.
+fn surroundings(region: &Region) -> Option<PixelBox> {
+    let holes = region.owned.bounds()?;
+    let margin = (holes.width.max(holes.height) / 4).max(SURROUNDINGS);
+    let (x, y) = (holes.x.saturating_sub(margin), holes.y.saturating_sub(margin));
+    let right = (holes.right() + margin).min(region.width);
+    let bottom = (holes.bottom() + margin).min(region.height);
+    let area = PixelBox { x, y, width: right - x, height: bottom - y };
+    (area.width >= SIDE && area.height >= SIDE).then_some(area)
 }
 
 /// Where patches begin along an axis, so that they cover it: the last ends where it does.

@@ -141,7 +141,7 @@ proptest! {
                 prop_assert!(hole == KNOWN || *pixel == [0; 3]);
             }
             let fill = noise(region.network_bytes(), seed ^ 7);
-            let detail = || detailed.then(|| Detail::new(&region, Search::Live));
+            let detail = || detailed.then(|| Detail::new(&region, Search::Live)).flatten();
             paster.paste(&mut first, &region, &fill, seam, detail().as_mut()).unwrap();
             paster.paste(&mut second, &region, &fill, seam, detail().as_mut()).unwrap();
         }
@@ -292,7 +292,7 @@ fn how_long_a_frame_takes() {
             paster.paste(&mut frame, &region, &input, seam, None).unwrap();
             println!("paste {seam:?} {:?}", start.elapsed());
         }
-        let mut detail = Detail::new(&region, Search::Live);
+        let mut detail = Detail::new(&region, Search::Live).unwrap();
         for _ in 0..2 {
             let start = std::time::Instant::now();
             paster.paste(&mut frame, &region, &input, Seam::Soft, Some(&mut detail)).unwrap();

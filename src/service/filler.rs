@@ -96,7 +96,7 @@ impl Fill for Filler {
             let rim = if region.is_native() { RIM } else { SOFT_RIM };
             session.set_rim((!scaled_down).then_some(rim));
             session.set_mask(region.network_holes.data())?;
-            let detail = self.detailed.then(|| Detail::new(&region, self.search));
+            let detail = self.detailed.then(|| Detail::new(&region, self.search)).flatten();
             self.regions.push(Work { region, session, detail });
         }
         Ok(())

@@ -155,7 +155,8 @@ pub(super) fn bench(
     }))
 }
 
-/// What detail takes beside the network; nothing for pictures larger than are filled whole.
+/// What detail takes beside the network; nothing for pictures larger than are filled whole, or all
+/// hole.
 fn detail_times(
     mask: &Mask,
     pictures: &[Vec<u8>],
@@ -163,7 +164,7 @@ fn detail_times(
     frames: u32,
 ) -> Result<Vec<Duration>, ServiceError> {
     let Some(region) = plan_whole(mask).map_err(FillError::from)? else { return Ok(Vec::new()) };
-    let mut detail = Detail::new(&region, Search::Live);
+    let Some(mut detail) = Detail::new(&region, Search::Live) else { return Ok(Vec::new()) };
     let pictures = pictures.iter().cycle().take(frames as usize);
     let times = pictures.map(|picture| {
         let mut fill = fill.to_vec();
