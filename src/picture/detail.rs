@@ -9,7 +9,8 @@
 //! that of the matches, blended where patches overlap.
 //!
 //! Matches are kept from frame to frame and changed only for clearly better ones: detail does not
-//! flicker, and a frame costs one short search. All is integers and the random numbers have a fixed
+//! flicker, and a frame costs one short search. Where the next mask has holes too they are taken over:
+//! texture stays with the scene under a mask that moves. All is integers and the random numbers have a fixed
 //! seed: the same frames give the same bytes everywhere.
 //!
 //! What a hole hides is not seen: patches are taken from known pixels alone.
@@ -76,6 +77,8 @@ pub struct Detail {
     /// What is looked at of the region, and the region's width. All planes are of that area.
     area: PixelBox,
     stride: usize,
+    /// Where the area begins in the frame.
+    origin: (usize, usize),
     width: usize,
     /// To the coarse band and back.
     shrink: Resampler<3>,
@@ -123,6 +126,13 @@ struct Target {
     cost: u32,
 }
 
+impl Target {
+    /// Whether it has no match so far: itself is none.
+    fn is_new(&self) -> bool {
+        self.found == self.at
+    }
+}
+
 impl Detail {
     /// For fills of this region, and its holes: takes all memory that it needs, some 20 bytes for each
     /// pixel around the holes. `None` where there is nothing to fill, or no patch to take.
@@ -144,6 +154,7 @@ impl Detail {
             search,
             area,
             stride: region.width,
+            origin: (region.x + area.x, region.y + area.y),
             width,
             shrink: Resampler::new((width, height), small, Filter::Bilinear),
             grow: Resampler::new(small, (width, height), Filter::Bilinear),
@@ -209,6 +220,49 @@ impl Detail {
         self.reciprocals = shares.into_iter().map(reciprocal).collect();
     }
 
+    /// Goes on from matches of another mask in the same frames, where both have holes.
+    pub fn follow(&mut self, before: &Self) {
+        if !before.begun {
+            return;
+        }
+        let (origin, width) = (self.origin, self.width);
+        for target in self.targets.iter_mut().filter(|target| target.is_new()) {
+            let at = target.at as usize;
+            let found = before.found((origin.0 + at % width, origin.1 + at / width));
+            let local = found.and_then(|(x, y)| {
+                let (x, y) = (x.checked_sub(origin.0)?, y.checked_sub(origin.1)?);
+                (x < width).then_some(y * width + x)
+            });
+            if let Some(found) = local.filter(|&found| self.whole.get(found) == Some(&true)) {
+                target.found = found as u32;
+            }
+        }
+    }
+
+    /// Both in the frame's pixels: what a patch resembles, by the target that lies over its corner.
+    fn found(&self, (x, y): (usize, usize)) -> Option<(usize, usize)> {
+        let (column, row) =
+            (x.checked_sub(self.origin.0)? / STEP, y.checked_sub(self.origin.1)? / STEP);
+        let target = self.target(column, row)?;
+        let place = |at: u32, along: usize, begin: usize| {
+            let at = at as usize;
+            begin + if along == 0 { at % self.width } else { at / self.width }
+        };
+        let moved = |along: usize, begin: usize, to: usize| {
+            (place(target.found, along, begin) + to).checked_sub(place(target.at, along, begin))
+        };
+        Some((moved(0, self.origin.0, x)?, moved(1, self.origin.1, y)?))
+    }
+
+    /// The target at a place of the grid.
+    fn target(&self, column: usize, row: usize) -> Option<Target> {
+        if column >= self.columns.len() || row >= self.rows.len() {
+            return None;
+        }
+        let number = self.grid[row * self.columns.len() + column];
+        self.targets.get(number as usize).copied()
+    }
+
     /// Adds detail to `fill` where the region owns it. `known` and `fill` are packed RGB of the
     /// region's size; of `known` only known pixels are read, of `fill` only holes.
     ///
@@ -218,6 +272,11 @@ impl Detail {
         self.take(known, fill);
         if std::mem::replace(&mut self.begun, true) {
             self.improve(&KEPT);
+        } else if !self.targets.iter().all(Target::is_new) {
+            self.draw();
+            // For its luma.
+            self.lay();
+            self.improve(&FOLLOWED);
         } else {
             self.draw();
             for round in 0..self.search.rounds() {
@@ -269,7 +328,7 @@ impl Detail {
     fn draw(&mut self) {
         // Not needed again.
         let sources = std::mem::take(&mut self.sources);
-        for target in &mut self.targets {
+        for target in self.targets.iter_mut().filter(|target| target.is_new()) {
             target.found = sources[below(&mut self.random, sources.len())];
         }
     }
@@ -322,12 +381,7 @@ impl Detail {
         } else {
             (target.column.checked_sub(across)?, target.row.checked_sub(down)?)
         };
-        let (column, row) = (column as usize, row as usize);
-        if column >= self.columns.len() || row >= self.rows.len() {
-            return None;
-        }
-        let number = self.grid[row * self.columns.len() + column];
-        self.targets.get(number as usize).copied()
+        self.target(column as usize, row as usize)
     }
 
     /// Takes a candidate as the target's match if it is a source and enough better.
@@ -438,6 +492,8 @@ const FORTH: Pass = Pass { by_luma: false, back: false, tries: 8, nearer: 2, sta
 const BACK: Pass = Pass { back: true, ..FORTH };
 /// With matches of the frame before.
 const KEPT: Pass = Pass { by_luma: true, back: false, tries: 3, nearer: 4, stays: true };
+/// With some matches of another mask.
+const FOLLOWED: Pass = Pass { by_luma: true, stays: true, ..FORTH };
 /// See [`Pass::stays`].
 const STAYS: u32 = 8;
 

@@ -80,6 +80,32 @@ fn matches_follow_what_moves_and_rest_when_it_rests() {
     }
 }
 
+/// A mask that moves by a pixel a frame, as that of a detector, over cloth that rests.
+#[test]
+fn matches_are_taken_over_by_the_next_mask() {
+    let [known, smooth] = cloth(0);
+    let changes = |follows: bool| {
+        let (mut before, mut changed): (Option<(Detail, Vec<u8>)>, u64) = (None, 0);
+        for x in 30..50 {
+            let region = region_of(&[(x, 40, 40, 36)]);
+            let mut detail = Detail::new(&region, Search::Live).unwrap();
+            let mut fill = smooth.clone();
+            if let Some((before, _)) = before.as_ref().filter(|_| follows) {
+                detail.follow(before);
+            }
+            detail.add(&known, &mut fill);
+            for at in (40..76).flat_map(|y| y * SIZE + x..y * SIZE + x + 39) {
+                let apart = |last: &[u8]| u64::from(fill[3 * at].abs_diff(last[3 * at]));
+                changed += before.as_ref().map_or(0, |(_, last)| apart(last));
+            }
+            before = Some((detail, fill));
+        }
+        changed
+    };
+    let (followed, anew) = (changes(true), changes(false));
+    assert!(2 * followed < anew, "{followed}, {anew} anew");
+}
+
 /// A match of other colours, for want of a better one, brings nothing.
 #[test]
 fn what_is_like_nothing_around_stays_smooth() {

@@ -83,7 +83,11 @@ impl Fill for Filler {
     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
         let plan = self.plan(mask)?;
         // Sessions of a size already built serve again: building one costs more than a frame.
-        let mut spare: Vec<Session> = self.regions.drain(..).map(|work| work.session).collect();
+        let (mut spare, mut before) = (Vec::new(), Vec::new());
+        for Work { session, detail, .. } in self.regions.drain(..) {
+            spare.push(session);
+            before.extend(detail);
+        }
         for region in plan {
             let (width, height) = (region.network_width, region.network_height);
             let fits = |session: &Session| session.width() == width && session.height() == height;
@@ -96,7 +100,10 @@ impl Fill for Filler {
             let rim = if region.is_native() { RIM } else { SOFT_RIM };
             session.set_rim((!scaled_down).then_some(rim));
             session.set_mask(region.network_holes.data())?;
-            let detail = self.detailed.then(|| Detail::new(&region, self.search)).flatten();
+            let mut detail = self.detailed.then(|| Detail::new(&region, self.search)).flatten();
+            if let Some(detail) = &mut detail {
+                before.iter().for_each(|before| detail.follow(before));
+            }
             self.regions.push(Work { region, session, detail });
         }
         Ok(())
