@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of the kernels, the runtime, the model file and detail as 64-bit Arm programs, emulated
-# (qemu's user mode), for processors that differ in what they can do:
+# Runs the tests of the kernels, the runtime, the model file and detail as 64-bit Arm programs,
+# emulated (qemu's user mode), for processors that differ in what they can do:
 #
 #   cortex-a72   Raspberry Pi 4: neither fp16 arithmetic nor dot products
 #   cortex-a76   Raspberry Pi 5: both

@@ -67,7 +67,8 @@ def main():
     for stage, name, instructions, products in rows:
         ratio = f"{16 * instructions / products:6.2f} per 16 multiply-adds" if products else ""
         print(f"  {stage:<6} {name:<18} {instructions / 1e6:8.2f} M instructions {ratio}")
-    print(f"  detail, hole of 20 %      {detail(work) / 1e6:8.2f} M instructions")
+    own_detail = detail(work)
+    print(f"  detail, hole of 20 %      {own_detail / 1e6:8.2f} M instructions")
     mask, frame = (row[2] for row in rows[-2:])
     counts = peers(work)
     if counts:
@@ -89,7 +90,7 @@ def main():
                              "multiply_adds"])
             model = pathlib.Path(bench["model"]).name
             writer.writerows([model, processor, kernel, *row] for row in rows)
-            writer.writerow([model, processor, "", "detail", "hole of 20 %", detail(work), ""])
+            writer.writerow([model, processor, "", "detail", "hole of 20 %", own_detail, ""])
             for name, count in counts.items():
                 writer.writerow([network, processor, name, "whole network", "all", count, ""])
 

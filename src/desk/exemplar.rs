@@ -16,7 +16,6 @@
 
 use std::ops::Range;
 
-use super::patches::whole_patches;
 use super::telea::{USUAL_RADIUS, telea};
 use crate::picture::{KNOWN, Mask, MaskError, RgbPicture};
 
@@ -36,7 +35,7 @@ const NOT_ON_FRONT: f32 = -1.0;
 /// Fills the holes of `picture`.
 pub fn exemplar(picture: &RgbPicture, mask: &Mask) -> Result<RgbPicture, MaskError> {
     mask.fits(picture.width, picture.height)?;
-    let whole = whole_patches(mask, SIDE);
+    let whole = mask.whole_patches(SIDE);
     if !whole.contains(&true) {
         return telea(picture, mask, USUAL_RADIUS);
     }

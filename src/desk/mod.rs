@@ -39,7 +39,6 @@ pub mod model;
 pub mod navier_stokes;
 mod objective;
 mod onnx;
-mod patches;
 pub mod patchmatch;
 mod prune;
 mod quantise;

@@ -18,7 +18,6 @@
 use rand_pcg::Pcg64;
 
 use super::masks::{below, generator};
-use super::patches::whole_patches;
 use super::sheet;
 use super::telea::{USUAL_RADIUS, telea};
 use crate::picture::{KNOWN, Mask, MaskError, RgbPicture};
@@ -88,7 +87,7 @@ struct Level {
 impl Level {
     fn new(picture: RgbPicture, mask: Mask) -> Self {
         let (width, height) = (picture.width, picture.height);
-        let whole = whole_patches(&mask, SIDE);
+        let whole = mask.whole_patches(SIDE);
         let fits = |at: usize| at % width + SIDE <= width && at / width + SIDE <= height;
         let (sources, targets) =
             (0..width * height).filter(|&at| fits(at)).partition(|&at| whole[at]);

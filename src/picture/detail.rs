@@ -9,9 +9,9 @@
 //! that of the matches, blended where patches overlap.
 //!
 //! Matches are kept from frame to frame and changed only for clearly better ones: detail does not
-//! flicker, and a frame costs one short search. Where the next mask has holes too they are taken over:
-//! texture stays with the scene under a mask that moves. All is integers and the random numbers have a fixed
-//! seed: the same frames give the same bytes everywhere.
+//! flicker, and a frame costs one short search. Where the next mask has holes too they are taken
+//! over: texture stays with the scene under a mask that moves. All is integers and the random
+//! numbers have a fixed seed: the same frames give the same bytes everywhere.
 //!
 //! What a hole hides is not seen: patches are taken from known pixels alone.
 
@@ -79,19 +79,14 @@ pub struct Detail {
     stride: usize,
     /// Where the area begins in the frame.
     origin: (usize, usize),
-    width: usize,
     /// To the coarse band and back.
     shrink: Resampler<3>,
     grow: Resampler<3>,
     /// For each pixel, whether the patch that begins there has no hole; false where none fits.
     whole: Vec<bool>,
-    /// Where those begin that have none, until matches are drawn.
-    sources: Vec<u32>,
-    /// Where patches that may be targets begin, along each axis.
-    columns: Vec<usize>,
-    rows: Vec<usize>,
-    /// Of each of those, its number among the targets, or [`NONE`].
+    /// Of each patch that may be a target, so many in a row, its number among them, or [`NONE`].
     grid: Vec<u32>,
+    columns: usize,
     targets: Vec<Target>,
     /// Of each pixel, the reciprocal of all shares of the patches over it.
     reciprocals: Vec<i32>,
@@ -149,20 +144,16 @@ impl Detail {
             small(width, region.width, region.network_width),
             small(height, region.height, region.network_height),
         );
-        let (columns, rows) = (starts(width), starts(height));
         let mut detail = Self {
             search,
             area,
             stride: region.width,
             origin: (region.x + area.x, region.y + area.y),
-            width,
             shrink: Resampler::new((width, height), small, Filter::Bilinear),
             grow: Resampler::new(small, (width, height), Filter::Bilinear),
-            whole: vec![false; width * height],
-            sources: Vec::new(),
-            grid: vec![NONE; columns.len() * rows.len()],
-            columns,
-            rows,
+            whole: holes.whole_patches(SIDE),
+            grid: Vec::new(),
+            columns: 0,
             targets: Vec::new(),
             reciprocals: Vec::new(),
             holes: runs(&holes, |pixel| pixel != KNOWN),
@@ -177,42 +168,27 @@ impl Detail {
             begun: false,
             random: Pcg32::new(SEED, 0),
         };
-        detail.find_sources(&holes);
         detail.find_targets(&owned);
-        (!detail.sources.is_empty()).then_some(detail)
-    }
-
-    fn find_sources(&mut self, holes: &Mask) {
-        // Of each column, known pixels in a row up to this one.
-        let mut above = vec![0; self.width];
-        for y in 0..holes.height() {
-            let mut beside = 0;
-            for (x, (&hole, above)) in holes.row(y).iter().zip(&mut above).enumerate() {
-                *above = if hole == KNOWN { *above + 1 } else { 0 };
-                beside = if *above >= SIDE { beside + 1 } else { 0 };
-                if beside >= SIDE {
-                    let at = (y + 1 - SIDE) * self.width + x + 1 - SIDE;
-                    self.whole[at] = true;
-                    self.sources.push(at as u32);
-                }
-            }
-        }
+        detail.whole.contains(&true).then_some(detail)
     }
 
     fn find_targets(&mut self, owned: &Mask) {
+        let (columns, rows) = (starts(owned.width()), starts(owned.height()));
+        self.columns = columns.len();
+        self.grid = vec![NONE; columns.len() * rows.len()];
         let mut shares = vec![0; self.whole.len()];
-        for (row, &y) in self.rows.iter().enumerate() {
-            for (column, &x) in self.columns.iter().enumerate() {
+        for (row, &y) in rows.iter().enumerate() {
+            for (column, &x) in columns.iter().enumerate() {
                 let mut rows = (y..y + SIDE).map(|y| &owned.row(y)[x..x + SIDE]);
                 if !rows.any(|row| row.iter().any(|&hole| hole != KNOWN)) {
                     continue;
                 }
-                self.grid[row * self.columns.len() + column] = self.targets.len() as u32;
-                let at = (y * self.width + x) as u32;
+                self.grid[row * self.columns + column] = self.targets.len() as u32;
+                let at = (y * self.area.width + x) as u32;
                 let (column, row) = (column as u32, row as u32);
                 self.targets.push(Target { column, row, at, found: at, cost: u32::MAX });
                 for (y, down) in (y..).zip(SHARES) {
-                    let shares = &mut shares[y * self.width + x..][..SIDE];
+                    let shares = &mut shares[y * self.area.width + x..][..SIDE];
                     shares.iter_mut().zip(SHARES).for_each(|(sum, across)| *sum += down * across);
                 }
             }
@@ -225,41 +201,40 @@ impl Detail {
         if !before.begun {
             return;
         }
-        let (origin, width) = (self.origin, self.width);
-        for target in self.targets.iter_mut().filter(|target| target.is_new()) {
-            let at = target.at as usize;
-            let found = before.found((origin.0 + at % width, origin.1 + at / width));
-            let local = found.and_then(|(x, y)| {
-                let (x, y) = (x.checked_sub(origin.0)?, y.checked_sub(origin.1)?);
-                (x < width).then_some(y * width + x)
+        for number in 0..self.targets.len() {
+            let target = self.targets[number];
+            let found = before.found(self.place(target.at)).and_then(|(x, y)| {
+                let (x, y) = (x.checked_sub(self.origin.0)?, y.checked_sub(self.origin.1)?);
+                let at = y * self.area.width + x;
+                (x < self.area.width && self.whole.get(at) == Some(&true)).then_some(at)
             });
-            if let Some(found) = local.filter(|&found| self.whole.get(found) == Some(&true)) {
-                target.found = found as u32;
+            if let Some(found) = found.filter(|_| target.is_new()) {
+                self.targets[number].found = found as u32;
             }
         }
     }
 
-    /// Both in the frame's pixels: what a patch resembles, by the target that lies over its corner.
+    /// What the patch at a place of the frame resembles, by the target that lies over its corner.
     fn found(&self, (x, y): (usize, usize)) -> Option<(usize, usize)> {
         let (column, row) =
             (x.checked_sub(self.origin.0)? / STEP, y.checked_sub(self.origin.1)? / STEP);
         let target = self.target(column, row)?;
-        let place = |at: u32, along: usize, begin: usize| {
-            let at = at as usize;
-            begin + if along == 0 { at % self.width } else { at / self.width }
-        };
-        let moved = |along: usize, begin: usize, to: usize| {
-            (place(target.found, along, begin) + to).checked_sub(place(target.at, along, begin))
-        };
-        Some((moved(0, self.origin.0, x)?, moved(1, self.origin.1, y)?))
+        let (at, found) = (self.place(target.at), self.place(target.found));
+        Some(((x + found.0).checked_sub(at.0)?, (y + found.1).checked_sub(at.1)?))
+    }
+
+    /// Where in the frame a pixel is.
+    fn place(&self, at: u32) -> (usize, usize) {
+        let at = at as usize;
+        (self.origin.0 + at % self.area.width, self.origin.1 + at / self.area.width)
     }
 
     /// The target at a place of the grid.
     fn target(&self, column: usize, row: usize) -> Option<Target> {
-        if column >= self.columns.len() || row >= self.rows.len() {
+        if column >= self.columns {
             return None;
         }
-        let number = self.grid[row * self.columns.len() + column];
+        let number = *self.grid.get(row * self.columns + column)?;
         self.targets.get(number as usize).copied()
     }
 
@@ -297,7 +272,7 @@ impl Detail {
 
     /// Bytes of each row of the area: in planes here, and in the region's.
     fn lines(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
-        let (area, stride, bytes) = (self.area, self.stride, 3 * self.width);
+        let (area, stride, bytes) = (self.area, self.stride, 3 * self.area.width);
         (0..area.height).map(move |y| {
             let (row, line) = (y * bytes, 3 * ((area.y + y) * stride + area.x));
             (row..row + bytes, line..line + bytes)
@@ -326,8 +301,8 @@ impl Detail {
 
     /// Begins with matches at random.
     fn draw(&mut self) {
-        // Not needed again.
-        let sources = std::mem::take(&mut self.sources);
+        let begins = self.whole.iter().enumerate().filter(|(_, whole)| **whole);
+        let sources: Vec<u32> = begins.map(|(at, _)| at as u32).collect();
         for target in self.targets.iter_mut().filter(|target| target.is_new()) {
             target.found = sources[below(&mut self.random, sources.len())];
         }
@@ -358,16 +333,17 @@ impl Detail {
             let candidate = (neighbour.found + target.at).wrapping_sub(neighbour.at);
             self.consider(&mut target, &mine, candidate as usize, pass);
         }
-        let height = self.whole.len() / self.width;
-        let mut reach = self.width.max(height);
+        let height = self.area.height;
+        let mut reach = self.area.width.max(height);
         for _ in 0..pass.tries {
-            let (x, y) = (target.found as usize % self.width, target.found as usize / self.width);
+            let (x, y) =
+                (target.found as usize % self.area.width, target.found as usize / self.area.width);
             let mut near = |centre: usize, length: usize| {
                 let (from, to) =
                     (centre.saturating_sub(reach), (centre + reach).min(length - SIDE));
                 from + below(&mut self.random, to - from + 1)
             };
-            let candidate = near(y, height) * self.width + near(x, self.width);
+            let candidate = near(y, height) * self.area.width + near(x, self.area.width);
             self.consider(&mut target, &mine, candidate, pass);
             reach /= pass.nearer;
         }
@@ -399,7 +375,7 @@ impl Detail {
     fn patch(&self, at: usize) -> Patch {
         let mut luma = [[0; SIDE]; SIDE];
         for (row, luma) in luma.iter_mut().enumerate() {
-            luma.copy_from_slice(&self.luma[at + row * self.width..][..SIDE]);
+            luma.copy_from_slice(&self.luma[at + row * self.area.width..][..SIDE]);
         }
         Patch { coarse: self.corners(at), luma }
     }
@@ -407,7 +383,7 @@ impl Detail {
     fn corners(&self, at: usize) -> Corners {
         let pixels = self.coarse.as_chunks::<3>().0;
         let corner =
-            |index: usize| pixels[at + CORNERS[index / 2] * self.width + CORNERS[index % 2]];
+            |index: usize| pixels[at + CORNERS[index / 2] * self.area.width + CORNERS[index % 2]];
         std::array::from_fn(corner)
     }
 
@@ -420,7 +396,7 @@ impl Detail {
                 if cost >= limit {
                     break;
                 }
-                let other = &self.luma[other + row * self.width..][..SIDE];
+                let other = &self.luma[other + row * self.area.width..][..SIDE];
                 let apart = mine.iter().zip(other).map(|(a, b)| u32::from(a.abs_diff(*b)));
                 cost += apart.sum::<u32>();
             }
@@ -442,7 +418,7 @@ impl Detail {
         for target in &self.targets {
             let trust = self.trust(target);
             for (row, down) in SHARES.into_iter().enumerate() {
-                let line = row * self.width;
+                let line = row * self.area.width;
                 let (to, from) = (target.at as usize + line, target.found as usize + line);
                 let shares: [i16; ROW] = std::array::from_fn(|byte| down * SHARES[byte / 3]);
                 let sums = &mut self.sums[3 * to..][..ROW];

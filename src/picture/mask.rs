@@ -70,6 +70,25 @@ impl Mask {
         Ok(Mask { width, height, data: vec![KNOWN; width * height] })
     }
 
+    /// `[height, width]`: whether the `side x side` patch that begins there lies in the picture and
+    /// holds no hole.
+    pub(crate) fn whole_patches(&self, side: usize) -> Vec<bool> {
+        let mut whole = vec![false; self.data.len()];
+        // Of each column, known pixels in a row up to this one.
+        let mut above = vec![0; self.width];
+        for y in 0..self.height {
+            let mut beside = 0;
+            for (x, (&hole, above)) in self.row(y).iter().zip(&mut above).enumerate() {
+                *above = if hole == KNOWN { *above + 1 } else { 0 };
+                beside = if *above >= side { beside + 1 } else { 0 };
+                if beside >= side {
+                    whole[(y + 1 - side) * self.width + x + 1 - side] = true;
+                }
+            }
+        }
+        whole
+    }
+
     /// A mask that is one hole.
     pub fn full(width: usize, height: usize) -> Result<Mask, MaskError> {
         check(width, height)?;

@@ -130,6 +130,13 @@ pub struct LiveArgs {
     /// Without a mask, pass frames unchanged (default)
     #[arg(long, overrides_with = "fail_closed")]
     pub no_fail_closed: bool,
+    #[command(flatten)]
+    pub detail: DetailArgs,
+}
+
+/// Whether fills get detail.
+#[derive(Args, Debug)]
+pub struct DetailArgs {
     /// Give fills the fine structure of what is around them [default: if the model says that its
     /// fills are smooth, as those of the models that come with the program are]
     #[arg(long, overrides_with = "no_detail", env = "LBAM_DETAIL", value_parser = switch,
@@ -140,12 +147,14 @@ pub struct LiveArgs {
     pub no_detail: bool,
 }
 
-impl LiveArgs {
-    /// Whether fills get detail, if that was said.
-    pub fn detail(&self) -> Option<bool> {
+impl DetailArgs {
+    /// What was said of it.
+    pub fn wanted(&self) -> Option<bool> {
         choice(self.detail, self.no_detail)
     }
+}
 
+impl LiveArgs {
     pub fn options(&self) -> LiveOptions {
         let outputs =
             if self.outputs.is_empty() { vec![SinkSpec::Http] } else { self.outputs.clone() };
@@ -208,24 +217,11 @@ pub struct ImageArgs {
     /// Where the filled picture goes, .png or .jpg
     #[arg(long, value_name = "PICTURE")]
     pub output: PathBuf,
-    /// Give fills the fine structure of what is around them [default: if the model says that its
-    /// fills are smooth, as those of the models that come with the program are]
-    #[arg(long, overrides_with = "no_detail", env = "LBAM_DETAIL", value_parser = switch,
-        value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub detail: Option<bool>,
-    /// Show the network's fills as they are
-    #[arg(long, overrides_with = "detail")]
-    pub no_detail: bool,
+    #[command(flatten)]
+    pub detail: DetailArgs,
     /// Threads of the network [default: one for each big core]
     #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
     pub threads: Option<usize>,
-}
-
-impl ImageArgs {
-    /// Whether the fill gets detail, if that was said.
-    pub fn detail(&self) -> Option<bool> {
-        choice(self.detail, self.no_detail)
-    }
 }
 
 #[derive(Args, Debug)]

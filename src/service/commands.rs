@@ -7,8 +7,8 @@ use super::args::painted_mask;
 use super::doctor::{Diagnosis, System};
 use super::filler::{Filler, open_model, open_model_ahead};
 use super::{
-    BenchArgs, Cli, CompletionsArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs, ManArgs,
-    Reload, Reloaded, ServiceError, Stop, report, run_reloading,
+    BenchArgs, Cli, CompletionsArgs, DetailArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs,
+    ManArgs, Reload, Reloaded, ServiceError, Stop, report, run_reloading,
 };
 use crate::camera::{MaskSource, Masks, SourceSpec};
 use crate::output::SinkSpec;
@@ -44,11 +44,11 @@ pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
 
 fn filler(args: &LiveArgs) -> Result<Box<dyn Fill>, ServiceError> {
     let filler = Filler::for_frames(open_model(args.model.as_deref())?);
-    Ok(Box::new(told(filler, args.detail())))
+    Ok(Box::new(told(filler, &args.detail)))
 }
 
-fn told(filler: Filler, detail: Option<bool>) -> Filler {
-    match detail {
+fn told(filler: Filler, detail: &DetailArgs) -> Filler {
+    match detail.wanted() {
         Some(detailed) => filler.detailed(detailed),
         None => filler,
     }
@@ -82,7 +82,7 @@ pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
     };
     mask.fits(width, height).map_err(FillError::from)?;
     let (model, check) = open_model_ahead(args.model.as_deref())?;
-    let mut filler = told(Filler::for_pictures(model), args.detail());
+    let mut filler = told(Filler::for_pictures(model), &args.detail);
     let filled = filler.set_mask(&mask).and_then(|()| filler.fill(&mut frame));
     check.wait()?;
     filled?;

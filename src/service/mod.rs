@@ -67,7 +67,8 @@ mod report;
 mod statistics;
 
 pub use args::{
-    BenchArgs, Cli, Command, CompletionsArgs, ImageArgs, InfoArgs, LiveArgs, ManArgs, Size,
+    BenchArgs, Cli, Command, CompletionsArgs, DetailArgs, ImageArgs, InfoArgs, LiveArgs, ManArgs,
+    Size,
 };
 pub use error::ServiceError;
 pub use fill::{Fill, FillError, FillReport};
