@@ -16,7 +16,7 @@ use super::sheet;
 use super::telea::{USUAL_RADIUS, mean_colour, telea};
 use crate::file::{Model, Precision, Weights, write_model};
 use crate::net::{Network, Variant};
-use crate::picture::{Detail, Mask, RgbPicture, Search, plan_whole};
+use crate::picture::{Mask, Patches, RgbPicture, Search, plan_whole};
 use crate::runtime::Session;
 
 /// Names of the baselines.
@@ -63,13 +63,13 @@ pub fn model(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError
     }
 }
 
-/// A filler whose fills get detail as on the device ([`Detail`]).
+/// A filler whose fills get detail as on the device ([`Patches`]).
 pub fn with_detail(mut filler: Box<Filler<'static>>) -> Box<Filler<'static>> {
     Box::new(move |picture: &RgbPicture, mask: &Mask| {
         let mut filled = filler(picture, mask)?;
         let region = plan_whole(mask)?.ok_or("too large a picture for detail")?;
-        if let Some(mut detail) = Detail::new(&region, Search::Thorough) {
-            detail.add(&picture.data, &mut filled.data);
+        if let Some(mut patches) = Patches::new(&region, Search::Thorough) {
+            patches.add(&picture.data, &mut filled.data);
         }
         Ok(filled)
     })

@@ -20,7 +20,7 @@ use rand_pcg::Pcg64;
 use super::masks::{below, generator};
 use super::sheet;
 use super::telea::{USUAL_RADIUS, telea};
-use crate::picture::{KNOWN, Mask, MaskError, RgbPicture};
+use crate::picture::{Mask, MaskError, RgbPicture};
 
 /// A patch's side, pixels.
 const SIDE: usize = 7;
@@ -253,36 +253,16 @@ impl Level {
         // Wexler's choice: three quarters of all matches count as good ones.
         let quarter = costs.len() * 3 / 4;
         let (_, &mut good, _) = costs.select_nth_unstable(quarter);
-        let depths = depths(&self.mask);
+        let depths = self.mask.depths();
         let centre = SIDE / 2 * (self.picture.width + 1);
         let mut votes = vec![0.0; self.matches.len()];
         for &target in &self.targets {
             let alike = (-(self.costs[target] as f32) / (2.0 * (good as f32 + 1.0))).exp();
-            let trust = TRUST_FALLS.powi(-depths[target + centre]);
+            let trust = TRUST_FALLS.powi(-(depths[target + centre] as i32));
             votes[target] = alike.max(SMALLEST_VOTE) * trust;
         }
         votes
     }
-}
-
-/// `[height, width]`: each pixel's way to the nearest known one, in steps along rows and columns;
-/// something large where there is none.
-fn depths(mask: &Mask) -> Vec<i32> {
-    const FAR: i32 = i32::MAX / 2;
-    let (width, height) = (mask.width(), mask.height());
-    let mut depths: Vec<i32> =
-        mask.data().iter().map(|&hole| if hole == KNOWN { 0 } else { FAR }).collect();
-    for at in 0..depths.len() {
-        let left = if at % width > 0 { depths[at - 1] + 1 } else { FAR };
-        let above = if at >= width { depths[at - width] + 1 } else { FAR };
-        depths[at] = depths[at].min(left).min(above);
-    }
-    for at in (0..depths.len()).rev() {
-        let right = if at % width < width - 1 { depths[at + 1] + 1 } else { FAR };
-        let below = if at / width < height - 1 { depths[at + width] + 1 } else { FAR };
-        depths[at] = depths[at].min(right).min(below);
-    }
-    depths
 }
 
 #[cfg(test)]
@@ -302,11 +282,5 @@ mod tests {
     fn stripes_go_on() {
         let psnr = psnr_of_stripes(&patchmatch);
         assert!(psnr >= STRIPES, "{psnr} dB");
-    }
-
-    #[test]
-    fn depths_are_steps_to_known_pixels() {
-        let mask = Mask::from_grey(4, 2, &[0, 255, 255, 255, 255, 255, 255, 255]).unwrap();
-        assert_eq!(depths(&mask), [0, 1, 2, 3, 1, 2, 3, 4]);
     }
 }

@@ -1,15 +1,18 @@
+use rand_pcg::Pcg32;
+use rand_pcg::rand_core::Rng;
+
 use super::*;
-use crate::picture::{PixelBox, plan, plan_whole};
+use crate::picture::{Mask, PixelBox, plan, plan_whole};
 use proptest::prelude::*;
 
-const SIZE: usize = 128;
+pub(in crate::picture) const SIZE: usize = 128;
 
-fn noise(count: usize, seed: u32) -> Vec<u8> {
+pub(in crate::picture) fn noise(count: usize, seed: u32) -> Vec<u8> {
     let mut random = Pcg32::new(u64::from(seed), 0);
     (0..count).map(|_| (random.next_u32() >> 24) as u8).collect()
 }
 
-fn mask_of(size: usize, boxes: &[(usize, usize, usize, usize)]) -> Mask {
+pub(in crate::picture) fn mask_of(size: usize, boxes: &[(usize, usize, usize, usize)]) -> Mask {
     let mut mask = Mask::empty(size, size).unwrap();
     for &(x, y, width, height) in boxes {
         mask.fill_box(&PixelBox { x, y, width, height });
@@ -17,12 +20,12 @@ fn mask_of(size: usize, boxes: &[(usize, usize, usize, usize)]) -> Mask {
     mask
 }
 
-fn region_of(boxes: &[(usize, usize, usize, usize)]) -> Region {
+pub(in crate::picture) fn region_of(boxes: &[(usize, usize, usize, usize)]) -> Region {
     plan_whole(&mask_of(SIZE, boxes)).unwrap().unwrap()
 }
 
 /// Stripes of cloth, lit from the left: `[known, what a network would make of the hole]`.
-fn cloth(phase: usize) -> [Vec<u8>; 2] {
+pub(in crate::picture) fn cloth(phase: usize) -> [Vec<u8>; 2] {
     let pixel = |at: usize, stripe: usize| {
         let (x, y) = (at % SIZE, at / SIZE);
         let light = 60 + x / 2;
@@ -38,7 +41,7 @@ fn cloth(phase: usize) -> [Vec<u8>; 2] {
 }
 
 /// How much red differs from pixel to pixel along rows, in the mean: of cloth 16 levels.
-fn roughness(picture: &[u8], region: &Region) -> f64 {
+pub(in crate::picture) fn roughness(picture: &[u8], region: &Region) -> f64 {
     let red = |at: usize| picture[3 * at];
     let hole = |at: &usize| region.owned.data()[*at] != KNOWN;
     let steps: Vec<u8> =

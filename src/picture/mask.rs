@@ -1,5 +1,6 @@
 //! Where to fill: one byte a pixel, 255 a hole, 0 known.
 
+use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -87,6 +88,37 @@ impl Mask {
             }
         }
         whole
+    }
+
+    /// Of each pixel, the steps along rows and columns to the nearest known one: 0 if it is known itself,
+    /// something large where none is.
+    pub(crate) fn depths(&self) -> Vec<usize> {
+        let far = self.width + self.height;
+        let hole = |&hole: &u8| if hole == KNOWN { 0 } else { far };
+        let mut depths: Vec<usize> = self.data.iter().map(hole).collect();
+        for at in 0..depths.len() {
+            let left = if at % self.width > 0 { depths[at - 1] + 1 } else { far };
+            let above = if at >= self.width { depths[at - self.width] + 1 } else { far };
+            depths[at] = depths[at].min(left).min(above);
+        }
+        for at in (0..depths.len()).rev() {
+            let right = if at % self.width + 1 < self.width { depths[at + 1] + 1 } else { far };
+            let below = depths.get(at + self.width).map_or(far, |depth| depth + 1);
+            depths[at] = depths[at].min(right).min(below);
+        }
+        depths
+    }
+
+    /// Pixels in a row that are alike, row by row.
+    pub(crate) fn runs(&self, wanted: impl Fn(u8) -> bool) -> Vec<Range<usize>> {
+        let mut end = 0;
+        let rows = self.data.chunks_exact(self.width);
+        let alike = rows.flat_map(|row| row.chunk_by(|a, b| wanted(*a) == wanted(*b)));
+        let runs = alike.map(|run| {
+            end += run.len();
+            (wanted(run[0]), end - run.len()..end)
+        });
+        runs.filter_map(|(wanted, run)| wanted.then_some(run)).collect()
     }
 
     /// A mask that is one hole.

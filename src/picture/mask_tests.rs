@@ -128,3 +128,9 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn depths_are_steps_to_known_pixels() {
+    let mask = Mask::from_grey(4, 2, &[0, 255, 255, 255, 255, 255, 255, 255]).unwrap();
+    assert_eq!(mask.depths(), [0, 1, 2, 3, 1, 2, 3, 4]);
+}

@@ -46,18 +46,22 @@ mod error;
 mod frame;
 mod io;
 mod mask;
+mod matches;
 pub mod metrics;
 mod paste;
+mod patches;
 mod pool;
 mod region;
 mod seam;
 
-pub use detail::{Detail, Search};
+pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};
 pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat};
 pub use io::{JPEG_QUALITY, RgbPicture, read_rgb, write_jpeg, write_picture, write_png};
 pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect, WHITE};
+pub use matches::Search;
 pub use paste::{FLAT_GREY, Paster, Seam, paint_flat};
+pub use patches::Patches;
 pub use pool::{Bytes, Pool};
 pub use region::{CONTEXT, MOST_REGIONS, NETWORK_MULTIPLE, Region, WHOLE_PIXELS, plan, plan_whole};
 

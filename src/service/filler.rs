@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::{Fill, FillError, FillReport, ServiceError};
 use crate::file::{Check, Model};
-use crate::picture::{Detail, Frame, Mask, Paster, Region, Seam, Search, plan, plan_whole};
+use crate::picture::{
+    Detail, Frame, Mask, Paster, Patches, Region, Seam, Search, plan, plan_whole,
+};
 use crate::runtime::{RIM, RuntimeError, Session, kernel_name};
 
 /// Side of the square that the network sees of a region: the size it was trained at.
@@ -41,6 +43,7 @@ pub struct Filler {
 struct Work {
     region: Region,
     session: Session,
+    patches: Option<Patches>,
     detail: Option<Detail>,
 }
 
@@ -55,8 +58,8 @@ impl Filler {
         Self::new(model, 2 * NETWORK_SIDE * NETWORK_SIDE, Search::Live)
     }
 
-    /// Gives fills [`Detail`] or leaves them as they are. Unless told, those get it whose network
-    /// [fills smoothly](Model::fills_smoothly).
+    /// Makes fills of known [`Patches`] and gives them [`Detail`], or leaves them as they are. Unless told,
+    /// those get it whose network [fills smoothly](Model::fills_smoothly).
     pub fn detailed(self, detailed: bool) -> Self {
         Self { detailed, ..self }
     }
@@ -84,9 +87,9 @@ impl Fill for Filler {
         let plan = self.plan(mask)?;
         // Sessions of a size already built serve again: building one costs more than a frame.
         let (mut spare, mut before) = (Vec::new(), Vec::new());
-        for Work { session, detail, .. } in self.regions.drain(..) {
+        for Work { session, patches, detail, .. } in self.regions.drain(..) {
             spare.push(session);
-            before.extend(detail);
+            before.push((patches, detail));
         }
         for region in plan {
             let (width, height) = (region.network_width, region.network_height);
@@ -100,23 +103,34 @@ impl Fill for Filler {
             let rim = if region.is_native() { RIM } else { SOFT_RIM };
             session.set_rim((!scaled_down).then_some(rim));
             session.set_mask(region.network_holes.data())?;
-            let mut detail = self.detailed.then(|| Detail::new(&region, self.search)).flatten();
-            if let Some(detail) = &mut detail {
-                before.iter().for_each(|before| detail.follow(before));
+            let mut patches = self.detailed.then(|| Patches::new(&region, self.search)).flatten();
+            // What is finer than the network's pixels is for it.
+            let finer = self.detailed && (region.width > width || region.height > height);
+            let mut detail = finer.then(|| Detail::new(&region, self.search)).flatten();
+            for (old_patches, old_detail) in &before {
+                if let Some((patches, old)) = patches.as_mut().zip(old_patches.as_ref()) {
+                    patches.follow(old);
+                }
+                if let Some((detail, old)) = detail.as_mut().zip(old_detail.as_ref()) {
+                    detail.follow(old);
+                }
             }
-            self.regions.push(Work { region, session, detail });
+            self.regions.push(Work { region, session, patches, detail });
         }
         Ok(())
     }
 
     fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
         let mut network = Duration::ZERO;
-        for Work { region, session, detail } in &mut self.regions {
+        for Work { region, session, patches, detail } in &mut self.regions {
             self.paster.network_input(frame, region, &mut self.input)?;
             self.output.resize(region.network_bytes(), 0);
             let begun = Instant::now();
             session.run(&self.input, &mut self.output)?;
             network += begun.elapsed();
+            if let Some(patches) = patches {
+                patches.add(&self.input, &mut self.output);
+            }
             let seam = if region.is_native() { Seam::None } else { Seam::Soft };
             self.paster.paste(frame, region, &self.output, seam, detail.as_mut())?;
         }

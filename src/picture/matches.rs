@@ -1,0 +1,281 @@
+//! Which known patch each patch over a hole is most like, as PatchMatch finds it (Barnes, Shechtman,
+//! Finkelstein and Goldman, "PatchMatch: A Randomized Correspondence Algorithm for Structural Image
+//! Editing", 2009): by the matches of its neighbours, and by random ones nearer and nearer.
+//!
+//! What "like" means is for the caller to say ([`Alike`]). The random numbers have a fixed seed: the
+//! same pictures give the same matches everywhere.
+
+use rand_pcg::Pcg32;
+use rand_pcg::rand_core::Rng;
+
+use super::{KNOWN, Mask, PixelBox};
+
+/// A patch's side, pixels.
+pub(super) const SIDE: usize = 8;
+/// How far around the holes patches are taken from: a quarter of their longer side, but so many
+/// pixels at least.
+const SURROUNDINGS: usize = 64;
+/// A match that is to stay goes only for one that is better by one part in so many.
+const STAYS: u32 = 8;
+/// No target, in the grid of patches.
+const NONE: u32 = u32::MAX;
+const SEED: u64 = 1;
+
+/// How long the first search takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Search {
+    /// Until it finds little more, for a picture.
+    Thorough,
+    /// Quickly: the frames that follow go on with it.
+    Live,
+}
+
+/// Compares patches. A patch is named by the place of its first pixel.
+pub(super) trait Alike {
+    /// What is compared of a target.
+    type Patch;
+
+    fn patch(&self, at: usize) -> Self::Patch;
+
+    /// How unlike the patch at `other` is; once it reaches `limit`, anything from there.
+    fn cost(&self, patch: &Self::Patch, other: usize, limit: u32) -> u32;
+}
+
+/// How matches are looked for in one walk over all targets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pass {
+    /// From the last target to the first.
+    pub back: bool,
+    /// Random matches that are tried for a target: one in all of the picture, then always nearer
+    /// to the best one so far.
+    pub tries: usize,
+    pub nearer: usize,
+    /// A match stays unless another is clearly better.
+    pub stays: bool,
+    /// Only the targets of one quarter, one in each square of four.
+    pub quarter: Option<u32>,
+}
+
+pub(super) const FORTH: Pass =
+    Pass { back: false, tries: 8, nearer: 2, stays: false, quarter: None };
+pub(super) const BACK: Pass = Pass { back: true, ..FORTH };
+/// With matches of the frame before.
+pub(super) const KEPT: Pass = Pass { tries: 3, nearer: 4, stays: true, ..FORTH };
+/// With some matches of another mask.
+pub(super) const FOLLOWED: Pass = Pass { stays: true, ..FORTH };
+
+/// A patch that reaches into a hole, and the source it resembles.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    /// Its place among columns and rows.
+    column: u32,
+    row: u32,
+    /// Its first pixel, and its match's.
+    pub at: u32,
+    pub found: u32,
+    pub cost: u32,
+}
+
+impl Target {
+    /// Whether it has no match so far: itself is none.
+    fn is_new(&self) -> bool {
+        self.found == self.at
+    }
+}
+
+/// The matches in one picture.
+#[derive(Debug)]
+pub(super) struct Matches {
+    width: usize,
+    height: usize,
+    /// Where the picture begins in what [`Matches::follow`] has in common.
+    origin: (usize, usize),
+    /// From patch to patch that is matched, pixels.
+    step: usize,
+    /// For each pixel, whether the patch that begins there has no hole; false where none fits.
+    whole: Vec<bool>,
+    /// Of each patch that may be a target, so many in a row, its number among them, or [`NONE`].
+    grid: Vec<u32>,
+    columns: usize,
+    pub targets: Vec<Target>,
+    random: Pcg32,
+}
+
+impl Matches {
+    /// For a picture with these `holes`, of which patches over `owned` get matches. `None` where there
+    /// is no patch to take.
+    pub fn new(holes: &Mask, owned: &Mask, origin: (usize, usize), step: usize) -> Option<Self> {
+        let (width, height) = (owned.width(), owned.height());
+        let whole = holes.whole_patches(SIDE);
+        if !whole.contains(&true) {
+            return None;
+        }
+        let (columns, rows) = (starts(width, step), starts(height, step));
+        let mut grid = vec![NONE; columns.len() * rows.len()];
+        let mut targets = Vec::new();
+        for (row, &y) in rows.iter().enumerate() {
+            for (column, &x) in columns.iter().enumerate() {
+                let mut pixels = (y..y + SIDE).map(|y| &owned.row(y)[x..x + SIDE]);
+                if pixels.any(|row| row.iter().any(|&hole| hole != KNOWN)) {
+                    grid[row * columns.len() + column] = targets.len() as u32;
+                    let at = (y * width + x) as u32;
+                    let (column, row) = (column as u32, row as u32);
+                    targets.push(Target { column, row, at, found: at, cost: u32::MAX });
+                }
+            }
+        }
+        let columns = columns.len();
+        let random = Pcg32::new(SEED, 0);
+        Some(Self { width, height, origin, step, whole, grid, columns, targets, random })
+    }
+
+    /// Whether no target has a match so far.
+    pub fn are_new(&self) -> bool {
+        self.targets.iter().all(Target::is_new)
+    }
+
+    /// Goes on from matches in the same scene, where both have holes.
+    pub fn follow(&mut self, before: &Self) {
+        for number in 0..self.targets.len() {
+            let target = self.targets[number];
+            let found = before.found(self.place(target.at)).and_then(|(x, y)| {
+                let (x, y) = (x.checked_sub(self.origin.0)?, y.checked_sub(self.origin.1)?);
+                let at = y * self.width + x;
+                (x < self.width && self.whole.get(at) == Some(&true)).then_some(at)
+            });
+            if let Some(found) = found.filter(|_| target.is_new()) {
+                self.targets[number].found = found as u32;
+            }
+        }
+    }
+
+    /// What the patch at a place of the scene resembles, by the target that lies over its corner.
+    fn found(&self, (x, y): (usize, usize)) -> Option<(usize, usize)> {
+        let (column, row) =
+            (x.checked_sub(self.origin.0)? / self.step, y.checked_sub(self.origin.1)? / self.step);
+        let target = self.target(column, row)?;
+        let (at, found) = (self.place(target.at), self.place(target.found));
+        Some(((x + found.0).checked_sub(at.0)?, (y + found.1).checked_sub(at.1)?))
+    }
+
+    /// Where in the scene a pixel is.
+    fn place(&self, at: u32) -> (usize, usize) {
+        let at = at as usize;
+        (self.origin.0 + at % self.width, self.origin.1 + at / self.width)
+    }
+
+    /// The target at a place of the grid.
+    fn target(&self, column: usize, row: usize) -> Option<Target> {
+        if column >= self.columns {
+            return None;
+        }
+        let number = *self.grid.get(row * self.columns + column)?;
+        self.targets.get(number as usize).copied()
+    }
+
+    /// Gives targets that have no match one at random. Whether there were such.
+    pub fn draw(&mut self) -> bool {
+        if !self.targets.iter().any(Target::is_new) {
+            return false;
+        }
+        let begins = self.whole.iter().enumerate().filter(|(_, whole)| **whole);
+        let sources: Vec<u32> = begins.map(|(at, _)| at as u32).collect();
+        for target in self.targets.iter_mut().filter(|target| target.is_new()) {
+            target.found = sources[below(&mut self.random, sources.len())];
+        }
+        true
+    }
+
+    /// Looks for better matches.
+    pub fn improve(&mut self, alike: &impl Alike, pass: &Pass) {
+        for count in 0..self.targets.len() {
+            let number = if pass.back { self.targets.len() - 1 - count } else { count };
+            let Target { column, row, .. } = self.targets[number];
+            if pass.quarter.is_none_or(|quarter| quarter == column % 2 + 2 * (row % 2)) {
+                self.improve_one(number, alike, pass);
+            }
+        }
+    }
+
+    fn improve_one<A: Alike>(&mut self, number: usize, alike: &A, pass: &Pass) {
+        let mut target = self.targets[number];
+        let mine = alike.patch(target.at as usize);
+        // Pictures changed since.
+        target.cost = alike.cost(&mine, target.found as usize, u32::MAX);
+        for (across, down) in [(1, 0), (0, 1)] {
+            let Some(neighbour) = self.neighbour(&target, across, down, pass.back) else {
+                continue;
+            };
+            // The neighbour's step to here, from its match.
+            let candidate = (neighbour.found + target.at).wrapping_sub(neighbour.at);
+            self.consider(&mut target, candidate as usize, alike, &mine, pass);
+        }
+        let mut reach = self.width.max(self.height);
+        for _ in 0..pass.tries {
+            let (x, y) = (target.found as usize % self.width, target.found as usize / self.width);
+            let mut near = |centre: usize, length: usize| {
+                let (from, to) =
+                    (centre.saturating_sub(reach), (centre + reach).min(length - SIDE));
+                from + below(&mut self.random, to - from + 1)
+            };
+            let candidate = near(y, self.height) * self.width + near(x, self.width);
+            self.consider(&mut target, candidate, alike, &mine, pass);
+            reach /= pass.nearer;
+        }
+        self.targets[number] = target;
+    }
+
+    /// The target a place before in the grid, or with `back` a place after.
+    fn neighbour(&self, target: &Target, across: u32, down: u32, back: bool) -> Option<Target> {
+        let (column, row) = if back {
+            (target.column + across, target.row + down)
+        } else {
+            (target.column.checked_sub(across)?, target.row.checked_sub(down)?)
+        };
+        self.target(column as usize, row as usize)
+    }
+
+    /// Takes a candidate as the target's match if it is a source and enough better.
+    fn consider<A: Alike>(
+        &self,
+        target: &mut Target,
+        candidate: usize,
+        alike: &A,
+        mine: &A::Patch,
+        pass: &Pass,
+    ) {
+        // Neighbours mostly agree.
+        if candidate == target.found as usize || self.whole.get(candidate) != Some(&true) {
+            return;
+        }
+        let limit = target.cost - if pass.stays { target.cost / STAYS } else { 0 };
+        let cost = alike.cost(mine, candidate, limit);
+        if cost < limit {
+            (target.found, target.cost) = (candidate as u32, cost);
+        }
+    }
+}
+
+/// The part of a picture with these holes and what is around them; `None` if there are none, or no room
+/// for a patch.
+pub(super) fn surroundings(holes: &Mask) -> Option<PixelBox> {
+    let (width, height, holes) = (holes.width(), holes.height(), holes.bounds()?);
+    let margin = (holes.width.max(holes.height) / 4).max(SURROUNDINGS);
+    let (x, y) = (holes.x.saturating_sub(margin), holes.y.saturating_sub(margin));
+    let (right, bottom) =
+        ((holes.right() + margin).min(width), (holes.bottom() + margin).min(height));
+    let area = PixelBox { x, y, width: right - x, height: bottom - y };
+    (area.width >= SIDE && area.height >= SIDE).then_some(area)
+}
+
+/// Where patches begin along an axis, so that they cover it: the last ends where it does.
+fn starts(length: usize, step: usize) -> Vec<usize> {
+    let Some(last) = length.checked_sub(SIDE) else { return Vec::new() };
+    let mut starts: Vec<usize> = (0..last).step_by(step).collect();
+    starts.push(last);
+    starts
+}
+
+fn below(random: &mut Pcg32, end: usize) -> usize {
+    ((u64::from(random.next_u32()) * end as u64) >> 32) as usize
+}

@@ -1,0 +1,274 @@
+//! Fills made of known patches: a fill that is right in shape and colour, and blurred, becomes one of
+//! pieces of the same picture that are like it.
+//!
+//! A small network fills a wide hole with the mean of what could be there, which is a blur. What is
+//! there is most often more of what lies around it. So each 8x8 patch that reaches into a hole looks
+//! for the known patch that is most like it ([`Matches`]), and each pixel of a hole becomes the mean of
+//! what the matches of all patches over it say, weighted by how like they are and by how near to known
+//! pixels they lie (Wexler, Shechtman and Irani, "Space-Time Completion of Video", 2007, whose coarse
+//! levels the network stands in for). That is done again with the result, into which a share of the
+//! network's fill is mixed: shapes grow sharp, and stay where the network saw them.
+//!
+//! From frame to frame it goes on: one round a frame, with the matches of the frame before, which are
+//! left only for clearly better ones. So the fill follows what moves and does not flicker. Where the
+//! next mask has holes too, matches and fill are taken over. All is integers: the same frames give the
+//! same bytes everywhere.
+//!
+//! What a hole hides is not seen: patches are taken from known pixels alone.
+
+use std::ops::Range;
+
+use super::matches::{
+    Alike, BACK, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, surroundings,
+};
+use super::{KNOWN, PixelBox, Region};
+
+/// Bytes of a patch's row.
+const ROW: usize = 3 * SIDE;
+/// Of the round before and the network's fill, what the first counts in their mix for the next.
+const KEPT_SHARE: u16 = 3;
+const ALL_SHARES: u16 = 4;
+/// A match counts half for so many levels of difference in sum: five in the mean.
+const HALVES: u32 = 1024;
+
+/// Makes the fills of one region of known patches, frame after frame.
+#[derive(Debug)]
+pub struct Patches {
+    search: Search,
+    /// What is looked at of the network's picture, and that picture's width. All planes are of that
+    /// area.
+    area: PixelBox,
+    stride: usize,
+    /// The region's size and the network's.
+    scale: [usize; 4],
+    /// Where the area begins in the frame, in the network's pixels.
+    origin: (usize, usize),
+    matches: Matches,
+    /// What each target counts for its place: less with each step from known pixels.
+    nearness: Vec<u16>,
+    /// Pixels in a row.
+    holes: Vec<Range<usize>>,
+    known: Vec<Range<usize>>,
+    /// The picture in RGB, filled.
+    picture: Vec<u8>,
+    /// Of each pixel, whether the picture has a fill of a frame before.
+    begun: Vec<bool>,
+    /// Of each pixel, what matches say by their weights, and those weights.
+    sums: Vec<u32>,
+    weights: Vec<u32>,
+    /// Which quarter of the matches was looked at last.
+    turn: u32,
+}
+
+impl Patches {
+    /// For fills of this region, at the network's size: takes all memory that it needs, some 25 bytes
+    /// for each pixel around the holes. `None` where there is nothing to fill, or no patch to take.
+    pub fn new(region: &Region, search: Search) -> Option<Self> {
+        let area = surroundings(&region.network_holes)?;
+        let (width, height) = (area.width, area.height);
+        let holes = region.network_holes.cut(&area).ok()?;
+        let scale = [region.width, region.network_width, region.height, region.network_height];
+        let origin = (
+            region.x * region.network_width / region.width + area.x,
+            region.y * region.network_height / region.height + area.y,
+        );
+        let matches = Matches::new(&holes, &holes, origin, 1)?;
+        let (depths, middle) = (holes.depths(), SIDE / 2 * (width + 1));
+        let nearness = |target: &Target| nearness(depths[target.at as usize + middle]);
+        Some(Self {
+            search,
+            area,
+            stride: region.network_width,
+            scale,
+            origin,
+            nearness: matches.targets.iter().map(nearness).collect(),
+            matches,
+            holes: holes.runs(|pixel| pixel != KNOWN),
+            known: holes.runs(|pixel| pixel == KNOWN),
+            picture: vec![0; 3 * width * height],
+            begun: vec![false; width * height],
+            sums: vec![0; 3 * width * height],
+            weights: vec![0; width * height],
+            turn: 0,
+        })
+    }
+
+    /// Goes on from another mask in the same frames, where both have holes. Regions that are scaled
+    /// otherwise have nothing in common.
+    pub fn follow(&mut self, before: &Self) {
+        if before.scale != self.scale {
+            return;
+        }
+        let mut both = false;
+        for from in before.holes.iter().cloned().flatten().filter(|&from| before.begun[from]) {
+            let (x, y) = (from % before.area.width, from / before.area.width);
+            let x = (before.origin.0 + x).wrapping_sub(self.origin.0);
+            let y = (before.origin.1 + y).wrapping_sub(self.origin.1);
+            if x < self.area.width && y < self.area.height {
+                let to = y * self.area.width + x;
+                self.picture[3 * to..][..3].copy_from_slice(&before.picture[3 * from..][..3]);
+                (self.begun[to], both) = (true, true);
+            }
+        }
+        if both {
+            self.matches.follow(&before.matches);
+        }
+    }
+
+    /// Makes `fill` of patches in the region's holes, and of known pixels around them. `known` and
+    /// `fill` are packed RGB of the network's size; of `known` only known pixels are read, of `fill`
+    /// only holes.
+    ///
+    /// # Panics
+    /// If their lengths are others.
+    pub fn add(&mut self, known: &[u8], fill: &mut [u8]) {
+        for run in self.known.iter().cloned() {
+            let from = 3 * self.place(run.start);
+            let bytes = 3 * run.start..3 * run.end;
+            self.picture[bytes.clone()].copy_from_slice(&known[from..][..bytes.len()]);
+        }
+        self.mix(fill);
+        if self.matches.are_new() {
+            self.matches.draw();
+            let rounds = match self.search {
+                Search::Thorough => 5,
+                Search::Live => 2,
+            };
+            for round in 0..rounds {
+                if round > 0 {
+                    self.mix(fill);
+                }
+                self.improve(&FORTH);
+                self.improve(&BACK);
+                self.vote();
+            }
+        } else {
+            let new = self.matches.draw();
+            // One match in four a frame.
+            self.turn = (self.turn + 1) % 4;
+            let kept = Pass { quarter: Some(self.turn), ..KEPT };
+            self.improve(if new { &FOLLOWED } else { &kept });
+            self.vote();
+        }
+        let bytes = 3 * self.area.width;
+        for (y, row) in self.picture.chunks_exact(bytes).enumerate() {
+            fill[3 * self.place(y * self.area.width)..][..bytes].copy_from_slice(row);
+        }
+    }
+
+    /// Where in the network's picture a pixel of the area is.
+    fn place(&self, at: usize) -> usize {
+        (self.area.y + at / self.area.width) * self.stride + self.area.x + at % self.area.width
+    }
+
+    /// Mixes the network's fill into that of the round before, in place of which it stands where there
+    /// is none.
+    fn mix(&mut self, fill: &[u8]) {
+        for run in &self.holes {
+            let from = self.place(run.start);
+            let pixels = self.picture.as_chunks_mut::<3>().0[run.clone()].iter_mut();
+            let fills = fill.as_chunks::<3>().0[from..].iter();
+            for ((pixel, fill), begun) in pixels.zip(fills).zip(&self.begun[run.clone()]) {
+                let share = if *begun { KEPT_SHARE } else { 0 };
+                for (level, fill) in pixel.iter_mut().zip(fill) {
+                    let sum = share * u16::from(*level) + (ALL_SHARES - share) * u16::from(*fill);
+                    *level = ((sum + ALL_SHARES / 2) / ALL_SHARES) as u8;
+                }
+            }
+        }
+    }
+
+    fn improve(&mut self, pass: &Pass) {
+        let look = Look { picture: &self.picture, width: self.area.width };
+        self.matches.improve(&look, pass);
+    }
+
+    /// Colours every hole pixel from the matches of all patches over it.
+    fn vote(&mut self) {
+        self.sums.fill(0);
+        self.weights.fill(0);
+        for (target, nearness) in self.matches.targets.iter().zip(&self.nearness) {
+            let weight = weight(target.cost, *nearness);
+            for line in (0..SIDE).map(|row| row * self.area.width) {
+                let (to, from) = (target.at as usize + line, target.found as usize + line);
+                let weights = &mut self.weights[to..][..SIDE];
+                weights.iter_mut().for_each(|sum| *sum += u32::from(weight));
+                let says = &self.picture[3 * from..][..ROW];
+                let sums = &mut self.sums[3 * to..][..ROW];
+                let says: [u32; ROW] =
+                    std::array::from_fn(|at| u32::from(weight) * u32::from(says[at]));
+                sums.iter_mut().zip(says).for_each(|(sum, says)| *sum += says);
+            }
+        }
+        let (pixels, sums) = (self.picture.as_chunks_mut::<3>().0, self.sums.as_chunks::<3>().0);
+        for run in self.holes.iter().cloned() {
+            let sums = sums[run.clone()].iter().zip(&self.weights[run.clone()]);
+            for (pixel, (sums, &weight)) in pixels[run].iter_mut().zip(sums) {
+                *pixel = sums.map(|sum| ((sum + weight / 2) / weight) as u8);
+            }
+        }
+        self.begun.fill(true);
+    }
+}
+
+/// What is compared: all colours, by the sum of differences.
+struct Look<'a> {
+    picture: &'a [u8],
+    width: usize,
+}
+
+impl Look<'_> {
+    fn rows(&self, at: usize) -> impl Iterator<Item = &[u8; ROW]> {
+        let rows = self.picture[3 * at..].chunks(3 * self.width).take(SIDE);
+        rows.filter_map(|row| row.first_chunk())
+    }
+}
+
+impl Alike for Look<'_> {
+    type Patch = [[u8; ROW]; SIDE];
+
+    fn patch(&self, at: usize) -> Self::Patch {
+        let mut patch = [[0; ROW]; SIDE];
+        patch.iter_mut().zip(self.rows(at)).for_each(|(to, from)| *to = *from);
+        patch
+    }
+
+    fn cost(&self, mine: &Self::Patch, other: usize, limit: u32) -> u32 {
+        // Lanes of a register.
+        let mut sums = [0_u16; 8];
+        let mut rows = mine.iter().zip(self.rows(other));
+        let mut cost = 0;
+        for _ in 0..2 {
+            for (mine, other) in rows.by_ref().take(SIDE / 2) {
+                for (mine, other) in mine.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0) {
+                    for (sum, (a, b)) in sums.iter_mut().zip(mine.iter().zip(other)) {
+                        *sum += u16::from(a.abs_diff(*b));
+                    }
+                }
+            }
+            cost = sums.iter().map(|&sum| u32::from(sum)).sum();
+            if cost >= limit {
+                break;
+            }
+        }
+        cost
+    }
+}
+
+/// What a patch counts whose middle is so many steps from known pixels: it falls with their square.
+fn nearness(depth: usize) -> u16 {
+    (usize::from(u16::MAX) / (depth + 1).pow(2)) as u16
+}
+
+/// What a match counts, by its cost, to the base of two, and by its place. With 64 patches over a
+/// pixel, 255 times their sum is less than 2^32.
+fn weight(cost: u32, nearness: u16) -> u16 {
+    let alike = u32::from(u16::MAX).checked_shr(cost / HALVES).unwrap_or(0);
+    // Straight from one half to the next.
+    let alike = alike - alike * (cost % HALVES) / (2 * HALVES);
+    ((alike * u32::from(nearness)) >> u16::BITS).max(1) as u16
+}
+
+#[cfg(test)]
+#[path = "patches_tests.rs"]
+mod tests;

@@ -1,0 +1,162 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::picture::detail::tests::{SIZE, cloth, mask_of, noise, region_of, roughness};
+use crate::picture::plan;
+
+#[test]
+fn texture_goes_on_in_the_hole() {
+    let region = region_of(&[(40, 40, 40, 36)]);
+    let [known, smooth] = cloth(0);
+    let wanted = roughness(&known, &region);
+    assert!(roughness(&smooth, &region) < 1.0 && wanted > 15.0);
+    for search in [Search::Thorough, Search::Live] {
+        let mut fill = smooth.clone();
+        Patches::new(&region, search).unwrap().add(&known, &mut fill);
+        let found = roughness(&fill, &region);
+        assert!((0.6 * wanted..1.2 * wanted).contains(&found), "{search:?}: {found} of {wanted}");
+    }
+}
+
+/// Light on the left, dark on the right; in the hole the network goes from one to the other by 24
+/// pixels.
+#[test]
+fn a_blurred_edge_gets_sharp_where_it_was() {
+    const EDGE: usize = 64;
+    let region = region_of(&[(44, 30, 40, 60)]);
+    let rows = |level: fn(usize) -> usize| -> Vec<u8> {
+        (0..3 * SIZE * SIZE).map(|at| level(at / 3 % SIZE) as u8).collect()
+    };
+    let known = rows(|x| if x < EDGE { 200 } else { 40 });
+    let blurred = rows(|x| 200 - 160 * x.saturating_sub(EDGE - 12).min(24) / 24);
+    for search in [Search::Thorough, Search::Live] {
+        let mut fill = blurred.clone();
+        Patches::new(&region, search).unwrap().add(&known, &mut fill);
+        for y in 30..90 {
+            let levels = (44..84).map(|x| fill[3 * (y * SIZE + x)]);
+            let between = levels.clone().filter(|level| (60..180).contains(level)).count();
+            let light = levels.filter(|&level| level > 120).count();
+            assert!(
+                between <= 4 && (18..=22).contains(&light),
+                "{search:?}, row {y}: {between}, {light}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_fill_follows_what_moves_and_rests_when_it_rests() {
+    const RESTS: usize = 20;
+    /// Levels, in the mean: a match that is found late changes pixels here and there.
+    const CHANGE: f64 = 0.3;
+    let region = region_of(&[(40, 40, 40, 36)]);
+    let mut patches = Patches::new(&region, Search::Live).unwrap();
+    let mut last = vec![0; 3 * SIZE * SIZE];
+    let bytes = 3.0 * region.owned.hole_pixels() as f64;
+    for frame in 0..3 * RESTS {
+        let [known, mut fill] = cloth(frame.min(RESTS));
+        patches.add(&known, &mut fill);
+        let (found, wanted) = (roughness(&fill, &region), roughness(&known, &region));
+        assert!(found > 0.6 * wanted, "frame {frame}: {found} of {wanted}");
+        let apart = fill.iter().zip(&last).map(|(now, before)| f64::from(now.abs_diff(*before)));
+        let change = apart.sum::<f64>() / bytes;
+        assert!(frame < 2 * RESTS || change < CHANGE, "frame {frame}: {change} levels");
+        last = fill;
+    }
+}
+
+/// A mask that moves by a pixel a frame, as that of a detector, over cloth that rests.
+#[test]
+fn fill_and_matches_are_taken_over_by_the_next_mask() {
+    let [known, smooth] = cloth(0);
+    let changes = |follows: bool| {
+        let (mut before, mut changed): (Option<(Patches, Vec<u8>)>, u64) = (None, 0);
+        for x in 30..50 {
+            let region = region_of(&[(x, 40, 40, 36)]);
+            let mut patches = Patches::new(&region, Search::Live).unwrap();
+            let mut fill = smooth.clone();
+            if let Some((before, _)) = before.as_ref().filter(|_| follows) {
+                patches.follow(before);
+            }
+            patches.add(&known, &mut fill);
+            for at in (40..76).flat_map(|y| y * SIZE + x..y * SIZE + x + 39) {
+                let apart = |last: &[u8]| u64::from(fill[3 * at].abs_diff(last[3 * at]));
+                changed += before.as_ref().map_or(0, |(_, last)| apart(last));
+            }
+            before = Some((patches, fill));
+        }
+        changed
+    };
+    let (followed, anew) = (changes(true), changes(false));
+    assert!(2 * followed < anew, "{followed}, {anew} anew");
+}
+
+#[test]
+fn where_no_patch_is_known_there_is_none() {
+    for boxes in [vec![(0, 0, SIZE, SIZE)], (0..SIZE).map(|x| (x / 7 * 7, 0, 1, SIZE)).collect()] {
+        assert!(Patches::new(&region_of(&boxes), Search::Thorough).is_none());
+    }
+}
+
+/// All patches over a pixel that agree fully: their sum still is one of 32 bits.
+#[test]
+fn votes_do_not_overflow() {
+    let most = u64::from(weight(0, nearness(0)));
+    assert!(most * 255 * (SIDE * SIDE) as u64 <= u64::from(u32::MAX));
+    assert!((0..=u32::from(u16::MAX)).all(|cost| weight(cost, nearness(SIZE)) > 0));
+}
+
+#[test]
+fn the_same_bytes_everywhere() {
+    let region = region_of(&[(10, 20, 50, 40), (90, 0, 30, 128)]);
+    let mut all = blake3::Hasher::new();
+    for search in [Search::Thorough, Search::Live] {
+        let mut patches = Patches::new(&region, search).unwrap();
+        for frame in 0..3 {
+            let known = noise(3 * SIZE * SIZE, frame);
+            // Smooth, as fills are.
+            let mut fill: Vec<u8> = (0..known.len()).map(|at| (at / 300) as u8).collect();
+            patches.add(&known, &mut fill);
+            all.update(&fill);
+        }
+    }
+    assert_eq!(all.finalize().to_hex()[..16], *"d96a1eb57601276c");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn holes_of_the_picture_and_what_lies_around_the_fill_do_not_matter(
+        size in 1_usize..300,
+        boxes in prop::collection::vec((0_usize..300, 0_usize..300, 1_usize..90, 1_usize..90), 1..5),
+        live in any::<bool>(),
+        seed in any::<u32>(),
+    ) {
+        for region in plan(&mask_of(size, &boxes), 128).unwrap() {
+            let search = if live { Search::Live } else { Search::Thorough };
+            let [first, second] = [(); 2].map(|()| Patches::new(&region, search));
+            let (Some(mut first), Some(mut second)) = (first, second) else { continue };
+            let hole = |at: usize| region.network_holes.data()[at / 3] != KNOWN;
+            for frame in 0..3 {
+                let [known, mut fill, other] = [0, 1, 2].map(|kind| {
+                    noise(region.network_bytes(), seed.wrapping_add(8 * frame + kind))
+                });
+                let differing = |bytes: &[u8], where_hole: bool| -> Vec<u8> {
+                    let swap = |at: usize| hole(at) == where_hole;
+                    (0..bytes.len()).map(|at| if swap(at) { other[at] } else { bytes[at] }).collect()
+                };
+                let (before, mut around) = (fill.clone(), differing(&fill, false));
+                first.add(&known, &mut fill);
+                second.add(&differing(&known, true), &mut around);
+                for at in 0..fill.len() {
+                    if hole(at) {
+                        prop_assert!(fill[at] == around[at]);
+                    } else {
+                        prop_assert!(fill[at] == known[at] || fill[at] == before[at]);
+                    }
+                }
+            }
+        }
+    }
+}
