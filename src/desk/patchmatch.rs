@@ -258,7 +258,7 @@ impl Level {
         let mut votes = vec![0.0; self.matches.len()];
         for &target in &self.targets {
             let alike = (-(self.costs[target] as f32) / (2.0 * (good as f32 + 1.0))).exp();
-            let trust = TRUST_FALLS.powi(-(depths[target + centre] as i32));
+            let trust = TRUST_FALLS.powi(-i32::from(depths[target + centre]));
             votes[target] = alike.max(SMALLEST_VOTE) * trust;
         }
         votes

@@ -4,7 +4,7 @@
 //! A network that sees a large region scaled down says nothing of what is finer than its pixels. What is
 //! there is most often more of what lies around it. So each 8x8 patch that reaches into a hole looks
 //! for the known patch that is most like it, in colours and in luma ([`Matches`]). The picture's coarse
-//! band, which is what is left of it at a quarter of the network's size, stays that of the fill; the fine
+//! band, which is what is left of it at half of the network's size, stays that of the fill; the fine
 //! band is that of the matches, blended where patches overlap.
 //!
 //! Matches are kept from frame to frame and changed only for clearly better ones: detail does not
@@ -25,7 +25,7 @@ use crate::kernels::resample::{Filter, Resampler};
 /// From patch to patch that is matched: four lie over each pixel.
 const STEP: usize = SIDE / 2;
 /// What the picture is shrunk by to get its coarse band, where the network sees it as it is.
-const COARSE: usize = 4;
+const COARSE: usize = 2;
 /// The share of rows or columns of a patch in the blend, from its edge to its middle.
 const SHARES: [i16; SIDE] = [1, 2, 3, 4, 4, 3, 2, 1];
 /// Bytes of a patch's row.

@@ -140,7 +140,7 @@ fn the_same_bytes_everywhere() {
         detail.add(&known, &mut fill);
         all.update(&fill);
     }
-    assert_eq!(all.finalize().to_hex()[..16], *"fe75cda4834b8a94");
+    assert_eq!(all.finalize().to_hex()[..16], *"03cc792264df282c");
 }
 
 proptest! {

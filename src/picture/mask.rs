@@ -91,20 +91,22 @@ impl Mask {
     }
 
     /// Of each pixel, the steps along rows and columns to the nearest known one: 0 if it is known itself,
-    /// something large where none is.
-    pub(crate) fn depths(&self) -> Vec<usize> {
-        let far = self.width + self.height;
-        let hole = |&hole: &u8| if hole == KNOWN { 0 } else { far };
-        let mut depths: Vec<usize> = self.data.iter().map(hole).collect();
+    /// [`u16::MAX`] where none is.
+    pub(crate) fn depths(&self) -> Vec<u16> {
+        let hole = |&hole: &u8| if hole == KNOWN { 0 } else { u16::MAX };
+        let mut depths: Vec<u16> = self.data.iter().map(hole).collect();
+        let nearer = |depths: &mut [u16], at: usize, beside: Option<usize>| {
+            if let Some(&depth) = beside.and_then(|beside| depths.get(beside)) {
+                depths[at] = depths[at].min(depth.saturating_add(1));
+            }
+        };
         for at in 0..depths.len() {
-            let left = if at % self.width > 0 { depths[at - 1] + 1 } else { far };
-            let above = if at >= self.width { depths[at - self.width] + 1 } else { far };
-            depths[at] = depths[at].min(left).min(above);
+            nearer(&mut depths, at, (at % self.width > 0).then(|| at - 1));
+            nearer(&mut depths, at, at.checked_sub(self.width));
         }
         for at in (0..depths.len()).rev() {
-            let right = if at % self.width + 1 < self.width { depths[at + 1] + 1 } else { far };
-            let below = depths.get(at + self.width).map_or(far, |depth| depth + 1);
-            depths[at] = depths[at].min(right).min(below);
+            nearer(&mut depths, at, ((at + 1) % self.width > 0).then_some(at + 1));
+            nearer(&mut depths, at, Some(at + self.width));
         }
         depths
     }

@@ -261,11 +261,16 @@ impl Matches {
 pub(super) fn surroundings(holes: &Mask) -> Option<PixelBox> {
     let (width, height, holes) = (holes.width(), holes.height(), holes.bounds()?);
     let margin = (holes.width.max(holes.height) / 4).max(SURROUNDINGS);
-    let (x, y) = (holes.x.saturating_sub(margin), holes.y.saturating_sub(margin));
-    let (right, bottom) =
-        ((holes.right() + margin).min(width), (holes.bottom() + margin).min(height));
-    let area = PixelBox { x, y, width: right - x, height: bottom - y };
+    let area = around(&holes, margin, width, height);
     (area.width >= SIDE && area.height >= SIDE).then_some(area)
+}
+
+/// A box and so much around it, as far as the picture reaches.
+pub(super) fn around(area: &PixelBox, margin: usize, width: usize, height: usize) -> PixelBox {
+    let (x, y) = (area.x.saturating_sub(margin), area.y.saturating_sub(margin));
+    let (right, bottom) =
+        ((area.right() + margin).min(width), (area.bottom() + margin).min(height));
+    PixelBox { x, y, width: right - x, height: bottom - y }
 }
 
 /// Where patches begin along an axis, so that they cover it: the last ends where it does.

@@ -19,7 +19,7 @@
 use std::ops::Range;
 
 use super::matches::{
-    Alike, BACK, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, surroundings,
+    Alike, BACK, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, around, surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
 
@@ -53,7 +53,9 @@ pub struct Patches {
     picture: Vec<u8>,
     /// Of each pixel, whether the picture has a fill of a frame before.
     begun: Vec<bool>,
-    /// Of each pixel, what matches say by their weights, and those weights.
+    /// The part of the area that patches over holes take.
+    voted: PixelBox,
+    /// Of each pixel of that, what matches say by their weights, and those weights.
     sums: Vec<u32>,
     weights: Vec<u32>,
     /// Which quarter of the matches was looked at last.
@@ -73,6 +75,7 @@ impl Patches {
             region.y * region.network_height / region.height + area.y,
         );
         let matches = Matches::new(&holes, &holes, origin, 1)?;
+        let voted = around(&holes.bounds()?, SIDE - 1, width, height);
         let (depths, middle) = (holes.depths(), SIDE / 2 * (width + 1));
         let nearness = |target: &Target| nearness(depths[target.at as usize + middle]);
         Some(Self {
@@ -87,8 +90,9 @@ impl Patches {
             known: holes.runs(|pixel| pixel == KNOWN),
             picture: vec![0; 3 * width * height],
             begun: vec![false; width * height],
-            sums: vec![0; 3 * width * height],
-            weights: vec![0; width * height],
+            sums: vec![0; 3 * voted.width * voted.height],
+            weights: vec![0; voted.width * voted.height],
+            voted,
             turn: 0,
         })
     }
@@ -161,6 +165,12 @@ impl Patches {
         (self.area.y + at / self.area.width) * self.stride + self.area.x + at % self.area.width
     }
 
+    /// Where in what is voted on a pixel of the area is.
+    fn voted_place(&self, at: usize) -> usize {
+        let (x, y) = (at % self.area.width, at / self.area.width);
+        (y - self.voted.y) * self.voted.width + x - self.voted.x
+    }
+
     /// Mixes the network's fill into that of the round before, in place of which it stands where there
     /// is none.
     fn mix(&mut self, fill: &[u8]) {
@@ -187,23 +197,26 @@ impl Patches {
     fn vote(&mut self) {
         self.sums.fill(0);
         self.weights.fill(0);
+        let width = self.area.width;
         for (target, nearness) in self.matches.targets.iter().zip(&self.nearness) {
             let weight = weight(target.cost, *nearness);
-            for line in (0..SIDE).map(|row| row * self.area.width) {
-                let (to, from) = (target.at as usize + line, target.found as usize + line);
+            let (to, from) = (self.voted_place(target.at as usize), target.found as usize);
+            for row in 0..SIDE {
+                let (to, from) = (to + row * self.voted.width, from + row * width);
                 let weights = &mut self.weights[to..][..SIDE];
                 weights.iter_mut().for_each(|sum| *sum += u32::from(weight));
                 let says = &self.picture[3 * from..][..ROW];
-                let sums = &mut self.sums[3 * to..][..ROW];
                 let says: [u32; ROW] =
                     std::array::from_fn(|at| u32::from(weight) * u32::from(says[at]));
+                let sums = &mut self.sums[3 * to..][..ROW];
                 sums.iter_mut().zip(says).for_each(|(sum, says)| *sum += says);
             }
         }
-        let (pixels, sums) = (self.picture.as_chunks_mut::<3>().0, self.sums.as_chunks::<3>().0);
         for run in self.holes.iter().cloned() {
-            let sums = sums[run.clone()].iter().zip(&self.weights[run.clone()]);
-            for (pixel, (sums, &weight)) in pixels[run].iter_mut().zip(sums) {
+            let from = self.voted_place(run.start);
+            let sums = &self.sums.as_chunks::<3>().0[from..];
+            let pixels = self.picture.as_chunks_mut::<3>().0[run].iter_mut();
+            for (pixel, (sums, &weight)) in pixels.zip(sums.iter().zip(&self.weights[from..])) {
                 *pixel = sums.map(|sum| ((sum + weight / 2) / weight) as u8);
             }
         }
@@ -256,8 +269,8 @@ impl Alike for Look<'_> {
 }
 
 /// What a patch counts whose middle is so many steps from known pixels: it falls with their square.
-fn nearness(depth: usize) -> u16 {
-    (usize::from(u16::MAX) / (depth + 1).pow(2)) as u16
+fn nearness(depth: u16) -> u16 {
+    (u64::from(u16::MAX) / (u64::from(depth) + 1).pow(2)) as u16
 }
 
 /// What a match counts, by its cost, to the base of two, and by its place. With 64 patches over a

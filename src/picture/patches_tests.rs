@@ -103,7 +103,7 @@ fn where_no_patch_is_known_there_is_none() {
 fn votes_do_not_overflow() {
     let most = u64::from(weight(0, nearness(0)));
     assert!(most * 255 * (SIDE * SIDE) as u64 <= u64::from(u32::MAX));
-    assert!((0..=u32::from(u16::MAX)).all(|cost| weight(cost, nearness(SIZE)) > 0));
+    assert!((0..=u32::from(u16::MAX)).all(|cost| weight(cost, nearness(SIZE as u16)) > 0));
 }
 
 #[test]

@@ -104,8 +104,10 @@ impl Fill for Filler {
             session.set_rim((!scaled_down).then_some(rim));
             session.set_mask(region.network_holes.data())?;
             let mut patches = self.detailed.then(|| Patches::new(&region, self.search)).flatten();
-            // What is finer than the network's pixels is for it.
-            let finer = self.detailed && (region.width > width || region.height > height);
+            // Where the network's pixels are half as wide again as the frame's or more, what is finer than
+            // they are is missed.
+            let finer =
+                self.detailed && (2 * region.width >= 3 * width || 2 * region.height >= 3 * height);
             let mut detail = finer.then(|| Detail::new(&region, self.search)).flatten();
             for (old_patches, old_detail) in &before {
                 if let Some((patches, old)) = patches.as_mut().zip(old_patches.as_ref()) {
