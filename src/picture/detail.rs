@@ -1,5 +1,5 @@
-//! Detail: a fill that is right in colour and light, and smooth, gets the fine structure of known
-//! patches of the same picture.
+//! Detail: a fill that is coarser than the frame gets the fine structure of known patches of the
+//! same picture.
 //!
 //! A network that sees a large region scaled down says nothing of what is finer than its pixels. What is
 //! there is most often more of what lies around it. So each 8x8 patch that reaches into a hole looks

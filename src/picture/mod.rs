@@ -5,11 +5,11 @@
 //! hides:
 //!
 //! ```text
-//! Frame + Mask -> plan -> Region(s) -> Paster::network_input -> (network) -> Paster::paste
+//! Frame + Mask -> plan -> Region(s) -> Paster::network_input -> (network) -> Patches -> Paster::paste
 //! ```
 //!
-//! What a network fills in smoothly [`Detail`] gives the fine structure of known patches, in
-//! [`Paster::paste`].
+//! What a network fills in smoothly [`Patches`] makes of known patches that are like it, and
+//! [`Detail`], in [`Paster::paste`], gives it structure finer than the network's pixels.
 //!
 //! Why regions and not the whole frame scaled down: a 1080p frame squeezed to 256x256 loses
 //! nine tenths of its detail, and the fill comes back blurred beside sharp surroundings. A

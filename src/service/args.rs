@@ -137,7 +137,7 @@ pub struct LiveArgs {
 /// Whether fills get detail.
 #[derive(Args, Debug)]
 pub struct DetailArgs {
-    /// Give fills the fine structure of what is around them [default: if the model says that its
+    /// Give fills the edges and textures of what is around them [default: if the model says that its
     /// fills are smooth, as those of the models that come with the program are]
     #[arg(long, overrides_with = "no_detail", env = "LBAM_DETAIL", value_parser = switch,
         value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

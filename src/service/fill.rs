@@ -1,5 +1,6 @@
 //! What the loop asks of a network.
 
+use std::any::Any;
 use std::time::Duration;
 
 use crate::picture::{Frame, FrameError, Mask, MaskError, PictureError};
@@ -8,7 +9,7 @@ use crate::picture::{Frame, FrameError, Mask, MaskError, PictureError};
 ///
 /// Must never leave a hidden pixel in it, also when it returns an error. (The guard paints the
 /// holes flat after an error or a panic all the same.)
-pub trait Fill: Send {
+pub trait Fill: Any + Send {
     /// Takes the holes of all frames to come, until the next call.
     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError>;
 
@@ -18,6 +19,11 @@ pub trait Fill: Send {
     /// `None`: frames wait for a new mask.
     fn another(&self) -> Option<Box<dyn Fill>> {
         None
+    }
+
+    /// Goes on from the one that served until now, so that what both fill looks alike.
+    fn follow(&mut self, before: Box<dyn Fill>) {
+        drop(before);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The network as the loop's filler: regions of a frame through sessions of the runtime.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,8 +44,36 @@ pub struct Filler {
 struct Work {
     region: Region,
     session: Session,
+    finish: Finish,
+}
+
+/// What makes a region's smooth fill one with edges and textures.
+#[derive(Default)]
+struct Finish {
     patches: Option<Patches>,
     detail: Option<Detail>,
+}
+
+impl Finish {
+    fn new(region: &Region, search: Search) -> Self {
+        // Where the network's pixels are half as wide again as the frame's or more, what is finer than
+        // they are is missed.
+        let coarse = |network: usize, frame: usize| 2 * frame >= 3 * network;
+        let coarse = coarse(region.network_width, region.width)
+            || coarse(region.network_height, region.height);
+        let detail = coarse.then(|| Detail::new(region, search)).flatten();
+        Self { patches: Patches::new(region, search), detail }
+    }
+
+    /// Goes on from another mask in the same frames.
+    fn follow(&mut self, before: &Self) {
+        if let Some((patches, before)) = self.patches.as_mut().zip(before.patches.as_ref()) {
+            patches.follow(before);
+        }
+        if let Some((detail, before)) = self.detail.as_mut().zip(before.detail.as_ref()) {
+            detail.follow(before);
+        }
+    }
 }
 
 impl Filler {
@@ -87,9 +116,9 @@ impl Fill for Filler {
         let plan = self.plan(mask)?;
         // Sessions of a size already built serve again: building one costs more than a frame.
         let (mut spare, mut before) = (Vec::new(), Vec::new());
-        for Work { session, patches, detail, .. } in self.regions.drain(..) {
+        for Work { session, finish, .. } in self.regions.drain(..) {
             spare.push(session);
-            before.push((patches, detail));
+            before.push(finish);
         }
         for region in plan {
             let (width, height) = (region.network_width, region.network_height);
@@ -103,38 +132,29 @@ impl Fill for Filler {
             let rim = if region.is_native() { RIM } else { SOFT_RIM };
             session.set_rim((!scaled_down).then_some(rim));
             session.set_mask(region.network_holes.data())?;
-            let mut patches = self.detailed.then(|| Patches::new(&region, self.search)).flatten();
-            // Where the network's pixels are half as wide again as the frame's or more, what is finer than
-            // they are is missed.
-            let finer =
-                self.detailed && (2 * region.width >= 3 * width || 2 * region.height >= 3 * height);
-            let mut detail = finer.then(|| Detail::new(&region, self.search)).flatten();
-            for (old_patches, old_detail) in &before {
-                if let Some((patches, old)) = patches.as_mut().zip(old_patches.as_ref()) {
-                    patches.follow(old);
-                }
-                if let Some((detail, old)) = detail.as_mut().zip(old_detail.as_ref()) {
-                    detail.follow(old);
-                }
+            let mut finish = Finish::default();
+            if self.detailed {
+                finish = Finish::new(&region, self.search);
+                before.iter().for_each(|before| finish.follow(before));
             }
-            self.regions.push(Work { region, session, patches, detail });
+            self.regions.push(Work { region, session, finish });
         }
         Ok(())
     }
 
     fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
         let mut network = Duration::ZERO;
-        for Work { region, session, patches, detail } in &mut self.regions {
+        for Work { region, session, finish } in &mut self.regions {
             self.paster.network_input(frame, region, &mut self.input)?;
             self.output.resize(region.network_bytes(), 0);
             let begun = Instant::now();
             session.run(&self.input, &mut self.output)?;
             network += begun.elapsed();
-            if let Some(patches) = patches {
+            if let Some(patches) = &mut finish.patches {
                 patches.add(&self.input, &mut self.output);
             }
             let seam = if region.is_native() { Seam::None } else { Seam::Soft };
-            self.paster.paste(frame, region, &self.output, seam, detail.as_mut())?;
+            self.paster.paste(frame, region, &self.output, seam, finish.detail.as_mut())?;
         }
         Ok(FillReport { regions: self.regions.len(), network })
     }
@@ -142,6 +162,14 @@ impl Fill for Filler {
     fn another(&self) -> Option<Box<dyn Fill>> {
         let another = Self::new(Arc::clone(&self.model), self.whole_pixels, self.search);
         Some(Box::new(another.detailed(self.detailed)))
+    }
+
+    fn follow(&mut self, before: Box<dyn Fill>) {
+        let before: Box<dyn Any> = before;
+        let Ok(before) = before.downcast::<Self>() else { return };
+        for mine in &mut self.regions {
+            before.regions.iter().for_each(|before| mine.finish.follow(&before.finish));
+        }
     }
 }
 

@@ -198,7 +198,15 @@ impl Guard {
         let prepared = change.worker.join().unwrap_or(Err(FillError::NotReady));
         match prepared {
             Ok(fill) => {
-                (self.fill, self.state) = (fill, Readiness::Ready);
+                let before = std::mem::replace(&mut self.fill, fill);
+                let followed = caught(|| {
+                    self.fill.follow(before);
+                    Ok(())
+                });
+                self.state = match followed {
+                    Ok(()) => Readiness::Ready,
+                    Err(_) => Readiness::NotBefore(Instant::now()),
+                };
                 if self.mask.as_ref() != Some(&change.coming) {
                     self.prepare(change.coming);
                 }
