@@ -11,7 +11,8 @@
 //!
 //! From frame to frame it goes on: one round a frame, with the matches of the frame before, which are
 //! left only for clearly better ones. So the fill follows what moves and does not flicker. Where the
-//! next mask has holes too, matches and fill are taken over. All is integers: the same frames give the
+//! next mask has holes too, matches and fill are taken over; where the scene is another, the fill begins
+//! anew. All is integers: the same frames give the
 //! same bytes everywhere.
 //!
 //! What a hole hides is not seen: patches are taken from known pixels alone.
@@ -30,6 +31,9 @@ const KEPT_SHARE: u16 = 3;
 const ALL_SHARES: u16 = 4;
 /// A match counts half for so many levels of difference in sum: five in the mean.
 const HALVES: u32 = 1024;
+/// Of more levels' difference in the mean, two frames are of different scenes: noise makes few, and
+/// what moves is mostly in a part of the picture.
+const CUT: u64 = 16;
 
 /// Makes the fills of one region of known patches, frame after frame.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ pub struct Patches {
     /// Of each pixel of that, what matches say by their weights, and those weights.
     sums: Vec<u32>,
     weights: Vec<u32>,
+    /// Whether there was a frame before.
+    running: bool,
     /// Which quarter of the matches was looked at last.
     turn: u32,
 }
@@ -93,6 +99,7 @@ impl Patches {
             sums: vec![0; 3 * voted.width * voted.height],
             weights: vec![0; voted.width * voted.height],
             voted,
+            running: false,
             turn: 0,
         })
     }
@@ -126,10 +133,9 @@ impl Patches {
     /// # Panics
     /// If their lengths are others.
     pub fn add(&mut self, known: &[u8], fill: &mut [u8]) {
-        for run in self.known.iter().cloned() {
-            let from = 3 * self.place(run.start);
-            let bytes = 3 * run.start..3 * run.end;
-            self.picture[bytes.clone()].copy_from_slice(&known[from..][..bytes.len()]);
+        let cut = self.take(known);
+        if cut {
+            self.begun.fill(false);
         }
         self.mix(fill);
         if self.matches.are_new() {
@@ -147,7 +153,7 @@ impl Patches {
                 self.vote();
             }
         } else {
-            let new = self.matches.draw();
+            let new = self.matches.draw() || cut;
             // One match in four a frame.
             self.turn = (self.turn + 1) % 4;
             let kept = Pass { quarter: Some(self.turn), ..KEPT };
@@ -158,6 +164,20 @@ impl Patches {
         for (y, row) in self.picture.chunks_exact(bytes).enumerate() {
             fill[3 * self.place(y * self.area.width)..][..bytes].copy_from_slice(row);
         }
+    }
+
+    /// Takes the known pixels. Whether they are those of another scene than the frame before.
+    fn take(&mut self, known: &[u8]) -> bool {
+        let (mut apart, mut count) = (0, 0);
+        for run in self.known.iter().cloned() {
+            let known = &known[3 * self.place(run.start)..][..3 * run.len()];
+            let picture = &mut self.picture[3 * run.start..3 * run.end];
+            let differences = picture.iter().zip(known).map(|(a, b)| u32::from(a.abs_diff(*b)));
+            apart += u64::from(differences.sum::<u32>());
+            count += known.len() as u64;
+            picture.copy_from_slice(known);
+        }
+        std::mem::replace(&mut self.running, true) && apart > CUT * count
     }
 
     /// Where in the network's picture a pixel of the area is.
