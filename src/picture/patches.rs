@@ -69,8 +69,9 @@ pub struct Patches {
 }
 
 impl Patches {
-    /// For fills of this region, at the network's size: takes all memory that it needs, some 25 bytes
-    /// for each pixel around the holes. `None` where there is nothing to fill, or no patch to take.
+    /// For fills of this region, at the network's size: takes all memory that it needs, some 10 bytes
+    /// for each pixel around the holes, and 40 for each of theirs. `None` where there is nothing to
+    /// fill, or no patch to take.
     pub fn new(region: &Region, search: Search) -> Option<Self> {
         let area = surroundings(&region.network_holes)?;
         let (width, height) = (area.width, area.height);
