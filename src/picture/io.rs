@@ -1,7 +1,7 @@
 //! Pictures on disk: read with limits, written whole or not at all.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Cursor, ErrorKind, Seek, Write};
+use std::io::{BufRead, BufReader, BufWriter, Cursor, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use image::error::{ImageError, LimitErrorKind};
@@ -111,6 +111,11 @@ fn decode(input: impl BufRead + Seek, path: &Path) -> Result<DynamicImage, Pictu
     };
     let mut input = reader.into_inner();
     if format == image::ImageFormat::Jpeg {
+        // It is read whole, here and by its decoder.
+        if input.seek(SeekFrom::End(0)).map_err(read)? > MAX_DECODE_BYTES {
+            return Err(PictureError::TooLarge { path: path.into() });
+        }
+        input.rewind().map_err(read)?;
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes).map_err(read)?;
         if !super::convert::jpeg_is_whole(&bytes) {
@@ -296,6 +301,16 @@ mod tests {
         let path = folder.path().join("huge.pgm");
         std::fs::write(&path, "P5 30000 30000 255\n").unwrap();
         let error = read_rgb(&path).unwrap_err();
+        assert!(matches!(error, PictureError::TooLarge { .. }), "{error}");
+    }
+
+    /// All of it but its beginning is a gap, which takes no room.
+    #[test]
+    fn a_huge_jpeg_is_refused_unread() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&[0xff, 0xd8, 0xff, 0xe0]).unwrap();
+        file.as_file().set_len(2 * MAX_DECODE_BYTES).unwrap();
+        let error = read_rgb(file.path()).unwrap_err();
         assert!(matches!(error, PictureError::TooLarge { .. }), "{error}");
     }
 
