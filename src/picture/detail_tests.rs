@@ -2,7 +2,7 @@ use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
 use super::*;
-use crate::picture::{Mask, PixelBox, plan, plan_whole};
+use crate::picture::{Mask, Patches, PixelBox, plan, plan_whole};
 use proptest::prelude::*;
 
 pub(in crate::picture) const SIZE: usize = 128;
@@ -49,64 +49,115 @@ pub(in crate::picture) fn roughness(picture: &[u8], region: &Region) -> f64 {
     steps.iter().map(|&step| f64::from(step)).sum::<f64>() / steps.len() as f64
 }
 
-#[test]
-fn texture_goes_on_in_the_hole() {
+/// What [`Detail`] and [`Patches`] have in common.
+pub(in crate::picture) trait Finish: Sized {
+    fn new(region: &Region, search: Search) -> Option<Self>;
+    fn follow(&mut self, before: &Self);
+    fn add(&mut self, known: &[u8], fill: &mut [u8]);
+}
+
+macro_rules! finish {
+    ($kind:ty) => {
+        impl Finish for $kind {
+            fn new(region: &Region, search: Search) -> Option<Self> {
+                <$kind>::new(region, search)
+            }
+
+            fn follow(&mut self, before: &Self) {
+                self.follow(before);
+            }
+
+            fn add(&mut self, known: &[u8], fill: &mut [u8]) {
+                self.add(known, fill);
+            }
+        }
+    };
+}
+
+finish!(Detail);
+finish!(Patches);
+
+pub(in crate::picture) fn texture_goes_on<F: Finish>() {
     let region = region_of(&[(40, 40, 40, 36)]);
     let [known, smooth] = cloth(0);
     let wanted = roughness(&known, &region);
     assert!(roughness(&smooth, &region) < 1.0 && wanted > 15.0);
     for search in [Search::Thorough, Search::Live] {
         let mut fill = smooth.clone();
-        Detail::new(&region, search).unwrap().add(&known, &mut fill);
+        F::new(&region, search).unwrap().add(&known, &mut fill);
         let found = roughness(&fill, &region);
         assert!((0.6 * wanted..1.2 * wanted).contains(&found), "{search:?}: {found} of {wanted}");
     }
 }
 
-#[test]
-fn matches_follow_what_moves_and_rest_when_it_rests() {
+/// `change` in levels, in the mean: a match that is found late changes pixels here and there.
+pub(in crate::picture) fn follows_what_moves_and_rests<F: Finish>(change: f64) {
     const RESTS: usize = 20;
-    /// Of the hole's bytes, for a match that is found late: a patch here and there.
-    const CHANGE: f64 = 0.1;
     let region = region_of(&[(40, 40, 40, 36)]);
-    let mut detail = Detail::new(&region, Search::Live).unwrap();
+    let mut finish = F::new(&region, Search::Live).unwrap();
     let mut last = vec![0; 3 * SIZE * SIZE];
     let bytes = 3.0 * region.owned.hole_pixels() as f64;
     for frame in 0..3 * RESTS {
         let [known, mut fill] = cloth(frame.min(RESTS));
-        detail.add(&known, &mut fill);
+        finish.add(&known, &mut fill);
         let (found, wanted) = (roughness(&fill, &region), roughness(&known, &region));
         assert!(found > 0.6 * wanted, "frame {frame}: {found} of {wanted}");
-        let changed = fill.iter().zip(&last).filter(|(now, before)| now != before).count() as f64;
-        assert!(frame < 2 * RESTS || changed < CHANGE * bytes, "frame {frame}: {changed} change");
+        let apart = fill.iter().zip(&last).map(|(now, before)| f64::from(now.abs_diff(*before)));
+        let apart = apart.sum::<f64>() / bytes;
+        assert!(frame < 2 * RESTS || apart < change, "frame {frame}: {apart} levels");
         last = fill;
     }
 }
 
-/// A mask that moves by a pixel a frame, as that of a detector, over cloth that rests.
-#[test]
-fn matches_are_taken_over_by_the_next_mask() {
+/// By a mask that moves by a pixel a frame, as that of a detector, over cloth that rests.
+pub(in crate::picture) fn is_taken_over_by_the_next_mask<F: Finish>() {
     let [known, smooth] = cloth(0);
     let changes = |follows: bool| {
-        let (mut before, mut changed): (Option<(Detail, Vec<u8>)>, u64) = (None, 0);
+        let (mut before, mut changed): (Option<(F, Vec<u8>)>, u64) = (None, 0);
         for x in 30..50 {
             let region = region_of(&[(x, 40, 40, 36)]);
-            let mut detail = Detail::new(&region, Search::Live).unwrap();
+            let mut finish = F::new(&region, Search::Live).unwrap();
             let mut fill = smooth.clone();
             if let Some((before, _)) = before.as_ref().filter(|_| follows) {
-                detail.follow(before);
+                finish.follow(before);
             }
-            detail.add(&known, &mut fill);
+            finish.add(&known, &mut fill);
             for at in (40..76).flat_map(|y| y * SIZE + x..y * SIZE + x + 39) {
                 let apart = |last: &[u8]| u64::from(fill[3 * at].abs_diff(last[3 * at]));
                 changed += before.as_ref().map_or(0, |(_, last)| apart(last));
             }
-            before = Some((detail, fill));
+            before = Some((finish, fill));
         }
         changed
     };
     let (followed, anew) = (changes(true), changes(false));
     assert!(2 * followed < anew, "{followed}, {anew} anew");
+}
+
+pub(in crate::picture) fn wants_a_known_patch<F: Finish>() {
+    for boxes in [vec![(0, 0, SIZE, SIZE)], (0..SIZE).map(|x| (x / 7 * 7, 0, 1, SIZE)).collect()] {
+        assert!(F::new(&region_of(&boxes), Search::Thorough).is_none());
+    }
+}
+
+#[test]
+fn texture_goes_on_in_the_hole() {
+    texture_goes_on::<Detail>();
+}
+
+#[test]
+fn a_fill_follows_what_moves_and_rests_when_it_rests() {
+    follows_what_moves_and_rests::<Detail>(0.3);
+}
+
+#[test]
+fn matches_are_taken_over_by_the_next_mask() {
+    is_taken_over_by_the_next_mask::<Detail>();
+}
+
+#[test]
+fn where_no_patch_is_known_there_is_none() {
+    wants_a_known_patch::<Detail>();
 }
 
 /// A match of other colours, for want of a better one, brings nothing.
@@ -119,13 +170,6 @@ fn what_is_like_nothing_around_stays_smooth() {
     // In the middle, where the coarse band is that of the fill alone.
     let middle = (56..64).flat_map(|y| &fill[3 * (y * SIZE + 56)..][..24]);
     assert!(middle.clone().all(|&level| level == 250), "{:?}", middle.collect::<Vec<_>>());
-}
-
-#[test]
-fn where_no_patch_is_known_there_is_none() {
-    for boxes in [vec![(0, 0, SIZE, SIZE)], (0..SIZE).map(|x| (x / 7 * 7, 0, 1, SIZE)).collect()] {
-        assert!(Detail::new(&region_of(&boxes), Search::Thorough).is_none());
-    }
 }
 
 #[test]

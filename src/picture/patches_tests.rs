@@ -1,21 +1,30 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::picture::detail::tests::{SIZE, cloth, mask_of, noise, region_of, roughness};
+use crate::picture::detail::tests::{
+    SIZE, cloth, follows_what_moves_and_rests, is_taken_over_by_the_next_mask, mask_of, noise,
+    region_of, texture_goes_on, wants_a_known_patch,
+};
 use crate::picture::plan;
 
 #[test]
 fn texture_goes_on_in_the_hole() {
-    let region = region_of(&[(40, 40, 40, 36)]);
-    let [known, smooth] = cloth(0);
-    let wanted = roughness(&known, &region);
-    assert!(roughness(&smooth, &region) < 1.0 && wanted > 15.0);
-    for search in [Search::Thorough, Search::Live] {
-        let mut fill = smooth.clone();
-        Patches::new(&region, search).unwrap().add(&known, &mut fill);
-        let found = roughness(&fill, &region);
-        assert!((0.6 * wanted..1.2 * wanted).contains(&found), "{search:?}: {found} of {wanted}");
-    }
+    texture_goes_on::<Patches>();
+}
+
+#[test]
+fn a_fill_follows_what_moves_and_rests_when_it_rests() {
+    follows_what_moves_and_rests::<Patches>(0.3);
+}
+
+#[test]
+fn matches_are_taken_over_by_the_next_mask() {
+    is_taken_over_by_the_next_mask::<Patches>();
+}
+
+#[test]
+fn where_no_patch_is_known_there_is_none() {
+    wants_a_known_patch::<Patches>();
 }
 
 /// Light on the left, dark on the right; in the hole the network goes from one to the other by 24
@@ -51,60 +60,6 @@ fn a_blurred_edge_gets_sharp_where_it_was() {
                 "{search:?}, row {y}: {between}, {light}"
             );
         }
-    }
-}
-
-#[test]
-fn a_fill_follows_what_moves_and_rests_when_it_rests() {
-    const RESTS: usize = 20;
-    /// Levels, in the mean: a match that is found late changes pixels here and there.
-    const CHANGE: f64 = 0.3;
-    let region = region_of(&[(40, 40, 40, 36)]);
-    let mut patches = Patches::new(&region, Search::Live).unwrap();
-    let mut last = vec![0; 3 * SIZE * SIZE];
-    let bytes = 3.0 * region.owned.hole_pixels() as f64;
-    for frame in 0..3 * RESTS {
-        let [known, mut fill] = cloth(frame.min(RESTS));
-        patches.add(&known, &mut fill);
-        let (found, wanted) = (roughness(&fill, &region), roughness(&known, &region));
-        assert!(found > 0.6 * wanted, "frame {frame}: {found} of {wanted}");
-        let apart = fill.iter().zip(&last).map(|(now, before)| f64::from(now.abs_diff(*before)));
-        let change = apart.sum::<f64>() / bytes;
-        assert!(frame < 2 * RESTS || change < CHANGE, "frame {frame}: {change} levels");
-        last = fill;
-    }
-}
-
-/// A mask that moves by a pixel a frame, as that of a detector, over cloth that rests.
-#[test]
-fn fill_and_matches_are_taken_over_by_the_next_mask() {
-    let [known, smooth] = cloth(0);
-    let changes = |follows: bool| {
-        let (mut before, mut changed): (Option<(Patches, Vec<u8>)>, u64) = (None, 0);
-        for x in 30..50 {
-            let region = region_of(&[(x, 40, 40, 36)]);
-            let mut patches = Patches::new(&region, Search::Live).unwrap();
-            let mut fill = smooth.clone();
-            if let Some((before, _)) = before.as_ref().filter(|_| follows) {
-                patches.follow(before);
-            }
-            patches.add(&known, &mut fill);
-            for at in (40..76).flat_map(|y| y * SIZE + x..y * SIZE + x + 39) {
-                let apart = |last: &[u8]| u64::from(fill[3 * at].abs_diff(last[3 * at]));
-                changed += before.as_ref().map_or(0, |(_, last)| apart(last));
-            }
-            before = Some((patches, fill));
-        }
-        changed
-    };
-    let (followed, anew) = (changes(true), changes(false));
-    assert!(2 * followed < anew, "{followed}, {anew} anew");
-}
-
-#[test]
-fn where_no_patch_is_known_there_is_none() {
-    for boxes in [vec![(0, 0, SIZE, SIZE)], (0..SIZE).map(|x| (x / 7 * 7, 0, 1, SIZE)).collect()] {
-        assert!(Patches::new(&region_of(&boxes), Search::Thorough).is_none());
     }
 }
 
