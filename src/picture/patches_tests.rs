@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::picture::detail::tests::{
-    SIZE, cloth, follows_what_moves_and_rests, is_taken_over_by_the_next_mask, mask_of, noise,
-    region_of, texture_goes_on, wants_a_known_patch,
+    SIZE, cloth, follows_what_moves_and_rests, hash_of, is_taken_over_by_the_next_mask, mask_of,
+    noise, region_of, texture_goes_on, wants_a_known_patch,
 };
 use crate::picture::plan;
 
@@ -14,7 +14,8 @@ fn texture_goes_on_in_the_hole() {
 
 #[test]
 fn a_fill_follows_what_moves_and_rests_when_it_rests() {
-    follows_what_moves_and_rests::<Patches>(0.3);
+    // Levels.
+    follows_what_moves_and_rests::<Patches>(|now, before| f64::from(now.abs_diff(*before)), 0.3);
 }
 
 #[test]
@@ -71,24 +72,18 @@ fn votes_do_not_overflow() {
     assert!((0..=u32::from(u16::MAX)).all(|cost| weight(cost, nearness(SIZE as u16)) > 0));
 }
 
+/// A frame of a scene, with a little noise.
+fn frame_of(scene: u32, count: usize, seed: u32) -> Vec<u8> {
+    let pixels = noise(count, scene).into_iter().zip(noise(count, seed));
+    pixels.map(|(scene, noise)| scene / 2 + noise / 16).collect()
+}
+
 #[test]
 fn the_same_bytes_everywhere() {
-    let region = region_of(&[(10, 20, 50, 40), (90, 0, 30, 128)]);
-    let mut all = blake3::Hasher::new();
-    for search in [Search::Thorough, Search::Live] {
-        let mut patches = Patches::new(&region, search).unwrap();
-        for frame in 0..4 {
-            // One scene with a little noise, and then another.
-            let scene = noise(3 * SIZE * SIZE, frame / 3).into_iter();
-            let noise = noise(3 * SIZE * SIZE, 8 + frame).into_iter();
-            let known: Vec<u8> = scene.zip(noise).map(|(a, b)| a / 2 + b / 16).collect();
-            // Smooth, as fills are.
-            let mut fill: Vec<u8> = (0..known.len()).map(|at| (at / 300) as u8).collect();
-            patches.add(&known, &mut fill);
-            all.update(&fill);
-        }
-    }
-    assert_eq!(all.finalize().to_hex()[..16], *"2b521310d0f735bf");
+    // The last is of another scene.
+    let frames = |frame| frame_of(frame / 3, 3 * SIZE * SIZE, 8 + frame);
+    let hash = hash_of::<Patches>(&[Search::Thorough, Search::Live], frames);
+    assert_eq!(hash, "2b521310d0f735bf");
 }
 
 proptest! {
@@ -99,6 +94,7 @@ proptest! {
         size in 1_usize..300,
         boxes in prop::collection::vec((0_usize..300, 0_usize..300, 1_usize..90, 1_usize..90), 1..5),
         live in any::<bool>(),
+        cuts in any::<bool>(),
         seed in any::<u32>(),
     ) {
         for region in plan(&mask_of(size, &boxes), 128).unwrap() {
@@ -107,9 +103,11 @@ proptest! {
             let (Some(mut first), Some(mut second)) = (first, second) else { continue };
             let hole = |at: usize| region.network_holes.data()[at / 3] != KNOWN;
             for frame in 0..3 {
-                let [known, mut fill, other] = [0, 1, 2].map(|kind| {
-                    noise(region.network_bytes(), seed.wrapping_add(8 * frame + kind))
-                });
+                let bytes = region.network_bytes();
+                let [mut fill, other] =
+                    [1, 2].map(|kind| noise(bytes, seed.wrapping_add(8 * frame + kind)));
+                let scene = if cuts { frame } else { 0 };
+                let known = frame_of(scene, bytes, seed.wrapping_add(8 * frame));
                 let differing = |bytes: &[u8], where_hole: bool| -> Vec<u8> {
                     let swap = |at: usize| hole(at) == where_hole;
                     (0..bytes.len()).map(|at| if swap(at) { other[at] } else { bytes[at] }).collect()
