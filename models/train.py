@@ -538,7 +538,7 @@ def main():
             notes["fills"] = "smooth"
         write(arguments.output, dict(zip(names, average)), kept | notes)
 
-    budget = arguments.seconds - (started - begun)
+    budget = max(1, arguments.seconds - (started - begun))
     while (share := (time.time() - started) / budget) < 1:
         cosine = 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
         rate.fill_(arguments.learning_rate * min(1, (done + 1) / WARM_UP) * cosine)
