@@ -5,7 +5,8 @@
 #   tests/gpu.sh                 # wgpu: whatever Vulkan device there is, Mesa's software one too
 #   tests/gpu.sh cuda            # another backend that lbam-desk can be built with
 #
-# LBAM_DESK names a program built with that feature; else it is built, in a folder of its own.
+# LBAM_DESK names a program built with that feature; else it is built, in a folder of its own, and
+# its kernels are tested.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,6 +19,7 @@ tolerance=1e-4
 if [ -z "${LBAM_DESK:-}" ]; then
     . scripts/setup.sh tests
     CARGO_TARGET_DIR=$CARGO_TARGET_DIR-gpu
+    cargo test --locked --release --features "$backend" --lib convolutions
     cargo build --locked --release --features "$backend" --bin lbam-desk
     LBAM_DESK=$CARGO_TARGET_DIR/release/lbam-desk
 fi

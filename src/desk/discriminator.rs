@@ -34,6 +34,7 @@ use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use super::convolutions::{double, halve};
 use super::{DeskError, masks};
 use crate::net::{KERNEL, LEAKY_SLOPE};
 
@@ -185,8 +186,7 @@ impl Discriminator {
             columns.into_iter().zip(fused).zip([masks, holes])
         {
             let back = |gradient: Tensor<4>, (layer, slope): (&Layer, Tensor<4>)| {
-                let options = ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1);
-                conv_transpose2d(gradient * slope, layer.weight.val(), None, options)
+                double(gradient * slope, layer.weight.val())
             };
             let part = layers.iter().zip(slopes).rev().fold(gradient, back) * seen;
             sum = Some(match sum {
@@ -262,8 +262,7 @@ impl Discriminator {
 
 impl Layer {
     fn convolve(&self, features: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
-        conv2d(features, self.weight.val(), Some(self.bias.val()), options)
+        halve(features, self.weight.val()) + self.bias.val().reshape([1, -1, 1, 1])
     }
 }
 

@@ -13,6 +13,7 @@
 mod adversary;
 mod calibrate;
 mod colours;
+mod convolutions;
 mod dashboard;
 pub mod data;
 mod discriminator;

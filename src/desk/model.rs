@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::activation::{leaky_relu, relu, sigmoid};
-use burn::tensor::module::{conv_transpose2d, conv2d};
-use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
+use super::convolutions::{double, halve};
 use super::masks;
 use crate::file::{FileError, Weights};
 use crate::net::{
@@ -410,19 +409,6 @@ fn partial_maps(masks: Tensor<4>) -> Vec<Tensor<4>> {
         mask = hidden.bool_not().float();
     }
     maps
-}
-
-fn halve(input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
-    conv2d(input, weight, None, ConvOptions::new([2, 2], [1, 1], [1, 1], 1))
-}
-
-fn double(input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
-    conv_transpose2d(
-        input,
-        weight,
-        None,
-        ConvTransposeOptions::new([2, 2], [1, 1], [0, 0], [1, 1], 1),
-    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,450 @@
+//! CubeCL kernels of the convolutions: products of matrices whose right one is gathered from the
+//! picture as it is needed, in tiles that a work group keeps in shared memory.
+
+use burn::backend::TensorMetadata;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{DType, Shape};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::cubecl;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+use super::{Convolutions, burns_correlated, burns_doubled, burns_halved};
+
+/// Threads of a work group.
+const THREADS: usize = 256;
+/// Products that a tile takes into shared memory at once; also the taps of a kernel.
+const DEPTH: usize = 16;
+/// Channels of what is fine in a tile of the weights' gradient, and their taps.
+const FINE: usize = 4;
+/// Work groups enough to have a large GPU busy.
+const GROUPS: usize = 512;
+/// Most work groups along x, below what every GPU takes; more lie along z.
+const MOST_ALONG: usize = 1 << 15;
+/// Of what is fine: rows and columns that are even or odd.
+const PHASES: u32 = 4;
+
+/// What a work group computes: `rows` channels at `columns` positions, of which a thread has
+/// `high` times `wide`, spread over the tile.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Tile {
+    rows: usize,
+    columns: usize,
+    high: usize,
+    wide: usize,
+}
+
+impl Tile {
+    /// For so many channels and positions.
+    fn of(channels: usize, positions: usize) -> Self {
+        let tile = |rows, columns, high, wide| Self { rows, columns, high, wide };
+        match channels {
+            0..=4 => tile(4, 256, 4, 1),
+            5..=16 => tile(16, 128, 2, 4),
+            _ if channels.div_ceil(64) * positions.div_ceil(64) < GROUPS / 2 => tile(32, 32, 2, 2),
+            17..=32 => tile(32, 128, 4, 4),
+            _ => tile(64, 64, 4, 4),
+        }
+    }
+}
+
+/// Adds a tile's next [`DEPTH`] products to each of a thread's sums.
+#[cube]
+fn multiply(
+    left: &Shared<[f32]>,
+    right: &Shared<[f32]>,
+    sums: &mut Array<f32>,
+    row: usize,
+    column: usize,
+    #[comptime] tile: Tile,
+) {
+    let across = comptime!(tile.columns / tile.wide);
+    let down = comptime!(tile.rows / tile.high);
+    let mut factors = Array::<f32>::new(tile.wide);
+    #[unroll]
+    for depth in 0..DEPTH {
+        #[unroll]
+        for j in 0..tile.wide {
+            factors[j] = right[depth * tile.columns + column + j * across];
+        }
+        #[unroll]
+        for i in 0..tile.high {
+            let factor = left[depth * tile.rows + row + i * down];
+            #[unroll]
+            for j in 0..tile.wide {
+                sums[i * tile.wide + j] += factor * factors[j];
+            }
+        }
+    }
+}
+
+#[cube(launch)]
+fn halve_kernel(
+    fine: &Tensor<f32>,
+    weight: &Tensor<f32>,
+    coarse: &mut Tensor<f32>,
+    #[comptime] tile: Tile,
+) {
+    let (channels, outputs) = (fine.shape(1), coarse.shape(1));
+    let (rows, columns) = (coarse.shape(2), coarse.shape(3));
+    let positions = coarse.shape(0) * rows * columns;
+    let unit = UNIT_POS as usize;
+    let first = (CUBE_POS_X + CUBE_POS_Z * CUBE_COUNT_X) as usize * tile.columns;
+    let first_output = CUBE_POS_Y as usize * tile.rows;
+    let across = comptime!(tile.columns / tile.wide);
+    let down = comptime!(tile.rows / tile.high);
+    let (row, column) = (unit / across, unit % across);
+
+    // The position whose pixels this thread brings, and the first of their taps.
+    let bring = unit % tile.columns;
+    let position = first + bring;
+    let picture = position / (rows * columns);
+    let (y, x) = (position / columns % rows, position % columns);
+    let first_tap = unit / tile.columns;
+
+    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.rows));
+    let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
+    let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
+    #[unroll]
+    for at in 0..tile.high * tile.wide {
+        sums[at] = 0.0f32;
+    }
+    for channel in 0..channels {
+        #[unroll]
+        for part in 0..(DEPTH * tile.rows).div_ceil(THREADS) {
+            let at = part * THREADS + unit;
+            if at < DEPTH * tile.rows {
+                let (output, tap) = (at / DEPTH, at % DEPTH);
+                let from = first_output + output;
+                let mut value = 0.0f32;
+                if from < outputs {
+                    value = weight[(from * channels + channel) * DEPTH + tap];
+                }
+                left[tap * tile.rows + output] = value;
+            }
+        }
+        let plane = picture * fine.stride(0) + channel * fine.stride(1);
+        #[unroll]
+        for part in 0..DEPTH * tile.columns / THREADS {
+            let tap = first_tap + part * (THREADS / tile.columns);
+            // One more than where it is, so that nothing lies below 0.
+            let (row, column) = (2 * y + tap / 4, 2 * x + tap % 4);
+            let mut value = 0.0f32;
+            if position < positions
+                && row > 0
+                && row <= 2 * rows
+                && column > 0
+                && column <= 2 * columns
+            {
+                value = fine[plane + (row - 1) * fine.stride(2) + column - 1];
+            }
+            right[tap * tile.columns + bring] = value;
+        }
+        sync_cube();
+        multiply(&left, &right, &mut sums, row, column, tile);
+        sync_cube();
+    }
+    #[unroll]
+    for j in 0..tile.wide {
+        let position = first + column + j * across;
+        if position < positions {
+            let (picture, place) = (position / (rows * columns), position % (rows * columns));
+            #[unroll]
+            for i in 0..tile.high {
+                let output = first_output + row + i * down;
+                if output < outputs {
+                    coarse[(picture * outputs + output) * rows * columns + place] =
+                        sums[i * tile.wide + j];
+                }
+            }
+        }
+    }
+}
+
+/// One of the [`PHASES`] a work group, which follow each other along z.
+#[cube(launch)]
+fn double_kernel(
+    coarse: &Tensor<f32>,
+    weight: &Tensor<f32>,
+    fine: &mut Tensor<f32>,
+    #[comptime] tile: Tile,
+) {
+    let (channels, outputs) = (coarse.shape(1), fine.shape(1));
+    let (rows, columns) = (coarse.shape(2), coarse.shape(3));
+    let positions = coarse.shape(0) * rows * columns;
+    let unit = UNIT_POS as usize;
+    let first = (CUBE_POS_X + CUBE_POS_Z / PHASES * CUBE_COUNT_X) as usize * tile.columns;
+    let first_output = CUBE_POS_Y as usize * tile.rows;
+    let (odd_row, odd_column) = (CUBE_POS_Z as usize / 2 % 2, CUBE_POS_Z as usize % 2);
+    let across = comptime!(tile.columns / tile.wide);
+    let down = comptime!(tile.rows / tile.high);
+    let (row, column) = (unit / across, unit % across);
+
+    let bring = unit % tile.columns;
+    let position = first + bring;
+    let picture = position / (rows * columns);
+    let (y, x) = (position / columns % rows, position % columns);
+    let first_depth = unit / tile.columns;
+
+    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.rows));
+    let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
+    let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
+    #[unroll]
+    for at in 0..tile.high * tile.wide {
+        sums[at] = 0.0f32;
+    }
+    // Four channels at a time, of each the two by two taps that meet the phase: of an even row
+    // those at 1 (of the pixel itself) and 3 (of the one above), of an odd row 2 and 0 (below).
+    for part_of_channels in 0..channels.div_ceil(4) {
+        #[unroll]
+        for part in 0..(DEPTH * tile.rows).div_ceil(THREADS) {
+            let at = part * THREADS + unit;
+            if at < DEPTH * tile.rows {
+                let (depth, output) = (at / tile.rows, at % tile.rows);
+                let channel = 4 * part_of_channels + depth / 4;
+                let (second_row, second_column) = (depth / 2 % 2, depth % 2);
+                let tap_row = 1 + odd_row + 2 * second_row - 4 * odd_row * second_row;
+                let tap_column =
+                    1 + odd_column + 2 * second_column - 4 * odd_column * second_column;
+                let from = first_output + output;
+                let mut value = 0.0f32;
+                if channel < channels && from < outputs {
+                    value = weight[(channel * outputs + from) * 16 + 4 * tap_row + tap_column];
+                }
+                left[depth * tile.rows + output] = value;
+            }
+        }
+        #[unroll]
+        for part in 0..DEPTH * tile.columns / THREADS {
+            let depth = first_depth + part * (THREADS / tile.columns);
+            let channel = 4 * part_of_channels + depth / 4;
+            let (second_row, second_column) = (depth / 2 % 2, depth % 2);
+            // One more than where it is.
+            let row = y + 1 + 2 * odd_row * second_row - second_row;
+            let column = x + 1 + 2 * odd_column * second_column - second_column;
+            let mut value = 0.0f32;
+            if position < positions
+                && channel < channels
+                && row > 0
+                && row <= rows
+                && column > 0
+                && column <= columns
+            {
+                let plane = picture * coarse.stride(0) + channel * coarse.stride(1);
+                value = coarse[plane + (row - 1) * coarse.stride(2) + column - 1];
+            }
+            right[depth * tile.columns + bring] = value;
+        }
+        sync_cube();
+        multiply(&left, &right, &mut sums, row, column, tile);
+        sync_cube();
+    }
+    #[unroll]
+    for j in 0..tile.wide {
+        let position = first + column + j * across;
+        if position < positions {
+            let picture = position / (rows * columns);
+            let y = 2 * (position / columns % rows) + odd_row;
+            let x = 2 * (position % columns) + odd_column;
+            #[unroll]
+            for i in 0..tile.high {
+                let output = first_output + row + i * down;
+                if output < outputs {
+                    fine[((picture * outputs + output) * 2 * rows + y) * 2 * columns + x] =
+                        sums[i * tile.wide + j];
+                }
+            }
+        }
+    }
+}
+
+/// The weights' gradient, of `span` runs of [`DEPTH`] positions for each work group along z: their
+/// sums come apart, `[Z, A, B, 16]`, and are added up after.
+#[cube(launch)]
+fn correlate_kernel(
+    fine: &Tensor<f32>,
+    coarse: &Tensor<f32>,
+    parts: &mut Tensor<f32>,
+    span: usize,
+    #[comptime] tile: Tile,
+) {
+    let (inner, outer) = (fine.shape(1), coarse.shape(1));
+    let (rows, columns) = (coarse.shape(2), coarse.shape(3));
+    let place_count = rows * columns;
+    let runs = place_count.div_ceil(DEPTH);
+    let unit = UNIT_POS as usize;
+    let first_inner = CUBE_POS_X as usize * FINE;
+    let first_outer = CUBE_POS_Y as usize * tile.rows;
+    let across = comptime!(tile.columns / tile.wide);
+    let down = comptime!(tile.rows / tile.high);
+    let (row, column) = (unit / across, unit % across);
+
+    // What this thread brings of what is fine: a channel's tap, at each fourth position.
+    let bring = unit % tile.columns;
+    let (bring_inner, tap) = (first_inner + bring / 16, bring % 16);
+    let first_place = unit / tile.columns;
+
+    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.rows));
+    let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
+    let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
+    #[unroll]
+    for at in 0..tile.high * tile.wide {
+        sums[at] = 0.0f32;
+    }
+    let begin = CUBE_POS_Z as usize * span;
+    let end = clamp_max(begin + span, coarse.shape(0) * runs);
+    for run in begin..end {
+        let (picture, first) = (run / runs, run % runs * DEPTH);
+        #[unroll]
+        for part in 0..(DEPTH * tile.rows).div_ceil(THREADS) {
+            let at = part * THREADS + unit;
+            if at < DEPTH * tile.rows {
+                let (channel, depth) = (at / DEPTH, at % DEPTH);
+                let (from, place) = (first_outer + channel, first + depth);
+                let mut value = 0.0f32;
+                if from < outer && place < place_count {
+                    let plane = picture * coarse.stride(0) + from * coarse.stride(1);
+                    let row = place / columns * coarse.stride(2);
+                    value = coarse[plane + row + place % columns];
+                }
+                left[depth * tile.rows + channel] = value;
+            }
+        }
+        let plane = picture * fine.stride(0) + bring_inner * fine.stride(1);
+        #[unroll]
+        for part in 0..DEPTH * tile.columns / THREADS {
+            let depth = first_place + part * (THREADS / tile.columns);
+            let place = first + depth;
+            let (row, column) = (2 * (place / columns) + tap / 4, 2 * (place % columns) + tap % 4);
+            let mut value = 0.0f32;
+            if bring_inner < inner
+                && place < place_count
+                && row > 0
+                && row <= 2 * rows
+                && column > 0
+                && column <= 2 * columns
+            {
+                value = fine[plane + (row - 1) * fine.stride(2) + column - 1];
+            }
+            right[depth * tile.columns + bring] = value;
+        }
+        sync_cube();
+        multiply(&left, &right, &mut sums, row, column, tile);
+        sync_cube();
+    }
+    #[unroll]
+    for j in 0..tile.wide {
+        let at = column + j * across;
+        let (b, tap) = (first_inner + at / 16, at % 16);
+        #[unroll]
+        for i in 0..tile.high {
+            let a = first_outer + row + i * down;
+            if a < outer && b < inner {
+                parts[((CUBE_POS_Z as usize * outer + a) * inner + b) * 16 + tap] =
+                    sums[i * tile.wide + j];
+            }
+        }
+    }
+}
+
+/// A tensor beside another, its values one after the other: what a GPU's driver prefers may have
+/// gaps between rows, which the kernels heed in what they read alone.
+fn beside(tensor: &CubeTensor, shape: [usize; 4]) -> CubeTensor {
+    let (client, shape) = (tensor.client.clone(), Shape::new(shape));
+    let handle = client.empty(shape.num_elements() * size_of::<f32>());
+    CubeTensor::new_contiguous(client, tensor.device.clone(), shape, handle, DType::F32)
+}
+
+/// With the values of a row one after the other.
+fn in_rows(tensor: CubeTensor) -> CubeTensor {
+    if tensor.meta.strides()[3] == 1 { tensor } else { into_contiguous(tensor) }
+}
+
+/// Work groups for all positions and channels, as often as there are phases.
+fn groups(tile: Tile, positions: usize, channels: usize, phases: u32) -> CubeCount {
+    let across = positions.div_ceil(tile.columns);
+    let along = across.min(MOST_ALONG);
+    let layers = across.div_ceil(along) as u32;
+    CubeCount::Static(along as u32, channels.div_ceil(tile.rows) as u32, phases * layers)
+}
+
+impl Convolutions for CubeBackend {
+    fn halved(fine: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        if fine.dtype != DType::F32 {
+            return burns_halved::<Self>(fine, weight);
+        }
+        let (fine, weight) = (in_rows(fine), into_contiguous(weight));
+        let [count, _, height, width] = fine.shape().dims();
+        let [outputs, ..] = weight.shape().dims::<4>();
+        let coarse = beside(&fine, [count, outputs, height / 2, width / 2]);
+        let positions = count * height * width / 4;
+        let tile = Tile::of(outputs, positions);
+        let client = fine.client.clone();
+        halve_kernel::launch(
+            &client,
+            groups(tile, positions, outputs, 1),
+            CubeDim::new_1d(THREADS as u32),
+            fine.into_tensor_arg(),
+            weight.into_tensor_arg(),
+            coarse.clone().into_tensor_arg(),
+            tile,
+        );
+        coarse
+    }
+
+    fn doubled(coarse: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        if coarse.dtype != DType::F32 {
+            return burns_doubled::<Self>(coarse, weight);
+        }
+        let (coarse, weight) = (in_rows(coarse), into_contiguous(weight));
+        let [count, _, height, width] = coarse.shape().dims();
+        let [_, outputs, ..] = weight.shape().dims::<4>();
+        let fine = beside(&coarse, [count, outputs, 2 * height, 2 * width]);
+        let positions = count * height * width;
+        let tile = Tile::of(outputs, positions);
+        let client = coarse.client.clone();
+        double_kernel::launch(
+            &client,
+            groups(tile, positions, outputs, PHASES),
+            CubeDim::new_1d(THREADS as u32),
+            coarse.into_tensor_arg(),
+            weight.into_tensor_arg(),
+            fine.clone().into_tensor_arg(),
+            tile,
+        );
+        fine
+    }
+
+    fn correlated(fine: CubeTensor, coarse: CubeTensor, weight: CubeTensor) -> CubeTensor {
+        if fine.dtype != DType::F32 {
+            return burns_correlated::<Self>(fine, coarse, weight);
+        }
+        let (fine, coarse) = (in_rows(fine), in_rows(coarse));
+        let [outer, inner, ..] = weight.shape().dims::<4>();
+        let [count, _, height, width] = coarse.shape().dims();
+        let tile = match outer {
+            0..=16 => Tile { rows: 16, columns: 16 * FINE, high: 1, wide: 4 },
+            17..=32 => Tile { rows: 32, columns: 16 * FINE, high: 2, wide: 4 },
+            _ => Tile { rows: 64, columns: 16 * FINE, high: 4, wide: 4 },
+        };
+        let (across, down) = (inner.div_ceil(FINE), outer.div_ceil(tile.rows));
+        let runs = count * (height * width).div_ceil(DEPTH);
+        let span = runs.div_ceil((GROUPS / (across * down)).max(1));
+        let shares = runs.div_ceil(span);
+        let parts = beside(&fine, [shares, outer, inner, 16]);
+        let client = fine.client.clone();
+        correlate_kernel::launch(
+            &client,
+            CubeCount::Static(across as u32, down as u32, shares as u32),
+            CubeDim::new_1d(THREADS as u32),
+            fine.into_tensor_arg(),
+            coarse.into_tensor_arg(),
+            parts.clone().into_tensor_arg(),
+            span,
+            tile,
+        );
+        let whole = if shares > 1 { Self::float_sum_dim(parts, 0) } else { parts };
+        Self::float_reshape(whole, Shape::new([outer, inner, 4, 4]))
+    }
+}
