@@ -36,6 +36,12 @@ struct Tile {
 }
 
 impl Tile {
+    /// From one step of the left factors to the next in shared memory: one more than there are, so
+    /// that threads that write a channel's steps do not meet in a bank.
+    const fn pitch(self) -> usize {
+        self.rows + 1
+    }
+
     /// For so many channels and positions.
     fn of(channels: usize, positions: usize) -> Self {
         let tile = |rows, columns, high, wide| Self { rows, columns, high, wide };
@@ -55,22 +61,23 @@ fn multiply(
     left: &Shared<[f32]>,
     right: &Shared<[f32]>,
     sums: &mut Array<f32>,
-    row: usize,
-    column: usize,
+    unit_row: usize,
+    unit_column: usize,
     #[comptime] tile: Tile,
 ) {
     let across = comptime!(tile.columns / tile.wide);
     let down = comptime!(tile.rows / tile.high);
+    let pitch = comptime!(tile.pitch());
     let mut factors = Array::<f32>::new(tile.wide);
     #[unroll]
     for depth in 0..DEPTH {
         #[unroll]
         for j in 0..tile.wide {
-            factors[j] = right[depth * tile.columns + column + j * across];
+            factors[j] = right[depth * tile.columns + unit_column + j * across];
         }
         #[unroll]
         for i in 0..tile.high {
-            let factor = left[depth * tile.rows + row + i * down];
+            let factor = left[depth * pitch + unit_row + i * down];
             #[unroll]
             for j in 0..tile.wide {
                 sums[i * tile.wide + j] += factor * factors[j];
@@ -94,7 +101,8 @@ fn halve_kernel(
     let first_output = CUBE_POS_Y as usize * tile.rows;
     let across = comptime!(tile.columns / tile.wide);
     let down = comptime!(tile.rows / tile.high);
-    let (row, column) = (unit / across, unit % across);
+    let pitch = comptime!(tile.pitch());
+    let (unit_row, unit_column) = (unit / across, unit % across);
 
     // The position whose pixels this thread brings, and the first of their taps.
     let bring = unit % tile.columns;
@@ -103,7 +111,7 @@ fn halve_kernel(
     let (y, x) = (position / columns % rows, position % columns);
     let first_tap = unit / tile.columns;
 
-    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.rows));
+    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.pitch()));
     let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
     let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
     #[unroll]
@@ -121,7 +129,7 @@ fn halve_kernel(
                 if from < outputs {
                     value = weight[(from * channels + channel) * DEPTH + tap];
                 }
-                left[tap * tile.rows + output] = value;
+                left[tap * pitch + output] = value;
             }
         }
         let plane = picture * fine.stride(0) + channel * fine.stride(1);
@@ -142,17 +150,17 @@ fn halve_kernel(
             right[tap * tile.columns + bring] = value;
         }
         sync_cube();
-        multiply(&left, &right, &mut sums, row, column, tile);
+        multiply(&left, &right, &mut sums, unit_row, unit_column, tile);
         sync_cube();
     }
     #[unroll]
     for j in 0..tile.wide {
-        let position = first + column + j * across;
+        let position = first + unit_column + j * across;
         if position < positions {
             let (picture, place) = (position / (rows * columns), position % (rows * columns));
             #[unroll]
             for i in 0..tile.high {
-                let output = first_output + row + i * down;
+                let output = first_output + unit_row + i * down;
                 if output < outputs {
                     coarse[(picture * outputs + output) * rows * columns + place] =
                         sums[i * tile.wide + j];
@@ -179,7 +187,8 @@ fn double_kernel(
     let (odd_row, odd_column) = (CUBE_POS_Z as usize / 2 % 2, CUBE_POS_Z as usize % 2);
     let across = comptime!(tile.columns / tile.wide);
     let down = comptime!(tile.rows / tile.high);
-    let (row, column) = (unit / across, unit % across);
+    let pitch = comptime!(tile.pitch());
+    let (unit_row, unit_column) = (unit / across, unit % across);
 
     let bring = unit % tile.columns;
     let position = first + bring;
@@ -187,7 +196,7 @@ fn double_kernel(
     let (y, x) = (position / columns % rows, position % columns);
     let first_depth = unit / tile.columns;
 
-    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.rows));
+    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.pitch()));
     let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
     let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
     #[unroll]
@@ -212,7 +221,7 @@ fn double_kernel(
                 if channel < channels && from < outputs {
                     value = weight[(channel * outputs + from) * 16 + 4 * tap_row + tap_column];
                 }
-                left[depth * tile.rows + output] = value;
+                left[depth * pitch + output] = value;
             }
         }
         #[unroll]
@@ -237,19 +246,19 @@ fn double_kernel(
             right[depth * tile.columns + bring] = value;
         }
         sync_cube();
-        multiply(&left, &right, &mut sums, row, column, tile);
+        multiply(&left, &right, &mut sums, unit_row, unit_column, tile);
         sync_cube();
     }
     #[unroll]
     for j in 0..tile.wide {
-        let position = first + column + j * across;
+        let position = first + unit_column + j * across;
         if position < positions {
             let picture = position / (rows * columns);
             let y = 2 * (position / columns % rows) + odd_row;
             let x = 2 * (position % columns) + odd_column;
             #[unroll]
             for i in 0..tile.high {
-                let output = first_output + row + i * down;
+                let output = first_output + unit_row + i * down;
                 if output < outputs {
                     fine[((picture * outputs + output) * 2 * rows + y) * 2 * columns + x] =
                         sums[i * tile.wide + j];
@@ -278,14 +287,15 @@ fn correlate_kernel(
     let first_outer = CUBE_POS_Y as usize * tile.rows;
     let across = comptime!(tile.columns / tile.wide);
     let down = comptime!(tile.rows / tile.high);
-    let (row, column) = (unit / across, unit % across);
+    let pitch = comptime!(tile.pitch());
+    let (unit_row, unit_column) = (unit / across, unit % across);
 
     // What this thread brings of what is fine: a channel's tap, at each fourth position.
     let bring = unit % tile.columns;
     let (bring_inner, tap) = (first_inner + bring / 16, bring % 16);
     let first_place = unit / tile.columns;
 
-    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.rows));
+    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.pitch()));
     let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
     let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
     #[unroll]
@@ -308,7 +318,7 @@ fn correlate_kernel(
                     let row = place / columns * coarse.stride(2);
                     value = coarse[plane + row + place % columns];
                 }
-                left[depth * tile.rows + channel] = value;
+                left[depth * pitch + channel] = value;
             }
         }
         let plane = picture * fine.stride(0) + bring_inner * fine.stride(1);
@@ -330,16 +340,16 @@ fn correlate_kernel(
             right[depth * tile.columns + bring] = value;
         }
         sync_cube();
-        multiply(&left, &right, &mut sums, row, column, tile);
+        multiply(&left, &right, &mut sums, unit_row, unit_column, tile);
         sync_cube();
     }
     #[unroll]
     for j in 0..tile.wide {
-        let at = column + j * across;
+        let at = unit_column + j * across;
         let (b, tap) = (first_inner + at / 16, at % 16);
         #[unroll]
         for i in 0..tile.high {
-            let a = first_outer + row + i * down;
+            let a = first_outer + unit_row + i * down;
             if a < outer && b < inner {
                 parts[((CUBE_POS_Z as usize * outer + a) * inner + b) * 16 + tap] =
                     sums[i * tile.wide + j];
