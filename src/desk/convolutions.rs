@@ -73,13 +73,13 @@ fn burns_correlated<B: Backend>(
 
 impl Convolutions for Flex {}
 
+/// Either convolution, as a step of the gradient's way back.
 #[derive(Debug)]
-struct Halved;
+struct Step {
+    doubles: bool,
+}
 
-#[derive(Debug)]
-struct Doubled;
-
-impl<B: Convolutions> Backward<B, 2> for Halved {
+impl<B: Convolutions> Backward<B, 2> for Step {
     type State = (NodeId, NodeId);
 
     fn backward(
@@ -88,62 +88,46 @@ impl<B: Convolutions> Backward<B, 2> for Halved {
         grads: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) {
-        let ([fine_node, weight_node], gradient) = (ops.parents, grads.consume::<B>(&ops.node));
-        let fine: FloatTensor<B> = checkpointer.retrieve_node_output(ops.state.0);
+        let ([input_node, weight_node], gradient) = (ops.parents, grads.consume::<B>(&ops.node));
+        let input: FloatTensor<B> = checkpointer.retrieve_node_output(ops.state.0);
         let weight: FloatTensor<B> = checkpointer.retrieve_node_output(ops.state.1);
-        if let Some(node) = fine_node {
-            grads.register::<B>(node.id, B::doubled(gradient.clone(), weight.clone()));
+        if let Some(node) = input_node {
+            let back = if self.doubles { B::halved } else { B::doubled };
+            grads.register::<B>(node.id, back(gradient.clone(), weight.clone()));
         }
         if let Some(node) = weight_node {
-            grads.register::<B>(node.id, B::correlated(fine, gradient, weight));
+            let (fine, coarse) = if self.doubles { (gradient, input) } else { (input, gradient) };
+            grads.register::<B>(node.id, B::correlated(fine, coarse, weight));
         }
     }
 }
 
-impl<B: Convolutions> Backward<B, 2> for Doubled {
-    type State = (NodeId, NodeId);
-
-    fn backward(
+impl Step {
+    fn take<B: Convolutions, C: CheckpointStrategy>(
         self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let ([coarse_node, weight_node], gradient) = (ops.parents, grads.consume::<B>(&ops.node));
-        let coarse: FloatTensor<B> = checkpointer.retrieve_node_output(ops.state.0);
-        let weight: FloatTensor<B> = checkpointer.retrieve_node_output(ops.state.1);
-        if let Some(node) = coarse_node {
-            grads.register::<B>(node.id, B::halved(gradient.clone(), weight.clone()));
-        }
-        if let Some(node) = weight_node {
-            grads.register::<B>(node.id, B::correlated(gradient, coarse, weight));
+        input: FloatTensor<Autodiff<B, C>>,
+        weight: FloatTensor<Autodiff<B, C>>,
+    ) -> FloatTensor<Autodiff<B, C>> {
+        let convolve = if self.doubles { B::doubled } else { B::halved };
+        match self.prepare::<C>([input.node(), weight.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&input), prep.checkpoint(&weight));
+                prep.finish(state, convolve(input.into_primitive(), weight.into_primitive()))
+            }
+            OpsKind::UnTracked(prep) => {
+                prep.finish(convolve(input.into_primitive(), weight.into_primitive()))
+            }
         }
     }
 }
 
 impl<B: Convolutions, C: CheckpointStrategy> Convolutions for Autodiff<B, C> {
     fn halved(fine: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        match Halved.prepare::<C>([fine.node(), weight.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&fine), prep.checkpoint(&weight));
-                prep.finish(state, B::halved(fine.into_primitive(), weight.into_primitive()))
-            }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(B::halved(fine.into_primitive(), weight.into_primitive()))
-            }
-        }
+        Step { doubles: false }.take::<B, C>(fine, weight)
     }
 
     fn doubled(coarse: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
-        match Doubled.prepare::<C>([coarse.node(), weight.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&coarse), prep.checkpoint(&weight));
-                prep.finish(state, B::doubled(coarse.into_primitive(), weight.into_primitive()))
-            }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(B::doubled(coarse.into_primitive(), weight.into_primitive()))
-            }
-        }
+        Step { doubles: true }.take::<B, C>(coarse, weight)
     }
 }
 

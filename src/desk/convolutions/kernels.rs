@@ -55,6 +55,23 @@ impl Tile {
     }
 }
 
+/// Picture, row and column of a position.
+#[cube]
+fn place(position: usize, rows: usize, columns: usize) -> (usize, usize, usize) {
+    (position / (rows * columns), position / columns % rows, position % columns)
+}
+
+/// A thread's sums, before there is any.
+#[cube]
+fn zeros(#[comptime] tile: Tile) -> Array<f32> {
+    let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
+    #[unroll]
+    for at in 0..tile.high * tile.wide {
+        sums[at] = 0.0f32;
+    }
+    sums
+}
+
 /// Adds a tile's next [`DEPTH`] products to each of a thread's sums.
 #[cube]
 fn multiply(
@@ -107,17 +124,12 @@ fn halve_kernel(
     // The position whose pixels this thread brings, and the first of their taps.
     let bring = unit % tile.columns;
     let position = first + bring;
-    let picture = position / (rows * columns);
-    let (y, x) = (position / columns % rows, position % columns);
+    let (picture, y, x) = place(position, rows, columns);
     let first_tap = unit / tile.columns;
 
     let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.pitch()));
     let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
-    let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
-    #[unroll]
-    for at in 0..tile.high * tile.wide {
-        sums[at] = 0.0f32;
-    }
+    let mut sums = zeros(tile);
     for channel in 0..channels {
         #[unroll]
         for part in 0..(DEPTH * tile.rows).div_ceil(THREADS) {
@@ -157,12 +169,12 @@ fn halve_kernel(
     for j in 0..tile.wide {
         let position = first + unit_column + j * across;
         if position < positions {
-            let (picture, place) = (position / (rows * columns), position % (rows * columns));
+            let (picture, y, x) = place(position, rows, columns);
             #[unroll]
             for i in 0..tile.high {
                 let output = first_output + unit_row + i * down;
                 if output < outputs {
-                    coarse[(picture * outputs + output) * rows * columns + place] =
+                    coarse[((picture * outputs + output) * rows + y) * columns + x] =
                         sums[i * tile.wide + j];
                 }
             }
@@ -192,17 +204,12 @@ fn double_kernel(
 
     let bring = unit % tile.columns;
     let position = first + bring;
-    let picture = position / (rows * columns);
-    let (y, x) = (position / columns % rows, position % columns);
+    let (picture, y, x) = place(position, rows, columns);
     let first_depth = unit / tile.columns;
 
     let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.pitch()));
     let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
-    let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
-    #[unroll]
-    for at in 0..tile.high * tile.wide {
-        sums[at] = 0.0f32;
-    }
+    let mut sums = zeros(tile);
     // Four channels at a time, of each the two by two taps that meet the phase: of an even row
     // those at 1 (of the pixel itself) and 3 (of the one above), of an odd row 2 and 0 (below).
     for part_of_channels in 0..channels.div_ceil(4) {
@@ -253,9 +260,8 @@ fn double_kernel(
     for j in 0..tile.wide {
         let position = first + unit_column + j * across;
         if position < positions {
-            let picture = position / (rows * columns);
-            let y = 2 * (position / columns % rows) + odd_row;
-            let x = 2 * (position % columns) + odd_column;
+            let (picture, y, x) = place(position, rows, columns);
+            let (y, x) = (2 * y + odd_row, 2 * x + odd_column);
             #[unroll]
             for i in 0..tile.high {
                 let output = first_output + unit_row + i * down;
@@ -297,11 +303,7 @@ fn correlate_kernel(
 
     let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.pitch()));
     let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
-    let mut sums = Array::<f32>::new(comptime!(tile.high * tile.wide));
-    #[unroll]
-    for at in 0..tile.high * tile.wide {
-        sums[at] = 0.0f32;
-    }
+    let mut sums = zeros(tile);
     let begin = CUBE_POS_Z as usize * span;
     let end = clamp_max(begin + span, coarse.shape(0) * runs);
     for run in begin..end {
