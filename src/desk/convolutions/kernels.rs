@@ -61,6 +61,17 @@ fn place(position: usize, rows: usize, columns: usize) -> (usize, usize, usize) 
     (position / (rows * columns), position / columns % rows, position % columns)
 }
 
+/// A pixel of the plane that begins at `plane`, and 0 around it or where none is `there`. Rows and
+/// columns count from 1, so that none is below 0.
+#[cube]
+fn pixel(tensor: &Tensor<f32>, plane: usize, row: usize, column: usize, there: bool) -> f32 {
+    let mut value = 0.0f32;
+    if there && row > 0 && row <= tensor.shape(2) && column > 0 && column <= tensor.shape(3) {
+        value = tensor[plane + (row - 1) * tensor.stride(2) + column - 1];
+    }
+    value
+}
+
 /// A thread's sums, before there is any.
 #[cube]
 fn zeros(#[comptime] tile: Tile) -> Array<f32> {
@@ -148,18 +159,9 @@ fn halve_kernel(
         #[unroll]
         for part in 0..DEPTH * tile.columns / THREADS {
             let tap = first_tap + part * (THREADS / tile.columns);
-            // One more than where it is, so that nothing lies below 0.
             let (row, column) = (2 * y + tap / 4, 2 * x + tap % 4);
-            let mut value = 0.0f32;
-            if position < positions
-                && row > 0
-                && row <= 2 * rows
-                && column > 0
-                && column <= 2 * columns
-            {
-                value = fine[plane + (row - 1) * fine.stride(2) + column - 1];
-            }
-            right[tap * tile.columns + bring] = value;
+            right[tap * tile.columns + bring] =
+                pixel(fine, plane, row, column, position < positions);
         }
         sync_cube();
         multiply(&left, &right, &mut sums, unit_row, unit_column, tile);
@@ -236,21 +238,11 @@ fn double_kernel(
             let depth = first_depth + part * (THREADS / tile.columns);
             let channel = 4 * part_of_channels + depth / 4;
             let (second_row, second_column) = (depth / 2 % 2, depth % 2);
-            // One more than where it is.
             let row = y + 1 + 2 * odd_row * second_row - second_row;
             let column = x + 1 + 2 * odd_column * second_column - second_column;
-            let mut value = 0.0f32;
-            if position < positions
-                && channel < channels
-                && row > 0
-                && row <= rows
-                && column > 0
-                && column <= columns
-            {
-                let plane = picture * coarse.stride(0) + channel * coarse.stride(1);
-                value = coarse[plane + (row - 1) * coarse.stride(2) + column - 1];
-            }
-            right[depth * tile.columns + bring] = value;
+            let plane = picture * coarse.stride(0) + channel * coarse.stride(1);
+            let there = position < positions && channel < channels;
+            right[depth * tile.columns + bring] = pixel(coarse, plane, row, column, there);
         }
         sync_cube();
         multiply(&left, &right, &mut sums, unit_row, unit_column, tile);
@@ -329,17 +321,8 @@ fn correlate_kernel(
             let depth = first_place + part * (THREADS / tile.columns);
             let place = first + depth;
             let (row, column) = (2 * (place / columns) + tap / 4, 2 * (place % columns) + tap % 4);
-            let mut value = 0.0f32;
-            if bring_inner < inner
-                && place < place_count
-                && row > 0
-                && row <= 2 * rows
-                && column > 0
-                && column <= 2 * columns
-            {
-                value = fine[plane + (row - 1) * fine.stride(2) + column - 1];
-            }
-            right[depth * tile.columns + bring] = value;
+            let there = bring_inner < inner && place < place_count;
+            right[depth * tile.columns + bring] = pixel(fine, plane, row, column, there);
         }
         sync_cube();
         multiply(&left, &right, &mut sums, unit_row, unit_column, tile);
