@@ -10,14 +10,14 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-target=${CARGO_TARGET_DIR:-$root/target}
+target=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/lbam/target}
 edge=${LBAM_EDGE:-$target/release/lbam-edge}
 desk=${LBAM_DESK:-$target/release/lbam-desk}
 data=$root/tests/data/parity
 # Settings of the caller must not change what is tested.
 unset LBAM_MODEL LBAM_HTTP LBAM_THREADS LBAM_CAMERA LBAM_FAIL_CLOSED LBAM_LOG RUST_LOG \
-    LBAM_CONFIG LBAM_MASK LBAM_OUTPUT LBAM_FRAMES LBAM_REALTIME LBAM_WAIT NOTIFY_SOCKET WATCHDOG_USEC \
-    STATE_DIRECTORY
+    LBAM_CONFIG LBAM_MASK LBAM_OUTPUT LBAM_FRAMES LBAM_REALTIME LBAM_WAIT LBAM_HTTP_HOST \
+    NOTIFY_SOCKET WATCHDOG_USEC STATE_DIRECTORY
 
 work=$(mktemp -d)
 export XDG_STATE_HOME=$work/state
@@ -281,6 +281,14 @@ works "lists of the environment are split" \
 is "both outputs are there" "3 3" "$(frames_in c.y4m) $(frames_in d.y4m)"
 refuses "a wrong list in the environment is refused" 2 LBAM_MASK env LBAM_MASK=rect:1 \
     "$edge" --config lbam.toml --output no.y4m
+refuses "a variable that is no text is refused" 2 "LBAM_MASK: " env "LBAM_MASK=rect:$(printf '\377')" \
+    "$edge" --config lbam.toml --output no.y4m
+refuses "a mask that nobody can paint is refused" 2 "--output http:" env LBAM_LOG=error \
+    "$edge" --config lbam.toml --mask http: --output no.y4m
+printf 'camera = "test:64x48"\nmodel = "half.lbam"\nframes = 3\nrealtime = false\nfail-closed = true\n' >closed.toml
+works "a variable that is empty is as good as unset" \
+    env LBAM_FAIL_CLOSED= "$edge" --config closed.toml --output unset.y4m
+is "and the file keeps frames back" no "$([ -e unset.y4m ] && echo yes || echo no)"
 printf 'frames = 3\n\ncammera = "test:"\n' >wrong.toml
 refuses "an unknown key is refused with its line" 78 'wrong.toml:3: unknown field' \
     "$edge" --config wrong.toml --output no.y4m
@@ -539,13 +547,15 @@ put_mask() {
     curl -s -o answer.txt -w '%{http_code}' -X PUT --data-binary "@$file" "$@" "$url/mask"
 }
 
-serve --mask rect:30%,30%,20%,20%
+serve --mask rect:30%,30%,20%,20% --http-host camera.example.org
 is "the snapshot is a JPEG of the camera's size" "mjpeg,640,480" \
     "$(ffprobe -v error -show_entries stream=codec_name,width,height -of csv=p=0 snapshot.jpg)"
 curl -sf "$url/" -o page.html || true
 is "the page is a page" 1 "$(grep -ci '<html' page.html)"
 is "a strange host name is refused" 403 \
     "$(curl -s -o refused.txt -w '%{http_code}' -H 'Host: evil.example' "$url/")"
+is "one that was named is not" 200 \
+    "$(curl -s -o named.txt -w '%{http_code}' -H 'Host: camera.example.org' "$url/")"
 curl -sf "$url/status.json" -o status.json || true
 is "the status is JSON" object \
     "$(python3 -c 'import json; print("object" if isinstance(json.load(open("status.json")), dict) else "none")' 2>&1)"

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::picture::{FrameError, MaskError, PictureError};
+use crate::picture::{FrameError, MOST_PAINTED_PIXELS, MaskError, PictureError};
 
 /// A source of frames that cannot be opened or went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,12 @@ pub enum MaskSourceError {
         path = path.display()
     )]
     Socket { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{path}: a painted mask of {width}x{height} pixels is too large (at most {most} million in \
+         all); remove it and paint it anew",
+        path = path.display(), most = MOST_PAINTED_PIXELS / 1_000_000
+    )]
+    TooLarge { path: PathBuf, width: usize, height: usize },
     #[error("{path}: holds no mask pictures; put one PNG a frame into it", path = path.display())]
     EmptyFolder { path: PathBuf },
     #[error(

@@ -1,8 +1,12 @@
 //! Masks from a V4L2 device: the luma of what it gives, white to be filled. Another program paints
 //! them through v4l2loopback, or a camera of its own sees them.
+//!
+//! A picture that comes is not always a new one: v4l2loopback hands whoever opens it the last pictures
+//! of a writer that hangs, and some of its settings have it hand out the last one for ever. Such a
+//! mask would seem fresh, so that what counts is when the driver says that it was taken.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::mask_feed::{FedMask, Feeder};
 use super::{
@@ -12,6 +16,9 @@ use crate::picture::{Mask, PictureError, Pool};
 
 /// Between two looks whether the device has come back.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long after the first picture of an opening none counts. What v4l2loopback had kept (up to 32
+/// pictures) comes at once; a camera takes as long to expose.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// A device that is away or in use may come; until then all is hidden.
 pub(super) fn open(path: &Path) -> Result<FedMask, MaskSourceError> {
@@ -29,7 +36,7 @@ pub(super) fn open(path: &Path) -> Result<FedMask, MaskSourceError> {
     let (masks, feeder) = FedMask::new(path.display().to_string());
     std::thread::Builder::new()
         .name("masks".into())
-        .spawn(move || feed(device, open, &feeder, RETRY))
+        .spawn(move || feed(device, open, &feeder, RETRY, SETTLE))
         .map_err(|source| MaskSourceError::Read { path: path.into(), source })?;
     Ok(masks)
 }
@@ -40,18 +47,22 @@ fn feed(
     open: impl Fn() -> Result<Box<dyn Source>, CameraError>,
     feeder: &Feeder,
     retry: Duration,
+    settle: Duration,
 ) {
     let pool = Pool::default();
+    let mut pictures = Pictures::default();
     while feeder.is_wanted() {
         let Some(opened) = &mut device else {
             std::thread::sleep(retry);
             device = open().ok();
+            pictures = Pictures::default();
             if let Some(device) = &device {
                 log::info!("masks: {}", device.describe());
             }
             continue;
         };
         match opened.next() {
+            Ok(Some(_)) if !pictures.is_new(opened.taken(), settle) => {}
             Ok(Some(captured)) => {
                 let mask = captured.decode(&pool).map_err(PictureError::from);
                 // A damaged one is passed over: it is for their age that masks stop to count.
@@ -70,25 +81,60 @@ fn feed(
     }
 }
 
+/// Those of one opening of the device.
+#[derive(Default)]
+struct Pictures {
+    first: Option<Instant>,
+    /// When the driver says that the last one was taken.
+    taken: Option<i128>,
+}
+
+impl Pictures {
+    /// Whether the next one, taken then, may say what is to be hidden now. The first may not, however
+    /// old it is: nothing tells. A driver that keeps no times is believed from the second on.
+    fn is_new(&mut self, taken: Option<i128>, settle: Duration) -> bool {
+        let before = std::mem::replace(&mut self.taken, taken);
+        let Some(first) = self.first else {
+            self.first = Some(Instant::now());
+            return false;
+        };
+        first.elapsed() >= settle && (taken.is_none() || taken != before)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
     use super::super::mask_feed::next_hidden as hidden;
-    use super::super::{Captured, StreamInfo};
+    use super::super::{Captured, MaskSource, StreamInfo};
     use super::*;
     use crate::picture::{ColourRange, Frame, FrameError, PixelFormat};
 
-    /// Gives what it is told to.
-    struct Told(mpsc::Receiver<Result<Option<Captured>, CameraError>>);
+    /// For devices that keep nothing.
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    type Picture = Result<Option<Captured>, CameraError>;
+
+    /// Gives what it is told to, taken when it is told.
+    struct Told {
+        pictures: mpsc::Receiver<(Picture, Option<i128>)>,
+        taken: Option<i128>,
+    }
 
     impl Source for Told {
         fn describe(&self) -> String {
             "told".into()
         }
 
-        fn next(&mut self) -> Result<Option<Captured>, CameraError> {
-            self.0.recv().unwrap_or(Ok(None))
+        fn next(&mut self) -> Picture {
+            let picture;
+            (picture, self.taken) = self.pictures.recv().unwrap_or((Ok(None), None));
+            picture
+        }
+
+        fn taken(&self) -> Option<i128> {
+            self.taken
         }
 
         fn is_live(&self) -> bool {
@@ -115,23 +161,48 @@ mod tests {
             Ok(device) => Ok(Box::new(device) as Box<dyn Source>),
             Err(_) => Err(CameraError::Absent { path: "device".into() }),
         };
-        let thread =
-            std::thread::spawn(move || feed(None, open, &feeder, Duration::from_millis(1)));
+        let thread = std::thread::spawn(move || {
+            feed(None, open, &feeder, Duration::from_millis(1), AT_ONCE)
+        });
         assert_eq!(hidden(&mut masks), 8);
-        for _ in 0..2 {
-            let (frames, told) = mpsc::channel();
-            devices.send(Told(told)).expect("plugged in");
-            frames.send(picture(3)).expect("sent");
+        for begun in [0, 100_i128] {
+            // What is sent is taken before the next can be.
+            let (frames, told) = mpsc::sync_channel(0);
+            let send = |picture: Picture, after: i128| {
+                frames.send((picture, Some(begun + after))).expect("sent");
+            };
+            let damaged = || Ok(Some(Captured::Damaged(FrameError::Marked)));
+            devices.send(Told { pictures: told, taken: None }).expect("plugged in");
+            // Of a writer that hangs, and again, and again.
+            for _ in 0..3 {
+                send(picture(1), 1);
+            }
+            send(damaged(), 1);
+            assert!(masks.next(4, 2, 0).expect("a mask").is_none(), "all is hidden as before");
+            send(picture(3), 2);
             assert_eq!(hidden(&mut masks), 3);
-            frames.send(Ok(Some(Captured::Damaged(FrameError::Marked)))).expect("sent");
-            frames.send(picture(0)).expect("sent");
+            send(damaged(), 3);
+            send(picture(0), 4);
             assert_eq!(hidden(&mut masks), 0);
             let lost = CameraError::Lost { path: "device".into(), reason: "unplugged".into() };
-            frames.send(Err(lost)).expect("sent");
+            send(Err(lost), 5);
             assert_eq!(hidden(&mut masks), 8);
         }
         drop(masks);
         thread.join().expect("it ends when nobody wants masks");
+    }
+
+    #[test]
+    fn pictures_that_the_device_had_kept_do_not_count() {
+        let new = |times: &[Option<i128>], settle| {
+            let mut pictures = Pictures::default();
+            times.iter().map(|&taken| pictures.is_new(taken, settle)).collect::<Vec<_>>()
+        };
+        // A writer that was started anew may begin again with its times.
+        let times = [Some(7), Some(7), Some(8), Some(8), Some(3)];
+        assert_eq!(new(&times, AT_ONCE), [false, false, true, false, true]);
+        assert_eq!(new(&[None, None, None], AT_ONCE), [false, true, true]);
+        assert_eq!(new(&[Some(1), Some(2), Some(3)], Duration::MAX), [false, false, false]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::mask_source::MaskSource;
 use crate::picture::Mask;
 
 /// How long a mask holds.
-const STALE_AFTER: Duration = Duration::from_secs(2);
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(2);
 
 /// What a [`Feeder`] gives.
 pub(super) struct FedMask {

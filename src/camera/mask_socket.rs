@@ -3,22 +3,30 @@
 //!
 //! A sender connects and writes binary PGM pictures one after another (`P5`, width, height, 255,
 //! then a byte a pixel, white to be filled). Anything else that comes is no mask.
+//!
+//! One sender is listened to at a time. It may pause for as long as it likes, unless another comes: to
+//! that one it gives way once its masks no longer count.
 
-use std::io::{BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use image::codecs::pnm::{PnmDecoder, PnmSubtype, SampleEncoding};
 use image::{ColorType, ImageDecoder};
 
-use super::mask_feed::{FedMask, Feeder};
+use super::mask_feed::{FedMask, Feeder, STALE_AFTER};
 use super::mask_source::MaskSource;
 use super::{MaskSourceError, MaskSpec};
 use crate::picture::{MAX_SIDE, Mask};
 
+/// How often the thread looks whether masks are still wanted, and whether a sender has come.
+const TICK: Duration = Duration::from_millis(100);
+/// How long to wait for another try when a sender cannot be taken, as when files run out.
+const RETRY: Duration = Duration::from_secs(1);
+
 pub(super) struct SocketMask {
-    // Dropped in this order: the thread looks whether masks are wanted when it is woken.
     masks: FedMask,
     _socket: Socket,
 }
@@ -39,11 +47,13 @@ impl SocketMask {
             }
         }
         let listener = UnixListener::bind(path).map_err(failed)?;
+        // So that its thread ends by itself: nobody has to wake it.
+        listener.set_nonblocking(true).map_err(failed)?;
         let (masks, feeder) = FedMask::new(MaskSpec::Socket(path.into()).to_string());
         let name = path.display().to_string();
         std::thread::Builder::new()
             .name("masks".into())
-            .spawn(move || listen(&listener, &feeder, &name))
+            .spawn(move || listen(&listener, &feeder, &name, STALE_AFTER))
             .map_err(failed)?;
         Ok(Self { masks, _socket: Socket(path.into()) })
     }
@@ -51,26 +61,37 @@ impl SocketMask {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // Wakes the thread, unless it still listens to a sender.
-        let _ = UnixStream::connect(&self.0);
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Takes one sender after another.
-fn listen(listener: &UnixListener, feeder: &Feeder, name: &str) {
-    for sender in listener.incoming() {
+/// Takes one sender after another, until nobody wants masks any more. One that is silent for longer
+/// than `patience` gives way to the next.
+fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Duration) {
+    let mut next = None;
+    while feeder.is_wanted() {
+        let come = match next.take() {
+            Some(stream) => Ok(stream),
+            None => listener.accept().map(|(stream, _)| stream),
+        };
+        let stream = match come {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                std::thread::sleep(TICK);
+                continue;
+            }
+            Err(error) => {
+                log::warn!("{name}: {error}");
+                std::thread::sleep(RETRY);
+                continue;
+            }
+        };
+        log::info!("{name}: a sender of masks has come");
+        let ended;
+        (ended, next) = hear(stream, listener, feeder, patience);
         if !feeder.is_wanted() {
             return;
         }
-        let ended = sender.map_err(|error| error.to_string()).and_then(|sender| {
-            log::info!("{name}: a sender of masks has come");
-            let mut sender = BufReader::new(sender);
-            while let Some(mask) = receive(&mut sender)? {
-                feeder.give(mask);
-            }
-            Ok(())
-        });
         match ended {
             Ok(()) => log::info!("{name}: the sender of masks has gone"),
             Err(why) => {
@@ -81,9 +102,73 @@ fn listen(listener: &UnixListener, feeder: &Feeder, name: &str) {
     }
 }
 
+/// Takes masks from one sender; then says why it ended, and who comes next if that was the reason.
+fn hear(
+    stream: UnixStream,
+    listener: &UnixListener,
+    feeder: &Feeder,
+    patience: Duration,
+) -> (Result<(), String>, Option<UnixStream>) {
+    // Some systems hand the listener's own way on. Without either the thread would wait for ever.
+    let set = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(TICK)));
+    if let Err(error) = set {
+        return (Err(error.to_string()), None);
+    }
+    let sender = Sender { stream, listener, feeder, patience, heard: Instant::now(), next: None };
+    let mut sender = BufReader::new(sender);
+    let mut take = || -> Result<(), String> {
+        while feeder.is_wanted()
+            && let Some(mask) = receive(&mut sender)?
+        {
+            feeder.give(mask);
+        }
+        Ok(())
+    };
+    let ended = take();
+    (ended, sender.into_inner().next)
+}
+
+/// What a sender sends. Ends when nobody wants masks any more.
+struct Sender<'a> {
+    stream: UnixStream,
+    listener: &'a UnixListener,
+    feeder: &'a Feeder,
+    /// How long it may be silent while another one waits.
+    patience: Duration,
+    heard: Instant,
+    /// The one to which it gave way.
+    next: Option<UnixStream>,
+}
+
+impl Read for Sender<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(bytes) {
+                Ok(count) => {
+                    self.heard = Instant::now();
+                    return Ok(count);
+                }
+                Err(error) => match error.kind() {
+                    // Nothing came for a while, or a signal did.
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                },
+            }
+            if !self.feeder.is_wanted() {
+                return Ok(0);
+            }
+            if self.heard.elapsed() >= self.patience
+                && let Ok((next, _)) = self.listener.accept()
+            {
+                self.next = Some(next);
+                return Err(io::Error::other("the sender is silent, and another has come"));
+            }
+        }
+    }
+}
+
 /// The next mask; `None` when the sender has gone.
-fn receive(sender: &mut BufReader<UnixStream>) -> Result<Option<Mask>, String> {
-    use std::io::BufRead;
+fn receive(sender: &mut impl BufRead) -> Result<Option<Mask>, String> {
     if sender.fill_buf().map_err(|error| error.to_string())?.is_empty() {
         return Ok(None);
     }
@@ -126,7 +211,6 @@ impl MaskSource for SocketMask {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::time::Duration;
 
     use super::super::mask_feed::next_hidden as hidden;
     use super::*;
@@ -158,6 +242,30 @@ mod tests {
         let mut sender = UnixStream::connect(&path).expect("connected");
         sender.write_all(&pgm(4, 2, &[255, 0, 0, 0, 0, 0, 0, 0])).expect("sent");
         assert_eq!(hidden(&mut source), 1);
+    }
+
+    #[test]
+    fn a_silent_sender_gives_way_to_one_that_comes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("masks");
+        let listener = UnixListener::bind(&path).expect("bound");
+        listener.set_nonblocking(true).expect("set");
+        let (mut masks, feeder) = FedMask::new("masks".into());
+        masks.stale_after = Duration::MAX;
+        let thread =
+            std::thread::spawn(move || listen(&listener, &feeder, "masks", Duration::ZERO));
+        assert_eq!(hidden(&mut masks), 8);
+        // One says nothing, and one stops in the middle of a mask.
+        let silent = UnixStream::connect(&path).expect("connected");
+        let mut stopped = UnixStream::connect(&path).expect("connected");
+        stopped.write_all(&pgm(4, 2, &[0; 8])[..14]).expect("sent");
+        let mut sender = UnixStream::connect(&path).expect("connected");
+        sender.write_all(&pgm(4, 2, &[255, 0, 0, 0, 0, 0, 0, 0])).expect("sent");
+        assert_eq!(hidden(&mut masks), 1);
+        // The thread ends although a sender is there and says nothing.
+        drop(masks);
+        thread.join().expect("it ends when nobody wants masks");
+        drop((silent, stopped, sender));
     }
 
     #[test]

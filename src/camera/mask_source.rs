@@ -6,15 +6,21 @@
 //! by one that cannot be read (half written, deleted, of another size), the mask that was in
 //! force stays in force, and a line in the log says so, until a good one comes. The page alone may
 //! have no mask, until something is painted there for the first time.
+//!
+//! A rectangle in pixels says where something is only in pictures of one size. When a camera comes
+//! back with another, nobody knows where that has gone, and all is hidden.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(unix)]
 use super::mask_socket::SocketMask;
 use super::natural::pictures_in;
 use super::{MaskSourceError, MaskSpec, mask_device};
-use crate::picture::{Mask, MaskError, Rect};
+use crate::picture::{Length, MOST_PAINTED_PIXELS, Mask, MaskError, Rect, read_size};
+
+/// How long a mask picture is left alone that could not be read.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Gives the mask that belongs to a frame.
 pub trait MaskSource: Send {
@@ -37,6 +43,9 @@ pub trait MaskSource: Send {
     fn is_blank(&self) -> bool {
         false
     }
+
+    /// The user asks to read again what may have been mended.
+    fn look_again(&mut self) {}
 }
 
 /// All masks of the command line, united.
@@ -45,6 +54,8 @@ pub struct Masks {
     sources: Vec<Entry>,
     /// There are other sources than when masks were given last.
     changed: bool,
+    /// Frames come from a camera.
+    camera: bool,
 }
 
 struct Entry {
@@ -58,14 +69,29 @@ struct Entry {
 impl Masks {
     /// `painted` is the file that holds what was painted on the page.
     pub fn open(specs: &[MaskSpec], painted: Option<&Path>) -> Result<Self, MaskSourceError> {
-        let mut masks = Self::default();
-        masks.change_to(specs, painted, None)?;
-        Ok(masks)
+        Self::default().opened(specs, painted)
     }
 
-    /// Goes over to other sources. Those that stay go on as they are. After an error, also where a
-    /// new one has no mask for the frame that comes next (its width, height and number), all is as
-    /// before.
+    /// As [`open`](Self::open), for frames of a camera, which may come back with another size.
+    pub fn open_for_camera(
+        specs: &[MaskSpec],
+        painted: Option<&Path>,
+    ) -> Result<Self, MaskSourceError> {
+        Self { camera: true, ..Self::default() }.opened(specs, painted)
+    }
+
+    fn opened(
+        mut self,
+        specs: &[MaskSpec],
+        painted: Option<&Path>,
+    ) -> Result<Self, MaskSourceError> {
+        self.change_to(specs, painted, None)?;
+        Ok(self)
+    }
+
+    /// Goes over to other sources. Those that stay go on as they are, and look again at what they
+    /// could not read. After an error, also where a new one has no mask for the frame that comes next
+    /// (its width, height and number), all is as before.
     pub fn change_to(
         &mut self,
         specs: &[MaskSpec],
@@ -74,7 +100,7 @@ impl Masks {
     ) -> Result<(), MaskSourceError> {
         let mut fresh = Vec::new();
         for spec in specs.iter().filter(|spec| !self.sources.iter().any(|entry| entry.has(spec))) {
-            let mut source = open(spec, painted)?;
+            let mut source = open(spec, painted, self.camera)?;
             let held = match next {
                 Some((width, height, number)) => source.next(width, height, number)?,
                 None => None,
@@ -82,6 +108,7 @@ impl Masks {
             fresh.push(Entry { spec: Some(spec.clone()), source, held });
         }
         self.sources.retain(|entry| specs.iter().any(|spec| entry.has(spec)));
+        self.sources.iter_mut().for_each(|entry| entry.source.look_again());
         self.sources.append(&mut fresh);
         self.changed = true;
         Ok(())
@@ -103,11 +130,15 @@ impl Entry {
     }
 }
 
-fn open(spec: &MaskSpec, painted: Option<&Path>) -> Result<Box<dyn MaskSource>, MaskSourceError> {
+fn open(
+    spec: &MaskSpec,
+    painted: Option<&Path>,
+    camera: bool,
+) -> Result<Box<dyn MaskSource>, MaskSourceError> {
     Ok(match spec {
-        MaskSpec::Rect(rect) => Box::new(RectMask { rect: *rect, size: None }),
+        MaskSpec::Rect(rect) => Box::new(RectMask { rect: *rect, camera, first: None, size: None }),
         MaskSpec::Path(path) if path.is_dir() => Box::new(FolderMask::open(path)?),
-        MaskSpec::Path(path) => Box::new(PictureMask::open(path)?),
+        MaskSpec::Path(path) => Box::new(PictureMask::open(path, usize::MAX)?),
         MaskSpec::Page => Box::new(PageMask::open(painted.ok_or(MaskSourceError::NowhereToKeep)?)?),
         MaskSpec::Device(path) => Box::new(mask_device::open(path)?),
         #[cfg(unix)]
@@ -163,7 +194,18 @@ impl MaskSource for Masks {
 
 struct RectMask {
     rect: Rect,
+    /// Frames come from a camera.
+    camera: bool,
+    /// Size of the first of them.
+    first: Option<(usize, usize)>,
+    /// Of those that it was given for last.
     size: Option<(usize, usize)>,
+}
+
+/// Whether it lies elsewhere in pictures of another size.
+fn is_in_pixels(rect: &Rect) -> bool {
+    let lengths = [rect.x, rect.y, rect.width, rect.height];
+    lengths.iter().any(|length| matches!(length, Length::Pixels(1..)))
 }
 
 impl MaskSource for RectMask {
@@ -177,12 +219,25 @@ impl MaskSource for RectMask {
         height: usize,
         _number: u64,
     ) -> Result<Option<Mask>, MaskSourceError> {
-        if self.size == Some((width, height)) {
+        let size = (width, height);
+        if self.size == Some(size) {
             return Ok(None);
         }
-        let mask = Mask::from_rects(width, height, &[self.rect])
-            .map_err(|source| MaskSourceError::mask(self.rect, source))?;
-        self.size = Some((width, height));
+        let first = *self.first.get_or_insert(size);
+        let mask = if self.camera && first != size && is_in_pixels(&self.rect) {
+            log::warn!(
+                "{}: was given for pictures of {}x{}, and the camera's are {width}x{height} now; all \
+                 is hidden: give it in percent, or restart",
+                self.rect,
+                first.0,
+                first.1
+            );
+            Mask::full(width, height)
+        } else {
+            Mask::from_rects(width, height, &[self.rect])
+        };
+        let mask = mask.map_err(|source| MaskSourceError::mask(self.rect, source))?;
+        self.size = Some(size);
         Ok(Some(mask))
     }
 }
@@ -192,6 +247,8 @@ impl MaskSource for RectMask {
 struct Stamp {
     /// Clocks of file systems are coarse: two changes may have the same time.
     changed: SystemTime,
+    /// When the file or its permissions changed. Programs that copy set the other time, and none this.
+    touched: (i64, i64),
     size: u64,
     /// Another one for each file that is renamed over the one before.
     inode: u64,
@@ -201,39 +258,62 @@ impl Stamp {
     fn of(path: &Path) -> Option<Self> {
         let data = std::fs::metadata(path).ok()?;
         #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&data);
+        let (touched, inode) = {
+            use std::os::unix::fs::MetadataExt;
+            ((data.ctime(), data.ctime_nsec()), data.ino())
+        };
         #[cfg(not(unix))]
-        let inode = 0;
-        Some(Self { changed: data.modified().ok()?, size: data.len(), inode })
+        let (touched, inode) = ((0, 0), 0);
+        Some(Self { changed: data.modified().ok()?, touched, size: data.len(), inode })
     }
+}
+
+/// Reads a mask picture of so many pixels at most, which its header tells before it is decoded.
+fn read(path: &Path, most: usize) -> Result<Mask, MaskSourceError> {
+    if most < usize::MAX {
+        let (width, height) = read_size(path)?;
+        if width.saturating_mul(height) > most {
+            return Err(MaskSourceError::TooLarge { path: path.into(), width, height });
+        }
+    }
+    Ok(Mask::read(path)?)
 }
 
 struct PictureMask {
     path: PathBuf,
+    /// The most pixels it may have.
+    most: usize,
     mask: Mask,
     /// The state of the file that was last looked at, good or bad: a bad one is not read, and
     /// complained about, thirty times a second.
     seen: Option<Stamp>,
+    /// When it could not be read, and why. That may pass while the file stays as it is.
+    failed: Option<(Instant, String)>,
+    retry: Duration,
     given: bool,
 }
 
 impl PictureMask {
-    fn open(path: &Path) -> Result<Self, MaskSourceError> {
+    fn open(path: &Path, most: usize) -> Result<Self, MaskSourceError> {
         let seen = Stamp::of(path);
-        Ok(Self { path: path.into(), mask: Mask::read(path)?, seen, given: false })
+        let (path, mask) = (path.into(), read(path, most)?);
+        Ok(Self { path, most, mask, seen, failed: None, retry: RETRY, given: false })
     }
 
     /// Takes a picture that replaced the one before, unless `check` refuses it; whether it did.
     fn refresh(&mut self, check: impl FnOnce(&Mask) -> Result<(), MaskError>) -> bool {
         let now = Stamp::of(&self.path);
-        if now == self.seen {
+        let again = self.failed.as_ref().is_some_and(|(at, _)| at.elapsed() >= self.retry);
+        if now == self.seen && !again {
             return false;
         }
         self.seen = now;
+        let failed = self.failed.take();
         let name = self.path.display();
-        match Mask::read(&self.path) {
+        match read(&self.path, self.most) {
             // Still being written: look again at the next frame.
             Ok(_) if Stamp::of(&self.path) != now => self.seen = None,
+            Ok(mask) if mask == self.mask => {}
             Ok(mask) => match check(&mask) {
                 Ok(()) => {
                     log::info!(
@@ -245,7 +325,13 @@ impl PictureMask {
                 }
                 Err(error) => log::warn!("{name}: {error}; the mask before stays in force"),
             },
-            Err(error) => log::warn!("{error}; the mask before stays in force"),
+            Err(error) => {
+                let why = error.to_string();
+                if failed.is_none_or(|(_, told)| told != why) {
+                    log::warn!("{why}; the mask before stays in force");
+                }
+                self.failed = Some((Instant::now(), why));
+            }
         }
         false
     }
@@ -268,6 +354,10 @@ impl MaskSource for PictureMask {
             return Ok(None);
         }
         Ok(Some(self.mask.clone()))
+    }
+
+    fn look_again(&mut self) {
+        (self.seen, self.failed) = (None, None);
     }
 }
 
@@ -296,7 +386,7 @@ impl PageMask {
         let path = &self.path;
         let failed = |source| MaskSourceError::Read { path: path.clone(), source };
         if path.try_exists().map_err(failed)? {
-            self.picture = Some(PictureMask::open(path)?);
+            self.picture = Some(PictureMask::open(path, MOST_PAINTED_PIXELS)?);
         }
         Ok(())
     }
@@ -325,6 +415,12 @@ impl MaskSource for PageMask {
 
     fn is_blank(&self) -> bool {
         self.picture.is_none()
+    }
+
+    fn look_again(&mut self) {
+        if let Some(picture) = &mut self.picture {
+            picture.look_again();
+        }
     }
 }
 
@@ -382,142 +478,5 @@ fn fits(mask: &Mask, width: usize, height: usize, path: &Path) -> Result<(), Mas
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::picture::{RgbPicture, write_png};
-
-    fn paint(path: &Path, width: usize, height: usize, holes: &[usize]) {
-        let mut data = vec![0; width * height * 3];
-        holes.iter().for_each(|&hole| data[hole * 3..][..3].fill(255));
-        write_png(path, &RgbPicture::new(width, height, data).unwrap()).unwrap();
-    }
-
-    fn open(specs: &[String]) -> Result<Masks, MaskSourceError> {
-        let specs: Vec<MaskSpec> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
-        Masks::open(&specs, None)
-    }
-
-    #[test]
-    fn masks_are_united_and_told_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.png");
-        paint(&path, 4, 2, &[7]);
-        let mut masks = open(&[path.display().to_string(), "rect:0,0,1,1".into()]).unwrap();
-        let mask = masks.next(4, 2, 0).unwrap().unwrap();
-        assert_eq!(mask.hole_pixels(), 2);
-        assert!(masks.next(4, 2, 1).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_bad_replacement_leaves_the_mask_in_force() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.png");
-        paint(&path, 4, 2, &[7]);
-        let mut masks = open(&[path.display().to_string()]).unwrap();
-        assert!(masks.next(4, 2, 0).unwrap().is_some());
-        std::fs::write(&path, b"half a picture").unwrap();
-        assert!(masks.next(4, 2, 1).unwrap().is_none());
-        paint(&path, 9, 9, &[]);
-        assert!(masks.next(4, 2, 2).unwrap().is_none());
-        std::fs::remove_file(&path).unwrap();
-        assert!(masks.next(4, 2, 3).unwrap().is_none());
-        paint(&path, 4, 2, &[1, 2, 3]);
-        assert_eq!(masks.next(4, 2, 4).unwrap().unwrap().hole_pixels(), 3);
-    }
-
-    #[test]
-    fn another_size_names_both_and_the_mend() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.png");
-        paint(&path, 4, 2, &[7]);
-        let error = open(&[path.display().to_string()]).unwrap().next(8, 6, 0).unwrap_err();
-        let text = error.to_string();
-        for part in ["m.png", "4x2", "8x6", "scale"] {
-            assert!(text.contains(part), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_folder_goes_by_the_frames_number_and_never_holds_its_last() {
-        let folder = tempfile::tempdir().unwrap();
-        for number in [1, 2, 10] {
-            paint(&folder.path().join(format!("{number}.png")), 12, 1, &[number]);
-        }
-        let mut masks = open(&[folder.path().display().to_string()]).unwrap();
-        for (frame, hole) in [(0, 1), (2, 10)] {
-            assert!(masks.next(12, 1, frame).unwrap().unwrap().is_hole(hole, 0));
-        }
-        assert!(matches!(masks.next(12, 1, 3), Err(MaskSourceError::TooFew { count: 3, .. })));
-    }
-
-    #[test]
-    fn the_page_has_no_mask_until_one_is_painted_and_keeps_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("mask.png");
-        assert!(matches!(
-            Masks::open(&[MaskSpec::Page], None),
-            Err(MaskSourceError::NowhereToKeep)
-        ));
-        let mut masks = Masks::open(&[MaskSpec::Page], Some(&path)).unwrap();
-        assert!(masks.next(4, 2, 0).unwrap().is_none());
-        assert!(masks.is_empty());
-        paint(&path, 4, 2, &[7]);
-        assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 1);
-        assert!(masks.next(4, 2, 2).unwrap().is_none());
-        assert!(!masks.is_empty());
-        // The camera came back with larger pictures.
-        assert_eq!(masks.next(8, 4, 3).unwrap().unwrap().hole_pixels(), 4);
-        std::fs::remove_file(&path).unwrap();
-        assert!(masks.next(8, 4, 4).unwrap().is_none());
-        assert!(!masks.is_empty());
-        std::fs::write(&path, b"half a picture").unwrap();
-        assert!(masks.next(8, 4, 5).unwrap().is_none());
-        assert!(Masks::open(&[MaskSpec::Page], Some(&path)).is_err());
-        paint(&path, 4, 2, &[0, 1]);
-        let masks = Masks::open(&[MaskSpec::Page], Some(&path)).unwrap();
-        assert!(!masks.is_empty());
-    }
-
-    #[test]
-    fn the_page_adds_to_what_is_hidden() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("mask.png");
-        let specs = [MaskSpec::Page, "rect:0,0,1,1".parse().unwrap()];
-        let mut masks = Masks::open(&specs, Some(&path)).unwrap();
-        assert_eq!(masks.next(4, 2, 0).unwrap().unwrap().hole_pixels(), 1);
-        paint(&path, 4, 2, &[7]);
-        assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 2);
-        paint(&path, 4, 2, &[]);
-        assert_eq!(masks.next(4, 2, 2).unwrap().unwrap().hole_pixels(), 1);
-    }
-
-    #[test]
-    fn sources_that_stay_go_on_and_those_that_go_no_longer_hide() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.png");
-        paint(&path, 4, 2, &[7]);
-        let (picture, rect) = (MaskSpec::Path(path.clone()), "rect:0,0,1,1".parse().unwrap());
-        let mut masks = Masks::open(&[picture.clone(), rect], None).unwrap();
-        assert_eq!(masks.next(4, 2, 0).unwrap().unwrap().hole_pixels(), 2);
-        // It need not be read again.
-        std::fs::remove_file(&path).unwrap();
-        let specs = [picture, "rect:0,0,2,2".parse().unwrap()];
-        masks.change_to(&specs, None, None).unwrap();
-        assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 5);
-        let wrong = [specs[1].clone(), "absent.png".parse().unwrap()];
-        assert!(masks.change_to(&wrong, None, None).is_err());
-        assert!(masks.next(4, 2, 2).unwrap().is_none());
-        masks.change_to(&specs[1..], None, None).unwrap();
-        assert_eq!(masks.next(4, 2, 3).unwrap().unwrap().hole_pixels(), 4);
-        masks.change_to(&[], None, None).unwrap();
-        assert!(masks.next(4, 2, 4).unwrap().is_none());
-        assert!(masks.is_empty());
-    }
-
-    #[test]
-    fn no_picture_no_start() {
-        assert!(open(&["/nonexistent/mask.png".into()]).is_err());
-        let folder = tempfile::tempdir().unwrap();
-        assert!(open(&[folder.path().display().to_string()]).is_err());
-    }
-}
+#[path = "mask_source_tests.rs"]
+mod tests;

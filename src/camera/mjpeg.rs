@@ -1,7 +1,8 @@
 //! MJPEG from files: a bare `.mjpeg` stream, or the one inside an `.avi`.
 //!
 //! An `.avi` is walked as RIFF, because a JPEG that merely happens to lie in it (a thumbnail,
-//! the index's leftovers) is no frame. If the walk finds none, or the file is a bare stream,
+//! the index's leftovers) is no frame. One of more than a gigabyte goes on in further lists of chunks
+//! behind the first (OpenDML). If the walk finds none, or the file is a bare stream,
 //! the pictures are found by their markers. The file is read through a buffer as it goes, so
 //! an hour of video costs one frame of memory.
 
@@ -57,11 +58,26 @@ impl Source for MjpegFile {
 
     fn next(&mut self) -> Result<Option<Captured>, CameraError> {
         let jpeg = match self.layout {
-            Layout::Avi { end } => next_chunk(&mut self.reader, end, self.pool.empty()),
+            Layout::Avi { end } => self.next_of_avi(end),
             Layout::Bare => next_marked(&mut self.reader, self.pool.empty()),
         };
         jpeg.map(|jpeg| jpeg.map(Captured::Jpeg))
             .map_err(|error| CameraError::read(self.path.display(), error))
+    }
+}
+
+impl MjpegFile {
+    /// The next picture of the list of chunks that ends there, or of those behind it.
+    fn next_of_avi(&mut self, mut end: u64) -> std::io::Result<Option<Bytes>> {
+        loop {
+            let jpeg = next_chunk(&mut self.reader, end, self.pool.empty())?;
+            if jpeg.is_some() {
+                return Ok(jpeg);
+            }
+            let Some(next) = next_list(&mut self.reader, end)? else { return Ok(None) };
+            end = next;
+            self.layout = Layout::Avi { end };
+        }
     }
 }
 
@@ -92,9 +108,7 @@ fn find_layout(
                 break;
             }
             if &kind == b"movi" {
-                // A recorder that was cut off leaves the size at 0: read to the end then.
-                let end = if size > 4 { begin + u64::from(size) } else { u64::MAX };
-                return Ok((Layout::Avi { end }, rate));
+                return Ok((Layout::Avi { end: end_of_list(begin, size) }, rate));
             }
             // Step into the header lists, over anything else.
             if &kind == b"hdrl" || &kind == b"strl" {
@@ -122,6 +136,39 @@ fn find_layout(
         reader.seek(SeekFrom::Start(next)).map_err(read)?;
     }
     Err(CameraError::NotVideo { path: path.into(), what: "an .avi without pictures in it" })
+}
+
+/// Where the list ends that begins there. A recorder that was cut off leaves the size at 0: all that
+/// follows belongs to it then.
+fn end_of_list(begin: u64, size: u32) -> u64 {
+    if size > 4 { begin + u64::from(size) } else { u64::MAX }
+}
+
+/// Goes to the next `movi` list behind the one that ends there, in a `RIFF` chunk of kind `AVIX`.
+/// Returns where it ends.
+fn next_list(reader: &mut BufReader<File>, end: u64) -> std::io::Result<Option<u64>> {
+    if end == u64::MAX {
+        return Ok(None);
+    }
+    reader.seek(SeekFrom::Start(end + end % 2))?;
+    while let Some((name, size)) = chunk_header(reader)? {
+        if !name.iter().all(|letter| (b' '..=b'~').contains(letter)) {
+            // No chunk: what some recorders leave behind the last.
+            return Ok(None);
+        }
+        let begin = reader.stream_position()?;
+        if &name == b"RIFF" || &name == b"LIST" {
+            let mut kind = [0; 4];
+            fill(reader, &mut kind)?;
+            match &kind {
+                b"movi" => return Ok(Some(end_of_list(begin, size))),
+                b"AVIX" => continue,
+                _ => {}
+            }
+        }
+        reader.seek(SeekFrom::Start(begin + u64::from(size) + u64::from(size % 2)))?;
+    }
+    Ok(None)
 }
 
 /// The next picture among the chunks of a `movi` list: `NNdc` or `NNdb`.
@@ -262,6 +309,49 @@ mod tests {
         assert_eq!(next().as_deref(), Some(&whole[..]));
         assert_eq!(next().as_deref(), Some(&whole[..]));
         assert_eq!(next().as_deref(), None);
+    }
+
+    fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        let size = (content.len() as u32).to_le_bytes();
+        let padding = &[0][..content.len() % 2];
+        [&name[..], &size, content, padding].concat()
+    }
+
+    /// A list of pictures of one byte each, and what else stands there.
+    fn movi(pictures: &[u8]) -> Vec<u8> {
+        let mut content = b"movi".to_vec();
+        content.extend(chunk(b"ix00", b"an index"));
+        pictures.iter().for_each(|&picture| content.extend(chunk(b"00dc", &[picture])));
+        chunk(b"LIST", &content)
+    }
+
+    fn pictures_of(avi: &[u8]) -> Vec<u8> {
+        let file = tempfile::Builder::new().suffix(".avi").tempfile().unwrap();
+        std::fs::write(file.path(), avi).unwrap();
+        let mut avi = MjpegFile::open(file.path()).unwrap();
+        let mut pictures = Vec::new();
+        while let Some(Captured::Jpeg(jpeg)) = avi.next().unwrap() {
+            pictures.extend_from_slice(&jpeg);
+        }
+        assert!(avi.next().unwrap().is_none(), "the end stays the end");
+        pictures
+    }
+
+    #[test]
+    fn a_long_avi_goes_on_behind_its_first_list() {
+        let riff = |kind: &[u8; 4], parts: &[Vec<u8>]| {
+            chunk(b"RIFF", &[&kind[..], &parts.concat()].concat())
+        };
+        let first = riff(b"AVI ", &[movi(&[1, 2]), chunk(b"idx1", b"odd")]);
+        let more = riff(b"AVIX", &[chunk(b"JUNK", b"some"), movi(&[3])]);
+        assert_eq!(pictures_of(&first), [1, 2]);
+        let long = [&first[..], &more, &riff(b"AVIX", &[movi(&[4, 5])])].concat();
+        assert_eq!(pictures_of(&long), [1, 2, 3, 4, 5]);
+        assert_eq!(pictures_of(&[&long[..], &[0; 99]].concat()), [1, 2, 3, 4, 5]);
+        // Another clip behind it is none of this one.
+        assert_eq!(pictures_of(&[&first[..], &first].concat()), [1, 2]);
+        // Cut off within a picture.
+        assert_eq!(pictures_of(&long[..long.len() - 2]), [1, 2, 3, 4]);
     }
 
     #[test]

@@ -69,6 +69,12 @@ pub trait Source: Send {
 
     /// What an output file should say about the stream.
     fn stream(&self) -> StreamInfo;
+
+    /// When the picture given last was taken, as the driver says: microseconds of a clock of its
+    /// own. `None` where it does not say.
+    fn taken(&self) -> Option<i128> {
+        None
+    }
 }
 
 /// A picture as it came.

@@ -7,7 +7,8 @@
 //! A camera fails in more ways than by going away: it stops sending, sends nothing but damaged
 //! frames, or says again and again that there is a frame and then has none. All of these are told
 //! by the age of the last good frame, and all end in [`CameraError::Lost`]: opening it anew is
-//! what mends them.
+//! what mends them. Of a JPEG only its end is looked for; whether the rest is good shows when it is
+//! decoded.
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,11 +20,12 @@ use v4l::capability::Flags as Capability;
 use v4l::format::{Colorspace, Quantization};
 use v4l::io::mmap::Stream;
 use v4l::io::traits::CaptureStream;
+use v4l::timestamp::Timestamp;
 use v4l::video::Capture;
 use v4l::{Device, Format, FourCC};
 
 use super::{CameraError, CameraFormat, CameraWish, Captured, Source, StreamInfo};
-use crate::picture::{ColourRange, Frame, FrameError, Pool};
+use crate::picture::{ColourRange, Frame, FrameError, Pool, jpeg_is_whole};
 
 /// In order of preference. `JPEG` is what some drivers call their MJPEG.
 pub(super) const FORMATS: [&[u8; 4]; 6] = [b"YUYV", b"NV12", b"MJPG", b"JPEG", b"RGB3", b"GREY"];
@@ -51,6 +53,8 @@ pub(super) struct Camera {
     /// The driver holds every buffer: a wait ended without a frame.
     waiting: bool,
     frames: u64,
+    /// When the driver says that the last one was taken.
+    taken: Option<i128>,
     /// Since when there were only damaged frames, and what was wrong with the first.
     damaged: Option<(Instant, FrameError)>,
 }
@@ -96,6 +100,7 @@ impl Camera {
             pool: Pool::default(),
             waiting: false,
             frames: 0,
+            taken: None,
             damaged: None,
         })
     }
@@ -113,6 +118,7 @@ impl Camera {
         self.waiting = true;
         let (bytes, meta) = CaptureStream::next(stream)?;
         self.waiting = false;
+        self.taken = stated(meta.timestamp);
         let used = match meta.bytesused as usize {
             // Some drivers leave it out.
             0 => bytes.len(),
@@ -152,6 +158,10 @@ impl Source for Camera {
 
     fn stream(&self) -> StreamInfo {
         StreamInfo { rate: self.rate, ..StreamInfo::default() }
+    }
+
+    fn taken(&self) -> Option<i128> {
+        self.taken
     }
 
     fn next(&mut self) -> Result<Option<Captured>, CameraError> {
@@ -233,14 +243,7 @@ fn choose(device: &Device, path: &Path, wish: &CameraWish) -> Result<Format, Cam
         for (width, height) in wish.size.into_iter().chain(SIZES) {
             match device.set_format(&Format::new(width, height, wanted)) {
                 Ok(format) if format.fourcc == wanted && format.width > 0 && format.height > 0 => {
-                    if (format.width, format.height) != (width, height) {
-                        log::info!(
-                            "{}: gives {}x{} where {width}x{height} was asked for",
-                            path.display(),
-                            format.width,
-                            format.height
-                        );
-                    }
+                    tell_size(path, wish.size, (width, height), (format.width, format.height));
                     return Ok(format);
                 }
                 Ok(_) => break,
@@ -256,6 +259,34 @@ fn choose(device: &Device, path: &Path, wish: &CameraWish) -> Result<Format, Cam
             Err(CameraError::Formats { path: path.into(), offered: names.join(", ") })
         }
     }
+}
+
+/// Says so where a camera gives another size than was asked of it. If the user asked, that is more than
+/// a matter of taste: masks may have been made for that size.
+fn tell_size(path: &Path, wished: Option<(u32, u32)>, asked: (u32, u32), given: (u32, u32)) {
+    let (name, (width, height)) = (path.display(), given);
+    match wished {
+        Some(wished) if wished != given => log::warn!(
+            "{name}: refuses the size asked for, {}x{}, and gives {width}x{height}; a rectangle in \
+             pixels would cover another place of it: give it in percent, or another --camera-size",
+            wished.0,
+            wished.1
+        ),
+        None if asked != given => {
+            log::info!(
+                "{name}: gives {width}x{height} where {}x{} was asked for",
+                asked.0,
+                asked.1
+            );
+        }
+        _ => {}
+    }
+}
+
+/// The driver's time of a picture in microseconds. All zero means that it keeps none.
+fn stated(time: Timestamp) -> Option<i128> {
+    let microseconds = i128::from(time.sec) * 1_000_000 + i128::from(time.usec);
+    (microseconds != 0).then_some(microseconds)
 }
 
 fn unpack(pool: &Pool, format: &Format, bytes: &[u8]) -> Captured {
@@ -280,6 +311,8 @@ fn unpack(pool: &Pool, format: &Format, bytes: &[u8]) -> Captured {
         }
         b"RGB3" => Frame::from_rgb3(pool, width, height, stride(width * 3), bytes),
         b"GREY" => Frame::from_grey(pool, width, height, stride(width), bytes, ColourRange::Full),
+        // Looked at here, so that a camera that sends nothing but cut ones counts as lost.
+        _ if !jpeg_is_whole(bytes) => Err(FrameError::Jpeg { reason: "its end is missing".into() }),
         _ => {
             let mut jpeg = pool.bytes(bytes.len());
             jpeg.write().copy_from_slice(bytes);
@@ -324,7 +357,21 @@ mod tests {
         let pool = Pool::default();
         assert!(matches!(unpack(&pool, &format, &[0; 100]), Captured::Damaged(_)));
         assert!(matches!(unpack(&pool, &format, &[0; 64 * 48 * 2]), Captured::Frame(_)));
-        let jpeg = Format::new(64, 48, FourCC::new(b"MJPG"));
-        assert!(unpack(&pool, &jpeg, &[0xff, 0xd8, 0]).decode(&pool).is_err());
+    }
+
+    #[test]
+    fn cut_jpegs_are_damaged_before_anybody_decodes_them() {
+        let (format, pool) = (Format::new(64, 48, FourCC::new(b"MJPG")), Pool::default());
+        let whole: [u8; 9] = [0xff, 0xd8, 0xff, 0xda, 0, 2, 7, 0xff, 0xd9];
+        assert!(matches!(unpack(&pool, &format, &whole), Captured::Jpeg(_)));
+        for cut in [&whole[..7], &whole[..2], &whole[..0]] {
+            assert!(matches!(unpack(&pool, &format, cut), Captured::Damaged(_)));
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_picture_is_the_driver_s_if_it_keeps_one() {
+        assert_eq!(stated(Timestamp::new(5, 7)), Some(5_000_007));
+        assert_eq!(stated(Timestamp::new(0, 0)), None);
     }
 }

@@ -10,7 +10,7 @@
 //! the user said so, and other sites never.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,18 +19,19 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
 use super::jpeg::encode;
-use super::{OutputError, Painting, Sink};
-use crate::picture::{Frame, Mask};
+use super::listener::{Limited, Peer};
+use super::{Options, OutputError, Painting, Sink};
+use crate::picture::{Frame, MOST_PAINTED_PIXELS, Mask, PictureError, decode_size};
 
 const PAGE: &str = include_str!("page.html");
 /// How long a picture stands before it is sent again. Browsers show a part of the stream when the
@@ -38,6 +39,12 @@ const PAGE: &str = include_str!("page.html");
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
 /// Far more than a mask takes, which is black and white.
 const MOST_MASK_BYTES: usize = 8 << 20;
+/// How long a mask may take to come.
+const MASK_PATIENCE: Duration = Duration::from_secs(30);
+/// Far more than look at one camera. A browser takes up to six.
+const MOST_CONNECTIONS: usize = 64;
+/// Snapshots that are encoded at once, and masks that are taken: the processor is for the network.
+const MOST_AT_WORK: usize = 2;
 /// Shared so that snapshot and stream cannot differ: pictures are never kept by a browser.
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::CACHE_CONTROL, "no-store"),
@@ -61,6 +68,10 @@ struct Shared {
     parts: watch::Sender<Bytes>,
     status: Mutex<String>,
     painting: Option<Painting>,
+    /// Names that the page answers to.
+    hosts: Vec<String>,
+    snapshots: Arc<Semaphore>,
+    masks: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -72,7 +83,7 @@ struct Newest {
 }
 
 impl Shared {
-    fn new(painting: Option<Painting>) -> Self {
+    fn new(painting: Option<Painting>, hosts: Vec<String>) -> Self {
         Self {
             newest: Mutex::default(),
             stirred: Condvar::new(),
@@ -80,6 +91,9 @@ impl Shared {
             parts: watch::Sender::new(Bytes::new()),
             status: Mutex::new("{}".into()),
             painting,
+            hosts,
+            snapshots: Arc::new(Semaphore::new(MOST_AT_WORK)),
+            masks: Arc::new(Semaphore::new(MOST_AT_WORK)),
         }
     }
 
@@ -90,31 +104,30 @@ impl Shared {
 }
 
 impl Page {
-    pub fn open(address: SocketAddr, painting: Option<Painting>) -> Result<Self, OutputError> {
-        let listener = TcpListener::bind(address).map_err(|source| match source.kind() {
+    pub fn open(options: &Options) -> Result<Self, OutputError> {
+        let (address, server) = (options.http, |source| OutputError::Server { source });
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(server)?;
+        let inside = runtime.enter();
+        let listener = Limited::bind(address, MOST_CONNECTIONS);
+        drop(inside);
+        let listener = listener.map_err(|source| match source.kind() {
             ErrorKind::AddrInUse => OutputError::PortTaken { address },
             _ => OutputError::Listen { address, source },
         })?;
-        let server = |source| OutputError::Server { source };
-        listener.set_nonblocking(true).map_err(server)?;
         // Port 0 means any free one: say which it became.
-        let address = listener.local_addr().map_err(server)?;
-        let shared = Arc::new(Shared::new(painting));
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(server)?;
+        let address = listener.address().map_err(server)?;
+        let hosts = own_names().into_iter().chain(options.hosts.iter().map(ToString::to_string));
+        let shared = Arc::new(Shared::new(options.painting.clone(), hosts.collect()));
         let (stop, stopped) = oneshot::channel();
         let for_server = shared.clone();
         let serve = move || {
             runtime.block_on(async move {
-                let listener = match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => listener,
-                    Err(error) => return log::error!("the page stopped: {error}"),
-                };
                 // Open streams never end by themselves, so no waiting for them at the end.
                 tokio::select! {
                     ended = axum::serve(
                         listener,
-                        routes(for_server).into_make_service_with_connect_info::<SocketAddr>(),
+                        routes(for_server).into_make_service_with_connect_info::<Peer>(),
                     ) => {
                         if let Err(error) = ended {
                             log::error!("the page stopped: {error}");
@@ -231,24 +244,45 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/status.json", get(status))
         .route("/mask", get(painted).put(paint))
         .layer(DefaultBodyLimit::max(MOST_MASK_BYTES))
-        .layer(axum::middleware::from_fn(only_known_hosts))
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), only_known_hosts))
         .with_state(shared)
 }
 
 /// Refuses names that some web site may have pointed at this machine (DNS rebinding), which
-/// would let that site's scripts read the picture through the user's own browser. Addresses,
-/// `localhost`, `*.local` and names without a dot cannot be had by a site.
-async fn only_known_hosts(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+/// would let that site's scripts read the picture through the user's own browser. Addresses cannot
+/// be had by a site, nor can this machine's own names.
+async fn only_known_hosts(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let host = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
     match host {
-        Some(host) if !is_known(host) => {
-            (StatusCode::FORBIDDEN, "open this page by the device's address\n").into_response()
+        Some(host) if !is_known(host, &shared.hosts) => {
+            let why = "open this page by the device's address or its own name; --http-host NAME \
+                       lets it answer to another\n";
+            (StatusCode::FORBIDDEN, why).into_response()
         }
         _ => next.run(request).await,
     }
 }
 
-fn is_known(host: &str) -> bool {
+/// What this machine is called: its own name, as it is and shortened, alone and in `.local`.
+fn own_names() -> Vec<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    names_of(&host)
+}
+
+fn names_of(host: &str) -> Vec<String> {
+    let host = host.trim();
+    let mut names = vec!["localhost".to_owned()];
+    if let Some(short) = host.split('.').next().filter(|short| !short.is_empty()) {
+        names.extend([host.to_owned(), short.to_owned(), format!("{short}.local")]);
+    }
+    names
+}
+
+fn is_known(host: &str, names: &[String]) -> bool {
     if host.parse::<SocketAddr>().is_ok() {
         return true;
     }
@@ -257,9 +291,7 @@ fn is_known(host: &str) -> bool {
         _ => host,
     };
     let bare = name.trim_start_matches('[').trim_end_matches(']');
-    bare.parse::<IpAddr>().is_ok()
-        || !name.contains('.')
-        || name.to_ascii_lowercase().ends_with(".local")
+    bare.parse::<IpAddr>().is_ok() || names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 async fn page() -> Response {
@@ -278,11 +310,17 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn snapshot(State(shared): State<Arc<Shared>>) -> Response {
+    // Kept by the work itself: it goes on when whoever asked has gone.
+    let place = Arc::clone(&shared.snapshots).acquire_owned().await;
     let Some(frame) = shared.newest().frame.clone() else {
         let later = [(header::RETRY_AFTER, "1")];
         return (StatusCode::SERVICE_UNAVAILABLE, later, "no picture yet\n").into_response();
     };
-    match tokio::task::spawn_blocking(move || encode(&frame)).await {
+    let work = move || {
+        let _place = place;
+        encode(&frame)
+    };
+    match tokio::task::spawn_blocking(work).await {
         Ok(Ok(jpeg)) => (HEADERS, [(header::CONTENT_TYPE, "image/jpeg")], jpeg).into_response(),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "the picture cannot be encoded\n").into_response(),
     }
@@ -316,7 +354,7 @@ fn may_paint<'a>(
 /// The mask that was painted last.
 async fn painted(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     headers: HeaderMap,
 ) -> Response {
     let painting = match may_paint(&shared, peer, &headers) {
@@ -336,20 +374,27 @@ async fn painted(
     }
 }
 
-/// Takes a mask, a picture in which white means fill.
+/// Takes a mask, a picture in which white means fill. Nothing of it is read before it is clear that
+/// whoever sends it may.
 async fn paint(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Bytes,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    request: Request,
 ) -> Response {
-    let file = match may_paint(&shared, peer, &headers) {
+    let file = match may_paint(&shared, peer, request.headers()) {
         Ok(painting) => painting.file.clone(),
         Err((code, why)) => return (code, HEADERS, why).into_response(),
     };
+    let place = Arc::clone(&shared.masks).acquire_owned().await;
+    let body = Bytes::from_request(request, &());
+    let body = match tokio::time::timeout(MASK_PATIENCE, body).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(refused)) => return (HEADERS, refused).into_response(),
+        Err(_) => return (StatusCode::REQUEST_TIMEOUT, HEADERS, "too slow\n").into_response(),
+    };
     let keep = move || {
-        let mask = Mask::decode(&body, Path::new("the mask sent"))
-            .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+        let _place = place;
+        let mask = decode(&body)?;
         let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
         let kept = folder.map_err(|error| format!("{}: {error}", file.display()));
         kept.and_then(|()| mask.write(&file).map_err(|error| error.to_string()))
@@ -363,6 +408,19 @@ async fn paint(
         }
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, HEADERS, "it failed\n").into_response(),
     }
+}
+
+/// The mask that a picture is, if it may be one.
+fn decode(picture: &[u8]) -> Result<Mask, (StatusCode, String)> {
+    let name = Path::new("the mask sent");
+    let wrong = |error: PictureError| (StatusCode::BAD_REQUEST, error.to_string());
+    let (width, height) = decode_size(picture, name).map_err(wrong)?;
+    if width.saturating_mul(height) > MOST_PAINTED_PIXELS {
+        let name = name.display();
+        let why = format!("{name}: {width}x{height} pixels are too many; scale it down");
+        return Err((StatusCode::PAYLOAD_TOO_LARGE, why));
+    }
+    Mask::decode(picture, name).map_err(wrong)
 }
 
 /// Counts a spectator for as long as the connection lives.
@@ -396,169 +454,5 @@ async fn stream(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::{Ipv4Addr, TcpStream};
-
-    use super::*;
-    use crate::picture::{ColourRange, PixelFormat};
-
-    fn local() -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, 0).into()
-    }
-
-    fn connect(address: SocketAddr) -> TcpStream {
-        let socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        socket
-    }
-
-    fn ask(address: SocketAddr, path: &str, host: &str) -> TcpStream {
-        let mut socket = connect(address);
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
-        socket
-    }
-
-    fn answer(address: SocketAddr, path: &str, host: &str) -> String {
-        rest(ask(address, path, host))
-    }
-
-    fn rest(mut socket: TcpStream) -> String {
-        let mut bytes = Vec::new();
-        socket.read_to_end(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// Sends a mask as a script of the site `origin` would.
-    fn put(address: SocketAddr, origin: &str, body: &[u8]) -> String {
-        let mut socket = connect(address);
-        write!(
-            socket,
-            "PUT /mask HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\nContent-Length: {}\r\n\
-             Connection: close\r\n\r\n",
-            body.len()
-        )
-        .unwrap();
-        // Whoever refuses may close before all is sent.
-        let _ = socket.write_all(body);
-        rest(socket)
-    }
-
-    fn frame(value: u8) -> Frame {
-        Frame::flat(640, 480, PixelFormat::Yuv420, ColourRange::Full, value).unwrap()
-    }
-
-    #[test]
-    fn page_snapshot_and_status_answer() {
-        let mut sink = Page::open(local(), None).unwrap();
-        assert!(answer(sink.address, "/snapshot.jpg", "localhost").starts_with("HTTP/1.1 503"));
-        sink.write(&frame(9)).unwrap();
-        sink.report(&serde_json::json!({"fps": 3}));
-        assert!(answer(sink.address, "/", "127.0.0.1:1").contains("<html"));
-        assert!(answer(sink.address, "/status.json", "[::1]:80").ends_with("{\"fps\":3}"));
-        assert!(answer(sink.address, "/snapshot.jpg", "camera.local").contains("image/jpeg"));
-        assert!(answer(sink.address, "/", "evil.example").starts_with("HTTP/1.1 403"));
-    }
-
-    #[test]
-    fn a_painted_mask_is_kept_and_given_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("state/mask.png");
-        let painting = Painting { file: file.clone(), by_others: false };
-        let page = Page::open(local(), Some(painting)).unwrap();
-        let (address, own) = (page.address, format!("http://{}", page.address));
-        assert!(answer(address, "/mask", "localhost").starts_with("HTTP/1.1 204"));
-        let mask = Mask::from_grey(3, 2, &[0, 255, 0, 0, 0, 255]).unwrap();
-        let drawn = folder.path().join("drawn.png");
-        mask.write(&drawn).unwrap();
-        let drawn = std::fs::read(drawn).unwrap();
-        for other in ["http://evil.example", "null"] {
-            assert!(put(address, other, &drawn).starts_with("HTTP/1.1 403"), "{other}");
-        }
-        assert!(!file.exists());
-        assert!(put(address, &own, &drawn).starts_with("HTTP/1.1 204"));
-        assert_eq!(Mask::read(&file).unwrap(), mask);
-        assert!(answer(address, "/mask", "localhost").contains("image/png"));
-        // What is no picture changes nothing.
-        let refused = put(address, &own, b"no picture");
-        assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("mask sent"), "{refused}");
-        assert!(put(address, &own, &vec![0; MOST_MASK_BYTES + 1]).starts_with("HTTP/1.1 413"));
-        assert_eq!(Mask::read(&file).unwrap(), mask);
-        // Nothing beside it is left behind.
-        assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn others_paint_only_where_the_user_said_so() {
-        let page = Page::open(local(), None).unwrap();
-        assert!(
-            put(page.address, &format!("http://{}", page.address), b"").contains("--mask http:")
-        );
-        let peer = |text: &str| SocketAddr::new(text.parse().unwrap(), 1);
-        let may = |by_others, text| {
-            let painting = Some(Painting { file: "mask.png".into(), by_others });
-            may_paint(&Shared::new(painting), peer(text), &HeaderMap::new()).is_ok()
-        };
-        for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            assert!(may(false, here), "{here}");
-        }
-        assert!(!may(false, "192.0.2.7"));
-        assert!(may(true, "192.0.2.7"));
-    }
-
-    #[test]
-    fn a_taken_port_names_the_mend() {
-        let first = Page::open(local(), None).unwrap();
-        let error = Page::open(first.address, None).err().expect("taken");
-        assert!(error.to_string().contains("--http 127.0.0.1:"), "{error}");
-    }
-
-    #[test]
-    fn spectators_who_do_not_read_hold_up_nobody() {
-        let mut sink = Page::open(local(), None).unwrap();
-        // Connects, and never reads a byte.
-        let lazy = ask(sink.address, "/stream.mjpg", "localhost");
-        let mut eager = ask(sink.address, "/stream.mjpg", "localhost");
-        let begun = std::time::Instant::now();
-        for value in 0..200 {
-            sink.write(&frame(value)).unwrap();
-        }
-        assert!(begun.elapsed() < Duration::from_secs(5));
-        let mut seen = Vec::new();
-        let mut buffer = [0; 4096];
-        while !seen.windows(9).any(|bytes| bytes == b"--frame\r\n") {
-            let count = eager.read(&mut buffer).unwrap();
-            assert!(count > 0);
-            seen.extend_from_slice(&buffer[..count]);
-        }
-        drop((lazy, eager));
-    }
-
-    #[test]
-    fn a_picture_that_stands_is_sent_again() {
-        let mut sink = Page::open(local(), None).unwrap();
-        sink.write(&frame(1)).unwrap();
-        let mut parts = sink.shared.parts.subscribe();
-        let spectator = ask(sink.address, "/stream.mjpg", "localhost");
-        let first = loop {
-            if parts.has_changed().unwrap() {
-                break parts.borrow_and_update().clone();
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        while !parts.has_changed().unwrap() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert!(!first.is_empty() && *parts.borrow() == first);
-        drop(spectator);
-    }
-
-    #[test]
-    fn without_spectators_nothing_is_encoded() {
-        let mut sink = Page::open(local(), None).unwrap();
-        let parts = sink.shared.parts.subscribe();
-        sink.write(&frame(1)).unwrap();
-        std::thread::sleep(Duration::from_millis(100));
-        assert!(!parts.has_changed().unwrap());
-    }
-}
+#[path = "http_tests.rs"]
+mod tests;

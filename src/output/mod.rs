@@ -31,6 +31,7 @@ mod error;
 mod folder;
 mod http;
 mod jpeg;
+mod listener;
 mod placeholder;
 mod spec;
 mod y4m;
@@ -40,7 +41,7 @@ use std::path::PathBuf;
 
 pub use error::OutputError;
 pub use placeholder::placeholder;
-pub use spec::{PictureKind, SinkSpec};
+pub use spec::{HostName, PictureKind, SinkSpec};
 pub use y4m::Y4mWriter;
 
 use crate::picture::Frame;
@@ -94,6 +95,8 @@ impl Default for StreamFormat {
 pub struct Options {
     /// Where the page is served.
     pub http: SocketAddr,
+    /// Names that it answers to beside its own.
+    pub hosts: Vec<HostName>,
     /// What the page does with masks that are painted on it; it takes none without.
     pub painting: Option<Painting>,
 }
@@ -113,14 +116,14 @@ pub const DEFAULT_HTTP: SocketAddr =
 
 impl Default for Options {
     fn default() -> Self {
-        Self { http: DEFAULT_HTTP, painting: None }
+        Self { http: DEFAULT_HTTP, hosts: Vec::new(), painting: None }
     }
 }
 
 /// Opens a sink: makes the folder, takes the port.
 pub fn open(spec: &SinkSpec, options: &Options) -> Result<Box<dyn Sink>, OutputError> {
     Ok(match spec {
-        SinkSpec::Http => Box::new(http::Page::open(options.http, options.painting.clone())?),
+        SinkSpec::Http => Box::new(http::Page::open(options)?),
         #[cfg(target_os = "linux")]
         SinkSpec::Device(path) => Box::new(device::VideoDevice::open(path)?),
         #[cfg(not(target_os = "linux"))]

@@ -100,6 +100,31 @@ impl fmt::Display for SinkSpec {
     }
 }
 
+/// A name of this machine by which the page may be asked for, such as a proxy hands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl FromStr for HostName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if text.is_empty() || !text.bytes().all(is_letter) {
+            return Err(format!(
+                "{text} is not a host name; give it alone, without http:// and port: \
+                 camera.example.org"
+            ));
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +142,15 @@ mod tests {
         assert_eq!("/dev/video3".parse(), Ok(SinkSpec::Device("/dev/video3".into())));
         for wrong in ["", "a.mp4", "a.png", "http://x:1/"] {
             assert!(wrong.parse::<SinkSpec>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn host_names_stand_alone() {
+        let name: HostName = "Camera.Example.org".parse().unwrap();
+        assert_eq!(name.to_string(), "camera.example.org");
+        for wrong in ["", "http://camera.example.org", "camera:8080", "a b", "*.example.org"] {
+            assert!(wrong.parse::<HostName>().is_err(), "{wrong}");
         }
     }
 }

@@ -350,14 +350,32 @@ impl Frame {
     }
 }
 
-/// Whether an end-of-image marker follows the last scan. The decoder is lenient and paints
-/// what is missing in grey; a camera's cut frame would then flash grey on the screen.
+/// Whether the picture's own end-of-image marker follows its scans. The decoder is lenient and
+/// paints what is missing in grey; a camera's cut frame would then flash grey on the screen.
+///
+/// Segments are stepped over by their length, because an EXIF thumbnail has an end marker of its
+/// own. What follows the end is not looked at: phones keep whole videos there, cameras padding.
 pub(crate) fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    match (last(0xda), last(0xd9)) {
-        (Some(scan), Some(end)) => scan < end,
-        _ => false,
+    let mut scanned = false;
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|&byte| byte == 0xff) {
+        let Some((&marker, after)) = rest[at + 1..].split_first() else { return false };
+        rest = match marker {
+            0xd9 => return scanned,
+            // A new start inside a picture: the one before was cut off.
+            0xd8 if scanned => return false,
+            // Of several in a row all but the last fill up.
+            0xff => &rest[at + 1..],
+            // Stuffed zeros, TEM, restart markers and the start have no length.
+            0x00 | 0x01 | 0xd0..=0xd8 => after,
+            _ => {
+                let [high, low, ..] = *after else { return false };
+                scanned |= marker == 0xda;
+                after.get(u16::from_be_bytes([high, low]) as usize..).unwrap_or(&[])
+            }
+        };
     }
+    false
 }
 
 /// Whether a Huffman table (DHT) stands before the first scan. Anything that is no chain of

@@ -127,6 +127,47 @@ fn jpeg_whole_cut_and_broken() {
     }
 }
 
+/// Phones append a video to a picture ("motion photo"); any bytes may stand in it.
+#[test]
+fn what_follows_the_end_of_a_jpeg_does_not_matter() {
+    let bytes = jpeg(64, 48);
+    let mut tail = noise(3000, 9);
+    // The last start of a scan without an end after it, as in a picture that is cut.
+    tail[1000..1002].copy_from_slice(&[0xff, 0xd9]);
+    tail[2000..2002].copy_from_slice(&[0xff, 0xda]);
+    assert!(tail[2000..].windows(2).all(|pair| pair != [0xff, 0xd9]));
+    let long = [bytes.as_slice(), &tail].concat();
+    let frame = Frame::from_jpeg(&Pool::default(), &long).unwrap();
+    assert_eq!(frame.data(), Frame::from_jpeg(&Pool::default(), &bytes).unwrap().data());
+}
+
+#[test]
+fn the_end_of_a_thumbnail_is_not_the_end_of_its_jpeg() {
+    let (bytes, thumbnail) = (jpeg(64, 48), jpeg(16, 16));
+    let mut whole = vec![0xff, 0xd8, 0xff, 0xe1];
+    whole.extend_from_slice(&(thumbnail.len() as u16 + 2).to_be_bytes());
+    whole.extend_from_slice(&thumbnail);
+    whole.extend_from_slice(&bytes[2..]);
+    assert!(jpeg_is_whole(&whole));
+    for cut in 0..whole.len() {
+        assert!(!jpeg_is_whole(&whole[..cut]), "cut at {cut}");
+    }
+}
+
+#[test]
+fn scans_are_searched_for_markers_alone() {
+    // Two scans, the second behind a table; in the first a stuffed zero, a restart and a fill byte.
+    let scans = [
+        0xff, 0xd8, 0xff, 0xda, 0, 3, 0xd9, 5, 0xff, 0, 0xd9, 0xff, 0xd0, 7, 0xff, 0xff, 0xc4, 0,
+        4, 0xff, 0xd9, 0xff, 0xda, 0, 2, 8, 0xff, 0xff, 0xd9,
+    ];
+    assert!(jpeg_is_whole(&scans));
+    assert!((0..scans.len()).all(|cut| !jpeg_is_whole(&scans[..cut])));
+    let cut = &scans[..10];
+    assert!(!jpeg_is_whole(&[cut, &scans].concat()), "cut off by the next picture");
+    assert!(!jpeg_is_whole(&[0xff, 0xd8, 0xff, 0xd9]), "no scan");
+}
+
 #[test]
 fn mjpeg_without_huffman_tables_is_read() {
     let bytes = jpeg(32, 32);

@@ -84,8 +84,12 @@ pub enum PictureError {
     )]
     Damaged { path: PathBuf, reason: String },
     #[error(
-        "{path}: is larger than lbam decodes ({max} pixels a side, {memory} MiB); scale it down",
-        path = path.display(), max = super::MAX_SIDE, memory = super::MAX_DECODE_BYTES >> 20
+        "{path}: is larger than lbam decodes ({max} pixels a side, {all} million in all, {memory} \
+         MiB); scale it down, and save it with 8 bits a channel if it has more",
+        path = path.display(),
+        max = super::MAX_SIDE,
+        all = super::MAX_DECODE_BYTES / super::DECODE_PIXEL / 1_000_000,
+        memory = super::MAX_DECODE_BYTES >> 20
     )]
     TooLarge { path: PathBuf },
     #[error(

@@ -2,17 +2,27 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Cursor, ErrorKind, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
 use image::error::{ImageError, LimitErrorKind};
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader};
 
 use super::{
-    ColourRange, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError, PixelFormat,
+    ColourRange, DECODE_PIXEL, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError,
+    PixelFormat,
 };
 
 /// JPEG quality of written pictures: little visible loss, a tenth of a PNG's size.
 pub const JPEG_QUALITY: u8 = 92;
+/// Where an ICC profile names the kind of colours it is for.
+const PROFILE_SPACE: Range<usize> = 16..20;
+
+/// Far more than a camera's picture has. Whoever reaches the page may paint a mask; a black one of any
+/// size is a small file, and takes much memory once it is decoded.
+pub(crate) const MOST_PAINTED_PIXELS: usize = 1 << 24;
 
 /// A picture from disk, packed RGB.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,18 +72,26 @@ impl RgbPicture {
 
 /// Reads any picture format lbam knows, turned upright as its EXIF says. Alpha is dropped.
 pub fn read_rgb(path: &Path) -> Result<RgbPicture, PictureError> {
-    let picture = open(path)?.into_rgb8();
+    Ok(read_rgb_with_profile(path)?.0)
+}
+
+/// As [`read_rgb`], with the ICC profile that says which colours the bytes mean, where there is one:
+/// for [`write_picture_with_profile`]. Nothing else goes along: in EXIF lies a small copy of the
+/// picture, which would show what is to be hidden.
+pub fn read_rgb_with_profile(path: &Path) -> Result<(RgbPicture, Option<Vec<u8>>), PictureError> {
+    let (picture, profile) = open(path)?;
+    let picture = picture.into_rgb8();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Ok(RgbPicture { width, height, data: picture.into_raw() })
+    Ok((RgbPicture { width, height, data: picture.into_raw() }, profile))
 }
 
 pub(crate) fn read_rgba(path: &Path) -> Result<RgbaPicture, PictureError> {
-    Ok(rgba(open(path)?))
+    Ok(rgba(open(path)?.0))
 }
 
 /// As [`read_rgba`], of what a file would hold; errors call it `name`.
 pub(crate) fn decode_rgba(bytes: &[u8], name: &Path) -> Result<RgbaPicture, PictureError> {
-    Ok(rgba(decode(Cursor::new(bytes), name)?))
+    Ok(rgba(decode(Cursor::new(bytes), name)?.0))
 }
 
 fn rgba(picture: DynamicImage) -> RgbaPicture {
@@ -82,7 +100,34 @@ fn rgba(picture: DynamicImage) -> RgbaPicture {
     RgbaPicture { width, height, data: picture.into_raw() }
 }
 
-fn open(path: &Path) -> Result<DynamicImage, PictureError> {
+/// Width and height of a picture on disk as its header states them. It is not decoded.
+pub(crate) fn read_size(path: &Path) -> Result<(usize, usize), PictureError> {
+    size(open_file(path)?, path)
+}
+
+/// As [`read_size`], of what a file would hold; errors call it `name`.
+pub(crate) fn decode_size(bytes: &[u8], name: &Path) -> Result<(usize, usize), PictureError> {
+    size(Cursor::new(bytes), name)
+}
+
+fn size(mut input: impl BufRead + Seek, path: &Path) -> Result<(usize, usize), PictureError> {
+    let read = |source| PictureError::Read { path: path.into(), source };
+    // A JPEG's decoder reads it whole even for that.
+    if input.seek(SeekFrom::End(0)).map_err(read)? > MAX_DECODE_BYTES {
+        return Err(PictureError::TooLarge { path: path.into() });
+    }
+    input.rewind().map_err(read)?;
+    let mut reader = ImageReader::new(input).with_guessed_format().map_err(read)?;
+    reader.limits(limits());
+    let (width, height) = reader.into_dimensions().map_err(|error| wrong(path, error))?;
+    Ok((width as usize, height as usize))
+}
+
+fn open(path: &Path) -> Result<(DynamicImage, Option<Vec<u8>>), PictureError> {
+    decode(open_file(path)?, path)
+}
+
+fn open_file(path: &Path) -> Result<BufReader<File>, PictureError> {
     let read = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => PictureError::Absent { path: path.into() },
         _ => PictureError::Read { path: path.into(), source },
@@ -96,10 +141,22 @@ fn open(path: &Path) -> Result<DynamicImage, PictureError> {
             reason: "it is not a regular file".into(),
         });
     }
-    decode(BufReader::new(file), path)
+    Ok(BufReader::new(file))
 }
 
-fn decode(input: impl BufRead + Seek, path: &Path) -> Result<DynamicImage, PictureError> {
+fn limits() -> image::Limits {
+    let mut limits = image::Limits::default();
+    limits.max_image_width = Some(MAX_SIDE as u32);
+    limits.max_image_height = Some(MAX_SIDE as u32);
+    limits.max_alloc = Some(MAX_DECODE_BYTES);
+    limits
+}
+
+/// A picture, and its ICC profile if that is one for RGB.
+fn decode(
+    input: impl BufRead + Seek,
+    path: &Path,
+) -> Result<(DynamicImage, Option<Vec<u8>>), PictureError> {
     let read = |source| PictureError::Read { path: path.into(), source };
     // The content decides, not the name: cameras and browsers misname.
     let reader = ImageReader::new(input).with_guessed_format().map_err(read)?;
@@ -127,24 +184,27 @@ fn decode(input: impl BufRead + Seek, path: &Path) -> Result<DynamicImage, Pictu
         input.rewind().map_err(read)?;
     }
     let mut reader = ImageReader::with_format(input, format);
-    let mut limits = image::Limits::default();
-    limits.max_image_width = Some(MAX_SIDE as u32);
-    limits.max_image_height = Some(MAX_SIDE as u32);
-    limits.max_alloc = Some(MAX_DECODE_BYTES);
-    reader.limits(limits);
+    reader.limits(limits());
     let wrong = |error: ImageError| wrong(path, error);
     let mut decoder = reader.into_decoder().map_err(wrong)?;
-    if decoder.total_bytes() > MAX_DECODE_BYTES {
+    let (width, height) = decoder.dimensions();
+    // Turning it makes a copy, of deep colours too.
+    let pixel = DECODE_PIXEL.max(2 * u64::from(decoder.color_type().bytes_per_pixel()));
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels.saturating_mul(pixel) > MAX_DECODE_BYTES {
         return Err(PictureError::TooLarge { path: path.into() });
     }
     // Not every format has one; a picture without is upright.
     let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+    // Grey and CMYK become RGB, which their own profiles do not describe.
+    let for_rgb = |icc: &Vec<u8>| icc.get(PROFILE_SPACE) == Some(b"RGB ".as_slice());
+    let profile = decoder.icc_profile().ok().flatten().filter(for_rgb);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(wrong)?;
     picture.apply_orientation(orientation);
     if picture.width() == 0 || picture.height() == 0 {
         return Err(PictureError::Damaged { path: path.into(), reason: "it has no pixels".into() });
     }
-    Ok(picture)
+    Ok((picture, profile))
 }
 
 fn wrong(path: &Path, error: ImageError) -> PictureError {
@@ -167,18 +227,35 @@ fn wrong(path: &Path, error: ImageError) -> PictureError {
 
 /// Writes PNG or JPEG by the path's extension, atomically.
 pub fn write_picture(path: &Path, picture: &RgbPicture) -> Result<(), PictureError> {
+    write_picture_with_profile(path, picture, None)
+}
+
+/// As [`write_picture`], with the ICC profile that [`read_rgb_with_profile`] gave.
+pub fn write_picture_with_profile(
+    path: &Path,
+    picture: &RgbPicture,
+    profile: Option<Vec<u8>>,
+) -> Result<(), PictureError> {
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     match extension.as_deref() {
-        Some("png") => write_png(path, picture),
-        Some("jpg" | "jpeg") => write_jpeg(path, picture, JPEG_QUALITY),
+        Some("png") => write_png_of(path, picture, profile),
+        Some("jpg" | "jpeg") => write_jpeg_of(path, picture, JPEG_QUALITY, profile),
         _ => Err(PictureError::Extension { path: path.into() }),
     }
 }
 
 /// Writes a PNG atomically.
 pub fn write_png(path: &Path, picture: &RgbPicture) -> Result<(), PictureError> {
+    write_png_of(path, picture, None)
+}
+
+fn write_png_of(
+    path: &Path,
+    picture: &RgbPicture,
+    profile: Option<Vec<u8>>,
+) -> Result<(), PictureError> {
     picture.check()?;
-    write_png_of(path, picture.width, picture.height, &picture.data, ExtendedColorType::Rgb8)
+    write_whole(path, |file| encode_rgb(PngEncoder::new(file), picture, profile))
 }
 
 /// Writes a PNG of one byte a pixel, which must be as many as the size says, atomically.
@@ -188,37 +265,40 @@ pub(crate) fn write_grey_png(
     height: usize,
     data: &[u8],
 ) -> Result<(), PictureError> {
-    write_png_of(path, width, height, data, ExtendedColorType::L8)
-}
-
-fn write_png_of(
-    path: &Path,
-    width: usize,
-    height: usize,
-    data: &[u8],
-    colour: ExtendedColorType,
-) -> Result<(), PictureError> {
+    let colour = ExtendedColorType::L8;
     write_whole(path, |file| {
-        image::codecs::png::PngEncoder::new(file).write_image(
-            data,
-            width as u32,
-            height as u32,
-            colour,
-        )
+        PngEncoder::new(file).write_image(data, width as u32, height as u32, colour)
     })
 }
 
 /// Writes a JPEG of the stated quality (1 to 100) atomically.
 pub fn write_jpeg(path: &Path, picture: &RgbPicture, quality: u8) -> Result<(), PictureError> {
+    write_jpeg_of(path, picture, quality, None)
+}
+
+fn write_jpeg_of(
+    path: &Path,
+    picture: &RgbPicture,
+    quality: u8,
+    profile: Option<Vec<u8>>,
+) -> Result<(), PictureError> {
     picture.check()?;
+    let quality = quality.clamp(1, 100);
     write_whole(path, |file| {
-        image::codecs::jpeg::JpegEncoder::new_with_quality(file, quality.clamp(1, 100)).write_image(
-            &picture.data,
-            picture.width as u32,
-            picture.height as u32,
-            ExtendedColorType::Rgb8,
-        )
+        encode_rgb(JpegEncoder::new_with_quality(file, quality), picture, profile)
     })
+}
+
+fn encode_rgb(
+    mut encoder: impl ImageEncoder,
+    picture: &RgbPicture,
+    profile: Option<Vec<u8>>,
+) -> Result<(), ImageError> {
+    if let Some(profile) = profile {
+        encoder.set_icc_profile(profile).map_err(ImageError::Unsupported)?;
+    }
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    encoder.write_image(&picture.data, width, height, ExtendedColorType::Rgb8)
 }
 
 /// A reader never sees half a picture, and a power cut leaves the old one or the new one.
@@ -302,6 +382,60 @@ mod tests {
         std::fs::write(&path, "P5 30000 30000 255\n").unwrap();
         let error = read_rgb(&path).unwrap_err();
         assert!(matches!(error, PictureError::TooLarge { .. }), "{error}");
+    }
+
+    /// What is made of the pixels counts, not what they take in the file.
+    #[test]
+    fn a_flat_picture_of_many_pixels_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flat.pgm");
+        for (header, large) in [
+            ("P5 16384 16384 255\n", true),
+            ("P5 16384 8193 255\n", true),
+            ("P5 16384 8192 255\n", false),
+            ("P6 16384 8192 65535\n", true),
+        ] {
+            std::fs::write(&path, header).unwrap();
+            let error = read_rgb(&path).unwrap_err();
+            assert_eq!(matches!(error, PictureError::TooLarge { .. }), large, "{header}: {error}");
+        }
+    }
+
+    #[test]
+    fn colour_profiles_of_rgb_come_back() {
+        // Longer than a segment of a JPEG.
+        let profile = |space: &[u8]| {
+            let mut profile = vec![7; 70_000];
+            profile[PROFILE_SPACE].copy_from_slice(space);
+            profile
+        };
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.png", "a.jpg"] {
+            let path = folder.path().join(name);
+            write_picture(&path, &ramp(33, 17)).unwrap();
+            let (plain, none) = read_rgb_with_profile(&path).unwrap();
+            assert_eq!(none, None, "{name}");
+            let rgb = profile(b"RGB ");
+            write_picture_with_profile(&path, &plain, Some(rgb.clone())).unwrap();
+            let (picture, found) = read_rgb_with_profile(&path).unwrap();
+            assert!(found == Some(rgb), "{name}");
+            if name == "a.png" {
+                assert_eq!(picture, plain);
+            }
+            write_picture_with_profile(&path, &plain, Some(profile(b"CMYK"))).unwrap();
+            assert_eq!(read_rgb_with_profile(&path).unwrap().1, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_header_tells_the_size_of_what_is_not_there() {
+        let name = Path::new("it");
+        assert_eq!(decode_size(b"P5 5000 4000 255\n", name).unwrap(), (5000, 4000));
+        assert!(decode_size(b"no picture", name).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        write_picture(&folder.path().join("a.png"), &ramp(33, 17)).unwrap();
+        assert_eq!(read_size(&folder.path().join("a.png")).unwrap(), (33, 17));
+        assert!(matches!(read_size(folder.path()), Err(PictureError::NotAPicture { .. })));
     }
 
     /// All of it but its beginning is a gap, which takes no room.

@@ -13,6 +13,8 @@ pub const HOLE: u8 = 255;
 pub const KNOWN: u8 = 0;
 /// Luma from which a mask picture's pixel counts as white.
 pub const WHITE: u8 = 128;
+/// Alpha from which the colour of a mask picture's pixel says something.
+const SOLID: u8 = 128;
 
 /// The holes of a frame, in the user's sense: 255 = fill, 0 = leave alone. (The network's own
 /// sense is the other way round; the runtime turns it, nobody else.)
@@ -155,10 +157,10 @@ impl Mask {
 
     /// From a picture file: white (luma 128 and above) is a hole.
     ///
-    /// Alpha is left out of account when the colours say something. When they say nothing (all
-    /// pixels of one colour, as when somebody erases the background in a paint program and saves
-    /// only the shape) and alpha varies, then alpha is the mask: opaque (128 and above) is a
-    /// hole, because what is painted is what the user painted.
+    /// Alpha is left out of account when the colours say something: some white and some not. When
+    /// they say nothing (as when somebody erases the background in a paint program and saves only
+    /// the shape, in whatever colour) and alpha varies, then alpha is the mask: what is seen, however
+    /// faintly, is a hole, because what is painted is what the user painted.
     pub fn read(path: &Path) -> Result<Mask, PictureError> {
         let picture = super::io::read_rgba(path)?;
         Ok(Mask::from_rgba(picture.width, picture.height, &picture.data)?)
@@ -177,13 +179,18 @@ impl Mask {
 
     pub(crate) fn from_rgba(width: usize, height: usize, rgba: &[u8]) -> Result<Mask, MaskError> {
         let (pixels, _) = rgba.as_chunks::<4>();
-        let one_colour = pixels.windows(2).all(|pair| pair[0][..3] == pair[1][..3]);
+        let shade = |&[r, g, b, _]: &[u8; 4]| luma(&[r, g, b]);
         let alpha_varies = pixels.windows(2).any(|pair| pair[0][3] != pair[1][3]);
-        // Paint programs keep stray colours under transparent pixels; only what is seen counts.
-        let grey: Vec<u8> = if one_colour && alpha_varies {
-            pixels.iter().map(|pixel| pixel[3]).collect()
+        // Paint programs keep stray colours under transparent pixels, and those of faint ones are
+        // rounded to anything where colours are kept multiplied by alpha.
+        let solid = pixels.iter().filter(|pixel| pixel[3] >= SOLID);
+        let mut senses = solid.map(|pixel| sense(shade(pixel)));
+        let first = senses.next();
+        let all_alike = senses.all(|sense| Some(sense) == first);
+        let grey: Vec<u8> = if all_alike && alpha_varies {
+            pixels.iter().map(|pixel| if pixel[3] > 0 { HOLE } else { KNOWN }).collect()
         } else {
-            pixels.iter().map(|&[r, g, b, _]| luma(&[r, g, b])).collect()
+            pixels.iter().map(shade).collect()
         };
         Mask::from_grey(width, height, &grey)
     }

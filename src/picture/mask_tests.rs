@@ -88,15 +88,28 @@ fn a_mask_of_another_size_names_both() {
 
 #[test]
 fn alpha_counts_only_when_colour_says_nothing() {
-    // Black and white under varying alpha: the colours are the mask.
-    let mask = Mask::from_rgba(2, 1, &[0, 0, 0, 255, 255, 255, 255, 0]).unwrap();
-    assert_eq!(mask.data(), [KNOWN, HOLE]);
-    // All black, alpha varies: the shape painted is the mask.
-    let mask = Mask::from_rgba(2, 1, &[0, 0, 0, 255, 0, 0, 0, 0]).unwrap();
-    assert_eq!(mask.data(), [HOLE, KNOWN]);
-    // All white and opaque: all hole.
-    let mask = Mask::from_rgba(2, 1, &[255; 8]).unwrap();
-    assert_eq!(mask.data(), [HOLE, HOLE]);
+    let mask = |pixels: &[[u8; 4]]| {
+        let mask = Mask::from_rgba(pixels.len(), 1, pixels.as_flattened()).unwrap();
+        mask.data().to_vec()
+    };
+    let [black, white] = [[0, 0, 0, 255], [255; 4]];
+    let [clear_black, clear_white] = [[0; 4], [255, 255, 255, 0]];
+    // Black and white are seen: the colours are the mask, whatever alpha is.
+    let found = mask(&[black, white, clear_white, clear_black, [255, 255, 255, 9]]);
+    assert_eq!(found, [KNOWN, HOLE, HOLE, KNOWN, HOLE]);
+    // One shape is seen: it is the mask, whatever its colour is and what lies under nothing.
+    for shape in [black, white, [255, 0, 0, 255], [255, 255, 0, 255], [0, 0, 0, 30]] {
+        for clear in [clear_black, clear_white, [90, 200, 7, 0]] {
+            assert_eq!(mask(&[shape, clear]), [HOLE, KNOWN], "{shape:?} on {clear:?}");
+        }
+    }
+    // Two dark brushes, and the faint rim of one, whose colour was rounded to a light one.
+    let found = mask(&[[255, 0, 0, 255], [0, 0, 255, 255], [255, 255, 255, 2], clear_black]);
+    assert_eq!(found, [HOLE, HOLE, HOLE, KNOWN]);
+    // Alpha is the same everywhere: the colours again.
+    assert_eq!(mask(&[white, white]), [HOLE, HOLE]);
+    assert_eq!(mask(&[black, black]), [KNOWN, KNOWN]);
+    assert_eq!(mask(&[clear_black, clear_black]), [KNOWN, KNOWN]);
 }
 
 proptest! {

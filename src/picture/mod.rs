@@ -54,10 +54,16 @@ mod pool;
 mod region;
 mod seam;
 
+#[cfg(target_os = "linux")]
+pub(crate) use convert::jpeg_is_whole;
 pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};
 pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat};
-pub use io::{JPEG_QUALITY, RgbPicture, read_rgb, write_jpeg, write_picture, write_png};
+pub use io::{
+    JPEG_QUALITY, RgbPicture, read_rgb, read_rgb_with_profile, write_jpeg, write_picture,
+    write_picture_with_profile, write_png,
+};
+pub(crate) use io::{MOST_PAINTED_PIXELS, decode_size, read_size};
 pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect, WHITE};
 pub use matches::Search;
 pub use paste::{FLAT_GREY, Paster, Seam, paint_flat};
@@ -65,5 +71,8 @@ pub use patches::Patches;
 pub use pool::{Bytes, Pool};
 pub use region::{CONTEXT, MOST_REGIONS, NETWORK_MULTIPLE, Region, WHOLE_PIXELS, plan, plan_whole};
 
-/// The most memory a single picture may take while it is decoded.
+/// The most memory the pixels of a single picture may take while it is read.
 pub const MAX_DECODE_BYTES: u64 = 1 << 30;
+/// Bytes of a pixel meanwhile, where a channel has 8 bits: as it was decoded, and beside that turned
+/// upright, as RGBA or as a mask.
+const DECODE_PIXEL: u64 = 8;

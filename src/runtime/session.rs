@@ -11,7 +11,7 @@ use super::int8::{Int8Session, StepTime};
 use crate::file::{Model, Precision};
 use crate::kernels::int8::{Kernel, Plane};
 use crate::kernels::workers;
-use crate::net::{NetError, Network};
+use crate::net::{NetError, Network, padded};
 
 /// Environment variable that forces an integer kernel by its name.
 const KERNEL_VARIABLE: &str = "LBAM_KERNEL";
@@ -22,6 +22,19 @@ pub enum RuntimeError {
     /// The size does not suit the network.
     #[error(transparent)]
     Size(#[from] NetError),
+    /// A picture too large for the integer network's planes, in which places have 32 bits.
+    #[error(
+        "{width}x{height} is too large for a network of {base} base channels in integers: its \
+         features would take 4 GiB a layer; take a smaller size or a narrower model"
+    )]
+    Planes {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// The network's base channels.
+        base: usize,
+    },
     /// A buffer of another length than the session's size asks for: the caller's fault.
     #[error("{what} has {found} bytes where the session's size asks for {needed}")]
     Buffer {
@@ -130,11 +143,13 @@ impl Session {
     /// Builds both stages for pictures of `width` x `height` pixels.
     ///
     /// # Errors
-    /// [`RuntimeError::Size`] unless both are multiples of 128.
+    /// [`RuntimeError::Size`] unless both are multiples of 128, [`RuntimeError::Planes`] where an
+    /// integer network is too wide for so large a picture.
     pub fn new(model: &Arc<Model>, width: usize, height: usize) -> Result<Self, RuntimeError> {
         Network::check_size(width, height)?;
         let stages = match model.precision() {
             Precision::Int8 => {
+                check_planes(model.network(), width, height)?;
                 let kernel = int8_kernel()?;
                 Stages::Int8(Box::new(Int8Session::new(model, width, height, kernel)))
             }
@@ -248,4 +263,30 @@ impl Session {
 
 fn check(what: &'static str, found: usize, needed: usize) -> Result<(), RuntimeError> {
     if found == needed { Ok(()) } else { Err(RuntimeError::Buffer { what, found, needed }) }
+}
+
+/// Checks that the largest plane, that of the first layer's features, stays below 4 GiB.
+fn check_planes(network: Network, width: usize, height: usize) -> Result<(), RuntimeError> {
+    let base = network.base();
+    // The border is one pixel on each side.
+    let [wide, high] = [width, height].map(|side| side as u64 / 2 + 2);
+    if wide * high * padded(base) as u64 > u64::from(u32::MAX) {
+        return Err(RuntimeError::Planes { width, height, base });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Preset;
+
+    #[test]
+    fn planes_of_4_gib_are_refused() {
+        let fits = |preset: Preset, height| check_planes(preset.into(), 16_384, height);
+        assert!(fits(Preset::Base, 16_384).is_ok());
+        assert!(fits(Preset::Paper, 16_256).is_ok());
+        let error = fits(Preset::Paper, 16_384).expect_err("4 GiB").to_string();
+        assert!(error.contains("16384x16384") && error.contains("64 base channels"), "{error}");
+    }
 }

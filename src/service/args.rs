@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::LiveOptions;
 use crate::camera::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
-use crate::output::SinkSpec;
+use crate::output::{HostName, SinkSpec};
 
 /// Fills holes in live pictures, on this machine.
 #[derive(Parser, Debug)]
@@ -96,6 +96,10 @@ pub struct LiveArgs {
     /// Address of the page; 0.0.0.0:8080 shows it to the whole network
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", env = "LBAM_HTTP")]
     pub http: SocketAddr,
+    /// A name that the page answers to, repeatable, beside addresses, localhost and this machine's own
+    /// name: what a proxy is asked for [env: LBAM_HTTP_HOST, several with ; between]
+    #[arg(id = "http_host", long = "http-host", value_name = "NAME")]
+    pub http_hosts: Vec<HostName>,
     /// Threads of the network [default: one for each big core]
     #[arg(long, value_name = "N", value_parser = threads, env = "LBAM_THREADS")]
     pub threads: Option<usize>,
@@ -172,6 +176,7 @@ impl LiveArgs {
             painted: painted_mask(),
             outputs,
             http: self.http,
+            http_hosts: self.http_hosts.clone(),
             frames: self.frames,
             realtime: choice(self.realtime, self.no_realtime),
             wait: choice(self.wait, self.no_wait).unwrap_or(true),
@@ -316,7 +321,7 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
 fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" | "" => Ok(false),
+        "false" | "no" | "off" | "0" => Ok(false),
         _ => Err("give true or false".into()),
     }
 }
@@ -348,6 +353,13 @@ mod tests {
         assert_eq!(parse(&["--realtime", "--no-realtime"]), Some(false));
         assert_eq!(parse(&["--no-realtime", "--realtime"]), Some(true));
         assert_eq!(parse(&["--realtime=false"]), Some(false));
+    }
+
+    #[test]
+    fn nothing_is_no_answer() {
+        for words in ["--fail-closed=", "--realtime=", "--wait="] {
+            assert!(Cli::try_parse_from(["lbam-edge", words]).is_err(), "{words}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::camera::{MaskSource, Masks, SourceSpec};
 use crate::output::SinkSpec;
-use crate::picture::{PictureError, RgbPicture, read_rgb, write_picture};
+use crate::picture::{PictureError, RgbPicture, read_rgb_with_profile, write_picture_with_profile};
 
 /// The main job.
 pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
@@ -70,7 +70,8 @@ fn reload(args: &LiveArgs) -> Result<Option<Reload>, ServiceError> {
 /// Fills one picture.
 pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
     use_threads(args.threads);
-    let mut frame = read_rgb(&args.input)?.into_frame().map_err(PictureError::from)?;
+    let (picture, profile) = read_rgb_with_profile(&args.input)?;
+    let mut frame = picture.into_frame().map_err(PictureError::from)?;
     let (width, height) = (frame.width(), frame.height());
     if let Some(mask) = args.masks.iter().find(|mask| mask.is_live()) {
         let reason = format!("--mask {mask} is for live pictures; give a picture or rect:x,y,w,h");
@@ -86,7 +87,7 @@ pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
     let filled = filler.set_mask(&mask).and_then(|()| filler.fill(&mut frame));
     check.wait()?;
     filled?;
-    Ok(write_picture(&args.output, &RgbPicture::from_frame(&frame)?)?)
+    Ok(write_picture_with_profile(&args.output, &RgbPicture::from_frame(&frame)?, profile)?)
 }
 
 /// Measures how fast a model runs here.

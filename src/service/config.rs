@@ -6,7 +6,7 @@
 //! each setting from four places by hand would be the other way, and the way to forget one.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
@@ -19,10 +19,12 @@ use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use super::args::threads;
 use super::{Cli, ServiceError, Size};
 use crate::camera::{CameraFormat, MaskSpec, SourceSpec};
-use crate::output::SinkSpec;
+use crate::output::{HostName, SinkSpec};
 
 /// Subcommands that read the file, beside the main job.
 const READERS: [&str; 1] = ["doctor"];
+/// Variables that name files, which may be called by any bytes.
+const PATHS: [&str; 2] = ["LBAM_CONFIG", "LBAM_MODEL"];
 /// Between several values in one environment variable: commas stand within rectangles.
 const SEPARATOR: char = ';';
 
@@ -31,8 +33,7 @@ impl Cli {
     /// wrong usage, as clap does.
     ///
     /// # Errors
-    /// [`ServiceError::Configuration`] for the file, [`ServiceError::Usage`] for a list in the
-    /// environment.
+    /// [`ServiceError::Configuration`] for the file, [`ServiceError::Usage`] for the environment.
     pub fn read(words: impl Iterator<Item = OsString>) -> Result<Self, ServiceError> {
         Self::read_by(words, |command, words| Ok(command.get_matches_from(words)))
     }
@@ -49,8 +50,11 @@ impl Cli {
         words: impl Iterator<Item = OsString>,
         matches: fn(clap::Command, &[OsString]) -> Result<ArgMatches, ServiceError>,
     ) -> Result<Self, ServiceError> {
+        check_variables(std::env::vars_os())?;
+        let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+        let command = || without_empty(Self::command(), is_empty);
         let words: Vec<OsString> = words.collect();
-        let typed = matches(Self::command(), &words)?;
+        let typed = matches(command(), &words)?;
         let reader = READERS.iter().find_map(|name| typed.subcommand_matches(name));
         let file = match reader.unwrap_or(&typed).try_get_one::<PathBuf>("config") {
             Ok(Some(path)) if reader.is_some() || typed.subcommand_name().is_none() => {
@@ -61,7 +65,8 @@ impl Cli {
         let mut values = file.values();
         listed::<MaskSpec>("mask", "LBAM_MASK", &mut values)?;
         listed::<SinkSpec>("output", "LBAM_OUTPUT", &mut values)?;
-        let matches = matches(under(Self::command(), &values), &words)?;
+        listed::<HostName>("http_host", "LBAM_HTTP_HOST", &mut values)?;
+        let matches = matches(under(command(), &values), &words)?;
         Self::from_arg_matches(&matches).map_err(|error| ServiceError::Usage(error.to_string()))
     }
 }
@@ -79,6 +84,31 @@ fn under(command: clap::Command, values: &Values) -> clap::Command {
         true => sub.mut_args(lay),
         false => sub,
     })
+}
+
+/// A variable that cannot be read must not be passed over: it may name what is to be hidden.
+fn check_variables(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<(), ServiceError> {
+    for (name, value) in variables {
+        let name = name.to_string_lossy();
+        let is_ours = name.starts_with("LBAM_") && !PATHS.contains(&&*name);
+        if is_ours && value.to_str().is_none() {
+            let why = "its value is no text (UTF-8); write it anew, or unset it";
+            return Err(ServiceError::Usage(format!("{name}: {why}")));
+        }
+    }
+    Ok(())
+}
+
+/// A variable that is empty is as good as unset: it must not go before the file, which may say
+/// `fail-closed = true`.
+fn without_empty(command: clap::Command, is_empty: impl Fn(&OsStr) -> bool) -> clap::Command {
+    let unset = |arg: clap::Arg| match arg.get_env().is_some_and(&is_empty) {
+        true => arg.env(None::<&'static str>),
+        false => arg,
+    };
+    command.mut_args(unset).mut_subcommands(|sub| sub.mut_args(unset))
 }
 
 /// A list in an environment variable, which clap cannot split without splitting words too.
@@ -114,6 +144,7 @@ struct Settings {
     output: Option<Texts<SinkSpec>>,
     model: Option<Text<PathBuf>>,
     http: Option<Text<Address>>,
+    http_host: Option<Texts<HostName>>,
     threads: Option<Threads>,
     frames: Option<u64>,
     realtime: Option<bool>,
@@ -152,6 +183,7 @@ impl Settings {
             ("output", self.output.map(|texts| texts.0)),
             ("model", self.model.map(|text| one(text.0))),
             ("http", self.http.map(|text| one(text.0))),
+            ("http_host", self.http_host.map(|texts| texts.0)),
             ("threads", self.threads.map(|threads| one(threads.0.to_string()))),
             ("frames", self.frames.map(|frames| one(frames.to_string()))),
             ("realtime", self.realtime.map(|yes| one(yes.to_string()))),
@@ -295,7 +327,7 @@ mod tests {
         let all: Settings = toml::from_str(&all_in_force()).unwrap();
         let keys = all.values();
         let defaults = LiveOptions::default();
-        assert_eq!(keys.len(), 13, "{:?}", keys.keys());
+        assert_eq!(keys.len(), 14, "{:?}", keys.keys());
         assert_eq!(keys["camera"], [defaults.camera.to_string()]);
         assert_eq!(keys["http"], [defaults.http.to_string()]);
         assert_eq!(keys["output"], ["http:"]);
@@ -307,6 +339,47 @@ mod tests {
             let variable = format!("LBAM_{}", key.to_uppercase());
             assert!(SHIPPED.contains(&variable), "{variable}");
             assert!(command.get_arguments().any(|arg| arg.get_long() == Some(&word)), "{word}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_page_are_read_from_words_and_file() {
+        let text = "http-host = ['a.example', 'b.example']\n";
+        let hosts = |words: &[&str]| -> Vec<String> {
+            let options = read(text, words).unwrap();
+            options.http_hosts.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(hosts(&[]), ["a.example", "b.example"]);
+        assert_eq!(hosts(&["--http-host=C.example"]), ["c.example"]);
+    }
+
+    #[test]
+    fn an_empty_variable_does_not_go_before_the_file() {
+        let command = without_empty(Cli::command(), |name| name == "LBAM_FAIL_CLOSED");
+        for command in [&command, command.find_subcommand("doctor").unwrap()] {
+            let is_read = |id: &str| {
+                let mut args = command.get_arguments();
+                args.any(|arg| arg.get_id().as_str() == id && arg.get_env().is_some())
+            };
+            assert!(!is_read("fail_closed") && is_read("wait"));
+        }
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_variable_that_is_no_text_is_refused_by_name() {
+        use std::os::unix::ffi::OsStringExt;
+        let check = |name: &str| {
+            let value = OsString::from_vec(vec![b'a', 0xff]);
+            check_variables([(OsString::from(name), value)].into_iter())
+        };
+        for name in ["LBAM_MASK", "LBAM_FAIL_CLOSED"] {
+            let error = check(name).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+        for name in ["LBAM_MODEL", "HOME"] {
+            check(name).unwrap();
         }
     }
 
@@ -323,6 +396,7 @@ mod tests {
             ("mask = 3\n", 1, "a text or a list of texts"),
             ("output = 'a.mp4'\n", 1, "ffmpeg"),
             ("http = 'localhost'\n", 1, "127.0.0.1:8080"),
+            ("http-host = 'http://a'\n", 1, "host name"),
             ("camera = 'test:\n", 1, "string"),
             ("camera = 'test:'\ncamera = 'test:'\n", 2, "duplicate key"),
         ] {

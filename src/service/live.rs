@@ -15,7 +15,7 @@ use super::statistics::Tally;
 use super::{Fill, Reload, Reloaded, ServiceError, Statistics};
 use crate::camera::{CameraWish, MaskSource, MaskSourceError, MaskSpec, Masks, SourceSpec};
 use crate::kernels::workers;
-use crate::output::{self, DEFAULT_HTTP, Painting, Sink, SinkSpec};
+use crate::output::{self, DEFAULT_HTTP, HostName, Painting, Sink, SinkSpec};
 use crate::picture::Pool;
 use crate::runtime::cores;
 
@@ -59,6 +59,8 @@ pub struct LiveOptions {
     pub painted: Option<PathBuf>,
     pub outputs: Vec<SinkSpec>,
     pub http: SocketAddr,
+    /// Names that the page answers to beside its own.
+    pub http_hosts: Vec<HostName>,
     /// Ends after so many frames, shown or withheld.
     pub frames: Option<u64>,
     /// Newest frame or every frame; without a choice, by source and outputs.
@@ -80,6 +82,7 @@ impl Default for LiveOptions {
             painted: None,
             outputs: vec![SinkSpec::Http],
             http: DEFAULT_HTTP,
+            http_hosts: Vec::new(),
             frames: None,
             realtime: None,
             wait: true,
@@ -112,7 +115,31 @@ impl LiveOptions {
     }
 
     pub(super) fn open_masks(&self) -> Result<Masks, MaskSourceError> {
-        Masks::open(self.mask_specs(), self.painted.as_deref())
+        let open = match self.camera {
+            SourceSpec::Device(_) => Masks::open_for_camera,
+            _ => Masks::open,
+        };
+        open(self.mask_specs(), self.painted.as_deref())
+    }
+
+    /// What contradicts itself, before anything is opened.
+    pub(super) fn check(&self) -> Result<(), ServiceError> {
+        let has_page = self.outputs.contains(&SinkSpec::Http);
+        if self.outputs.is_empty() {
+            return Err(ServiceError::Usage("no output given; try --output http:".into()));
+        }
+        // A mask that nobody can paint would never come, and frames would pass without.
+        if self.masks.contains(&MaskSpec::Page) && !has_page {
+            let reason =
+                "--mask http: is painted on the page, and no output is one; add --output http:";
+            return Err(ServiceError::Usage(reason.into()));
+        }
+        Ok(())
+    }
+
+    /// Whether there is a page to paint on.
+    pub(super) fn has_canvas(&self) -> bool {
+        self.outputs.contains(&SinkSpec::Http) && self.painting().is_some()
     }
 
     /// Goes over from other options' masks to these, from the `next` frame on.
@@ -157,14 +184,13 @@ pub fn run_reloading(
     stop: &Stop,
     reload: Option<Reload>,
 ) -> Result<Statistics, ServiceError> {
-    if options.outputs.is_empty() {
-        return Err(ServiceError::Usage("no output given; try --output http:".into()));
-    }
+    options.check()?;
     let masks = options.open_masks()?;
-    warn_without(&masks, options);
+    warn_without(&masks, options.fail_closed, options.has_canvas());
     let mut sinks = Vec::new();
+    let (http, hosts) = (options.http, options.http_hosts.clone());
+    let settings = output::Options { http, hosts, painting: options.painting() };
     for spec in &options.outputs {
-        let settings = output::Options { http: options.http, painting: options.painting() };
         let sink = output::open(spec, &settings)?;
         log::info!("output: {}", sink.describe());
         sinks.push(sink);
@@ -172,13 +198,14 @@ pub fn run_reloading(
     run_to(sinks, options, fill, masks, stop, reload)
 }
 
-fn warn_without(masks: &Masks, options: &LiveOptions) {
+fn warn_without(masks: &Masks, fail_closed: bool, has_canvas: bool) {
     if masks.is_empty() {
-        let so = match options.fail_closed {
+        let so = match fail_closed {
             true => "nothing passes (--fail-closed)",
             false => "frames pass unchanged",
         };
-        log::warn!("no mask: {so}; give one with --mask, or paint one on the page");
+        let or = if has_canvas { ", or paint one on the page" } else { "" };
+        log::warn!("no mask: {so}; give one with --mask{or}");
     }
 }
 
@@ -217,9 +244,11 @@ fn run_to(
         outputs,
         tally,
         pool: Pool::default(),
+        has_canvas: options.has_canvas(),
         frames: options.frames.unwrap_or(u64::MAX),
         taken: 0,
         waiting: false,
+        withheld: false,
         told_damage: false,
     };
     let worked = run.work(stop);
@@ -240,6 +269,8 @@ struct Run {
     tally: Arc<Tally>,
     /// Of frames that are decoded here.
     pool: Pool,
+    /// There is a page to paint on. That does not change while it runs.
+    has_canvas: bool,
     /// The end after so many.
     frames: u64,
     /// Frames dealt with: handed to the outputs and not dropped there, or kept back because there
@@ -247,6 +278,8 @@ struct Run {
     taken: u64,
     /// The camera is away.
     waiting: bool,
+    /// The frame before was kept back, and that was said where it would have been seen.
+    withheld: bool,
     told_damage: bool,
 }
 
@@ -255,7 +288,7 @@ impl Run {
         while !stop.is_set() && !self.outputs.have_ended() && self.taken < self.frames {
             match self.capture.next() {
                 Some(News::Opened(name, stream)) => {
-                    self.waiting = false;
+                    (self.waiting, self.withheld) = (false, false);
                     self.outputs.tell(Order::Opened(name, stream));
                 }
                 Some(News::Waiting(why)) => {
@@ -283,10 +316,15 @@ impl Run {
     /// Goes over to another configuration, as far as can be without a restart.
     fn follow(&mut self, reloaded: Reloaded) -> Result<(), ServiceError> {
         let Reloaded { options, fill } = reloaded;
+        if options.masks.contains(&MaskSpec::Page) && !self.has_canvas {
+            let reason = "the mask http: is painted on the page, and this run has none that takes \
+                          masks; restart the service";
+            return Err(ServiceError::Usage(reason.into()));
+        }
         self.guard.change_over(fill, &options)?;
         let mask = self.guard.masks().describe();
         log::info!("configuration read again; mask: {mask}");
-        warn_without(self.guard.masks(), &options);
+        warn_without(self.guard.masks(), options.fail_closed, self.has_canvas);
         if !options.can_follow(&self.options) {
             log::warn!(
                 "more changed than mask, model, detail and fail-closed; for the rest restart the service"
@@ -313,17 +351,25 @@ impl Run {
             }
         };
         let Some(cleared) = self.guard.clear(frame)? else {
-            if self.tally.withheld.count() == 0 {
-                self.outputs.tell(Order::StandIn(
-                    "No mask: nothing is shown\n\nPaint one on the page, give one with --mask, or \
-                     leave --fail-closed out",
-                ));
+            // What was shown last must not stay where pictures are looked at.
+            if !std::mem::replace(&mut self.withheld, true) {
+                self.outputs.tell(Order::StandIn(match self.has_canvas {
+                    true => {
+                        "No mask: nothing is shown\n\nPaint one on the page, give one with --mask, \
+                         or leave --fail-closed out"
+                    }
+                    false => {
+                        "No mask: nothing is shown\n\nGive one with --mask, or leave --fail-closed \
+                         out"
+                    }
+                }));
             }
             self.tally.withheld.add(1);
             self.taken += 1;
             self.outputs.alive();
             return Ok(());
         };
+        self.withheld = false;
         let fill = begun.elapsed();
         let dropped = self.outputs.show(Order::Show { frame: cleared, at: item.at, fill });
         self.taken = self.taken + 1 - dropped;

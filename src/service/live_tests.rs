@@ -1,10 +1,12 @@
 //! The promise of the loop: whatever the network does, no hidden pixel comes out.
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::*;
 use crate::camera::{Source, Y4mReader, test_frame};
+use crate::output::OutputError;
 use crate::picture::{Frame, Mask, PixelFormat, Pool, RgbPicture, write_png};
 use crate::service::{FillError, FillReport};
 
@@ -188,6 +190,23 @@ fn a_mask_of_another_size_shows_nothing() {
 }
 
 #[test]
+fn a_mask_that_cannot_be_painted_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("o.y4m");
+    let painted = Some(folder.path().join("mask.png"));
+    let page = LiveOptions { masks: vec![MaskSpec::Page], painted, ..options(&path, 9) };
+    let error = run(&page, Box::new(Flat::default()), &Stop::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("--output http:"), "{error}");
+    assert!(!path.exists());
+    let with_page = LiveOptions { outputs: vec![SinkSpec::Http], ..page.clone() };
+    with_page.check().unwrap();
+    assert!(with_page.has_canvas() && !page.has_canvas());
+    // What was painted before is in force without a page, too: nobody asked for one.
+    LiveOptions { masks: Vec::new(), ..page }.check().unwrap();
+}
+
+#[test]
 fn an_absent_camera_is_75_without_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = options(&folder.path().join("o.y4m"), 1);
@@ -292,6 +311,78 @@ fn what_cannot_be_read_again_changes_nothing() {
     {
         assert!(middle.iter().all(|flat| *flat) && !left.iter().any(|flat| *flat));
     }
+}
+
+#[test]
+fn a_mask_to_paint_is_not_taken_by_a_run_that_has_no_page() {
+    let (left, middle) = flat_left_and_middle(|options| {
+        let painted = Some("/nonexistent/mask.png".into());
+        let options = LiveOptions { masks: vec![MaskSpec::Page], painted, ..options };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    });
+    assert!(middle.iter().all(|flat| *flat) && !left.iter().any(|flat| *flat));
+}
+
+/// Asks for a reload at its third frame and when words take the place of frames. The second time that
+/// they do is the end.
+struct Asking {
+    ask: Arc<AtomicBool>,
+    /// Frames since words were shown.
+    frames: u64,
+    words: Arc<AtomicU64>,
+    stop: Stop,
+}
+
+impl Sink for Asking {
+    fn describe(&self) -> String {
+        "asking".into()
+    }
+
+    fn write(&mut self, _: &Frame) -> Result<(), OutputError> {
+        self.frames += 1;
+        if self.frames == 3 {
+            self.ask.store(true, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn stand_in(&mut self, _: &Frame) {
+        self.frames = 0;
+        if self.words.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.ask.store(true, Ordering::SeqCst);
+        } else {
+            self.stop.set();
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), OutputError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn words_take_the_place_of_frames_whenever_these_are_kept_back() {
+    let open = LiveOptions {
+        masks: Vec::new(),
+        overlap: false,
+        // Were words shown once only, it would end here.
+        frames: Some(100_000),
+        ..options(Path::new("o.y4m"), 1)
+    };
+    // Closed, open, and closed again.
+    let (before, closed) = (open.clone(), AtomicBool::new(false));
+    let reload = Reload::by(move || {
+        let fail_closed = !closed.fetch_xor(true, Ordering::SeqCst);
+        let options = LiveOptions { fail_closed, ..before.clone() };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    });
+    let (words, stop) = (Arc::new(AtomicU64::new(0)), Stop::default());
+    let sink =
+        Asking { ask: reload.ask(), frames: 0, words: Arc::clone(&words), stop: stop.clone() };
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink)];
+    let fill = Box::new(Flat::default());
+    run_to(sinks, &open, fill, Masks::default(), &stop, Some(reload)).unwrap();
+    assert_eq!(words.load(Ordering::SeqCst), 2);
 }
 
 #[test]

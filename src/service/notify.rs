@@ -50,6 +50,11 @@ impl Manager {
         }
     }
 
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// The loop has put something out, or keeps it back on purpose.
     pub fn alive(&mut self) {
         if !self.ready {

@@ -21,8 +21,11 @@ use super::{Statistics, Stop};
 use crate::camera::StreamInfo;
 use crate::output::{OutputError, Sink, StreamFormat, placeholder};
 
-/// How often the log says how it goes.
+/// How often the log says how it goes, and the service manager is told.
 const LOG_EVERY: Duration = Duration::from_secs(5);
+/// How often the log says so beside a service manager, who knows it anyway. Its journal goes onto the
+/// card that the system is on, for years.
+const JOURNAL_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often the page is told.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
 /// Size of placeholders before the first frame, pixels.
@@ -157,6 +160,8 @@ pub(super) struct Worker {
     /// Of the last frame shown, for placeholders.
     size: (usize, usize),
     reported: Option<Instant>,
+    /// When the service manager was told how it goes, and when the log.
+    told: Instant,
     logged: Instant,
     /// What an output failed with; it is given nothing more.
     fault: Option<OutputError>,
@@ -180,6 +185,7 @@ impl Worker {
             state: "starting",
             size: PLACEHOLDER,
             reported: None,
+            told: Instant::now(),
             logged: Instant::now(),
             fault: None,
         }
@@ -265,11 +271,14 @@ impl Worker {
             }
             self.sinks.iter_mut().for_each(|sink| sink.report(&status));
         }
-        if self.logged.elapsed() >= LOG_EVERY && statistics.captured > 0 {
+        if self.told.elapsed() >= LOG_EVERY && statistics.captured > 0 {
             let line = in_words(self.state, &statistics);
-            log::info!("{line}");
             self.manager.status(&line);
-            self.logged = Instant::now();
+            self.told = Instant::now();
+            if self.logged.elapsed() >= log_every(&self.manager) {
+                log::info!("{line}");
+                self.logged = Instant::now();
+            }
         }
     }
 
@@ -286,6 +295,10 @@ impl Worker {
         }
         (statistics, ended)
     }
+}
+
+fn log_every(manager: &Manager) -> Duration {
+    if manager.is_there() { JOURNAL_EVERY } else { LOG_EVERY }
 }
 
 pub(super) fn in_words(state: &str, statistics: &Statistics) -> String {

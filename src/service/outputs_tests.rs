@@ -81,3 +81,11 @@ fn an_output_that_hangs_starves_the_watchdog_whatever_the_loop_says() {
     assert_eq!(statistics.shown, 2, "what waits at the end is still shown");
     ended.unwrap();
 }
+
+#[test]
+fn a_journal_is_not_filled_with_what_its_manager_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    assert_eq!(log_every(&Manager::at(path.to_str().unwrap(), None)), JOURNAL_EVERY);
+    assert_eq!(log_every(&Manager::default()), LOG_EVERY);
+}

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::{LiveArgs, LiveOptions, open_model};
 use super::{Check, System};
@@ -16,8 +16,15 @@ const GROUP: &str = "video";
 const ACCESS_OF_GROUP: u32 = 0o060;
 const LOOPBACK: &str = "v4l2loopback";
 
+/// The service's configuration, and where it keeps what is painted.
+const SERVICE: (&str, &str) = ("/etc/lbam-edge.toml", "/var/lib/lbam-edge");
+
 pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
-    let options = args.options();
+    let mut options = args.options();
+    let is_service = std::env::var_os("STATE_DIRECTORY").is_some();
+    if let Some(painted) = painted_for_service(args.config.as_deref(), is_service, system) {
+        options.painted = Some(painted);
+    }
     let mut checks = source(&options.camera, system);
     checks.push(loopback(system));
     checks.push(masks(&options));
@@ -30,6 +37,18 @@ pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// Who looks at the service's configuration from outside means the mask that was painted for the
+/// service, and not one of their own.
+pub(super) fn painted_for_service(
+    config: Option<&Path>,
+    is_service: bool,
+    system: &System,
+) -> Option<PathBuf> {
+    let (file, folder) = (Path::new(SERVICE.0), system.path(SERVICE.1));
+    let meant = config == Some(file) && !is_service && folder.is_dir();
+    meant.then(|| folder.join("mask.png"))
 }
 
 fn source(spec: &SourceSpec, system: &System) -> Vec<Check> {
@@ -141,11 +160,15 @@ fn loopback(system: &System) -> Check {
 }
 
 fn masks(options: &LiveOptions) -> Check {
+    if let Err(error) = options.check() {
+        return Check::failed("mask", &error);
+    }
     match options.open_masks() {
         Ok(masks) if masks.is_empty() => {
             let so = if options.fail_closed { "nothing passes" } else { "frames pass unchanged" };
-            let mend = "paint one on the page, or give one with --mask, or as mask = ... in the \
-                        configuration";
+            let paint = if options.has_canvas() { "paint one on the page, or " } else { "" };
+            let mend =
+                format!("{paint}give one with --mask, or as mask = ... in the configuration");
             Check::warning("mask", format!("no mask: {so}"), mend)
         }
         Ok(masks) => Check::fine("mask", masks.describe()),

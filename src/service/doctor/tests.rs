@@ -118,8 +118,26 @@ fn masks_and_model_are_opened() {
     );
     assert_eq!(machine.check("mask", &["--mask=rect:1,1,2,2"]).state, State::Fine);
     assert_eq!(machine.check("mask", &["--mask=/nowhere.png"]).state, State::Problem);
+    let check = machine.check("mask", &["--mask=http:", "--output=/nowhere/o.y4m"]);
+    assert_found(&check, State::Problem, "painted on the page", "--output http:");
     let check = machine.check("model", &["--model=/nowhere.lbam"]);
     assert_found(&check, State::Problem, "/nowhere.lbam", "");
+}
+
+#[test]
+fn the_service_s_own_mask_is_looked_at() {
+    let machine = Machine::new(camera).with("var/lib/lbam-edge/mask.png", "");
+    let system = System { root: machine.folder.path().into(), probe: camera };
+    let painted = |config: &str, is_service| {
+        job::painted_for_service(Some(Path::new(config)), is_service, &system)
+    };
+    let file = machine.folder.path().join("var/lib/lbam-edge/mask.png");
+    assert_eq!(painted("/etc/lbam-edge.toml", false), Some(file));
+    assert_eq!(painted("/etc/lbam-edge.toml", true), None, "it has its own folder");
+    assert_eq!(painted("lbam.toml", false), None);
+    let system = System { root: "/nonexistent".into(), probe: camera };
+    let config = Some(Path::new("/etc/lbam-edge.toml"));
+    assert_eq!(job::painted_for_service(config, false, &system), None);
 }
 
 #[test]

@@ -116,7 +116,8 @@ unsafe impl Isa for I8mm {
         let mut first = true;
         for (source, bytes) in sources.into_iter().enumerate() {
             for &place in kept.of(source) {
-                let places = pixels.map(|pixel| bytes.wrapping_add((pixel + place) as usize));
+                let places =
+                    pixels.map(|pixel| bytes.wrapping_add(pixel as usize + place as usize));
                 // SAFETY: the caller promises that the inputs are readable and the weights are
                 // there for them; a group fits, since what is full is multiplied.
                 unsafe {

@@ -1,0 +1,247 @@
+//! Masks that are united, replaced, cannot be read, or are for pictures of another size.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+use crate::picture::{RgbPicture, write_png};
+
+fn paint(path: &Path, width: usize, height: usize, holes: &[usize]) {
+    let mut data = vec![0; width * height * 3];
+    holes.iter().for_each(|&hole| data[hole * 3..][..3].fill(255));
+    write_png(path, &RgbPicture::new(width, height, data).unwrap()).unwrap();
+}
+
+fn open(specs: &[String]) -> Result<Masks, MaskSourceError> {
+    let specs: Vec<MaskSpec> = specs.iter().map(|spec| spec.parse().unwrap()).collect();
+    Masks::open(&specs, None)
+}
+
+#[test]
+fn masks_are_united_and_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    paint(&path, 4, 2, &[7]);
+    let mut masks = open(&[path.display().to_string(), "rect:0,0,1,1".into()]).unwrap();
+    let mask = masks.next(4, 2, 0).unwrap().unwrap();
+    assert_eq!(mask.hole_pixels(), 2);
+    assert!(masks.next(4, 2, 1).unwrap().is_none());
+}
+
+#[test]
+fn a_bad_replacement_leaves_the_mask_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    paint(&path, 4, 2, &[7]);
+    let mut masks = open(&[path.display().to_string()]).unwrap();
+    assert!(masks.next(4, 2, 0).unwrap().is_some());
+    std::fs::write(&path, b"half a picture").unwrap();
+    assert!(masks.next(4, 2, 1).unwrap().is_none());
+    paint(&path, 9, 9, &[]);
+    assert!(masks.next(4, 2, 2).unwrap().is_none());
+    std::fs::remove_file(&path).unwrap();
+    assert!(masks.next(4, 2, 3).unwrap().is_none());
+    paint(&path, 4, 2, &[1, 2, 3]);
+    assert_eq!(masks.next(4, 2, 4).unwrap().unwrap().hole_pixels(), 3);
+}
+
+#[test]
+fn another_size_names_both_and_the_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    paint(&path, 4, 2, &[7]);
+    let error = open(&[path.display().to_string()]).unwrap().next(8, 6, 0).unwrap_err();
+    let text = error.to_string();
+    for part in ["m.png", "4x2", "8x6", "scale"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_folder_goes_by_the_frames_number_and_never_holds_its_last() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in [1, 2, 10] {
+        paint(&folder.path().join(format!("{number}.png")), 12, 1, &[number]);
+    }
+    let mut masks = open(&[folder.path().display().to_string()]).unwrap();
+    for (frame, hole) in [(0, 1), (2, 10)] {
+        assert!(masks.next(12, 1, frame).unwrap().unwrap().is_hole(hole, 0));
+    }
+    assert!(matches!(masks.next(12, 1, 3), Err(MaskSourceError::TooFew { count: 3, .. })));
+}
+
+#[test]
+fn the_page_has_no_mask_until_one_is_painted_and_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.png");
+    assert!(matches!(Masks::open(&[MaskSpec::Page], None), Err(MaskSourceError::NowhereToKeep)));
+    let mut masks = Masks::open(&[MaskSpec::Page], Some(&path)).unwrap();
+    assert!(masks.next(4, 2, 0).unwrap().is_none());
+    assert!(masks.is_empty());
+    paint(&path, 4, 2, &[7]);
+    assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 1);
+    assert!(masks.next(4, 2, 2).unwrap().is_none());
+    assert!(!masks.is_empty());
+    // The camera came back with larger pictures.
+    assert_eq!(masks.next(8, 4, 3).unwrap().unwrap().hole_pixels(), 4);
+    std::fs::remove_file(&path).unwrap();
+    assert!(masks.next(8, 4, 4).unwrap().is_none());
+    assert!(!masks.is_empty());
+    std::fs::write(&path, b"half a picture").unwrap();
+    assert!(masks.next(8, 4, 5).unwrap().is_none());
+    assert!(Masks::open(&[MaskSpec::Page], Some(&path)).is_err());
+    paint(&path, 4, 2, &[0, 1]);
+    let masks = Masks::open(&[MaskSpec::Page], Some(&path)).unwrap();
+    assert!(!masks.is_empty());
+}
+
+#[test]
+fn the_page_adds_to_what_is_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.png");
+    let specs = [MaskSpec::Page, "rect:0,0,1,1".parse().unwrap()];
+    let mut masks = Masks::open(&specs, Some(&path)).unwrap();
+    assert_eq!(masks.next(4, 2, 0).unwrap().unwrap().hole_pixels(), 1);
+    paint(&path, 4, 2, &[7]);
+    assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 2);
+    paint(&path, 4, 2, &[]);
+    assert_eq!(masks.next(4, 2, 2).unwrap().unwrap().hole_pixels(), 1);
+}
+
+#[test]
+fn sources_that_stay_go_on_and_those_that_go_no_longer_hide() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    paint(&path, 4, 2, &[7]);
+    let (picture, rect) = (MaskSpec::Path(path.clone()), "rect:0,0,1,1".parse().unwrap());
+    let mut masks = Masks::open(&[picture.clone(), rect], None).unwrap();
+    assert_eq!(masks.next(4, 2, 0).unwrap().unwrap().hole_pixels(), 2);
+    // It need not be read again.
+    std::fs::remove_file(&path).unwrap();
+    let specs = [picture, "rect:0,0,2,2".parse().unwrap()];
+    masks.change_to(&specs, None, None).unwrap();
+    assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 5);
+    let wrong = [specs[1].clone(), "absent.png".parse().unwrap()];
+    assert!(masks.change_to(&wrong, None, None).is_err());
+    assert!(masks.next(4, 2, 2).unwrap().is_none());
+    masks.change_to(&specs[1..], None, None).unwrap();
+    assert_eq!(masks.next(4, 2, 3).unwrap().unwrap().hole_pixels(), 4);
+    masks.change_to(&[], None, None).unwrap();
+    assert!(masks.next(4, 2, 4).unwrap().is_none());
+    assert!(masks.is_empty());
+}
+
+#[test]
+fn no_picture_no_start() {
+    assert!(open(&["/nonexistent/mask.png".into()]).is_err());
+    let folder = tempfile::tempdir().unwrap();
+    assert!(open(&[folder.path().display().to_string()]).is_err());
+}
+
+#[test]
+fn a_camera_of_another_size_hides_all_where_a_rectangle_is_in_pixels() {
+    let holes = |masks: &mut Masks, width, height| {
+        masks.next(width, height, 0).unwrap().map(|mask| mask.hole_pixels())
+    };
+    let specs = |rects: &[&str]| -> Vec<MaskSpec> {
+        rects.iter().map(|rect| rect.parse().unwrap()).collect()
+    };
+    let pixels = specs(&["rect:0,0,50%,50%", "rect:2,1,1,1"]);
+    let mut masks = Masks::open_for_camera(&pixels, None).unwrap();
+    assert_eq!(holes(&mut masks, 4, 2), Some(3));
+    assert_eq!(holes(&mut masks, 8, 4), Some(32));
+    assert_eq!(holes(&mut masks, 8, 4), None);
+    assert_eq!(holes(&mut masks, 4, 2), Some(3), "it came back as it was");
+    // One that is given while the camera has the other size is for that.
+    assert_eq!(holes(&mut masks, 8, 4), Some(32));
+    masks.change_to(&specs(&["rect:3,1,1,1"]), None, Some((8, 4, 1))).unwrap();
+    assert_eq!(holes(&mut masks, 8, 4), Some(1));
+    // Percent fit all sizes, and nothing is nothing in any.
+    let mut masks = Masks::open_for_camera(&specs(&["rect:0,0,50%,50%"]), None).unwrap();
+    assert_eq!((holes(&mut masks, 4, 2), holes(&mut masks, 8, 4)), (Some(2), Some(8)));
+    // Pictures of a folder have their own sizes.
+    let mut masks = Masks::open(&pixels, None).unwrap();
+    assert_eq!((holes(&mut masks, 4, 2), holes(&mut masks, 8, 4)), (Some(3), Some(8)));
+}
+
+#[test]
+fn a_picture_that_could_not_be_read_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    paint(&path, 4, 2, &[7]);
+    let mut picture = PictureMask::open(&path, usize::MAX).unwrap();
+    let next =
+        |picture: &mut PictureMask| picture.next(4, 2, 0).unwrap().map(|mask| mask.hole_pixels());
+    assert_eq!(next(&mut picture), Some(1));
+    // It cannot be read for a while, though the file stays as it is.
+    paint(&path, 4, 2, &[1, 2]);
+    (picture.most, picture.retry) = (0, Duration::MAX);
+    assert_eq!(next(&mut picture), None);
+    picture.most = usize::MAX;
+    assert_eq!(next(&mut picture), None, "not thirty times a second");
+    picture.retry = Duration::ZERO;
+    assert_eq!(next(&mut picture), Some(2));
+    assert_eq!(next(&mut picture), None);
+    // The user says when.
+    paint(&path, 4, 2, &[1, 2, 3]);
+    (picture.most, picture.retry) = (0, Duration::MAX);
+    assert_eq!(next(&mut picture), None);
+    picture.most = usize::MAX;
+    picture.look_again();
+    assert_eq!(next(&mut picture), Some(3));
+}
+
+/// Says when it was asked to look again.
+struct Looking(Arc<AtomicBool>);
+
+impl MaskSource for Looking {
+    fn describe(&self) -> String {
+        "looking".into()
+    }
+
+    fn next(&mut self, _: usize, _: usize, _: u64) -> Result<Option<Mask>, MaskSourceError> {
+        Ok(None)
+    }
+
+    fn look_again(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn sources_that_stay_look_again_when_all_is_well() {
+    let looked = Arc::new(AtomicBool::new(false));
+    let spec: MaskSpec = "m.png".parse().unwrap();
+    let source = Box::new(Looking(Arc::clone(&looked)));
+    let mut masks = Masks::default();
+    masks.sources.push(Entry { spec: Some(spec.clone()), source, held: None });
+    let wrong = [spec.clone(), "/nonexistent/mask.png".parse().unwrap()];
+    assert!(masks.change_to(&wrong, None, None).is_err());
+    assert!(!looked.load(Ordering::SeqCst));
+    masks.change_to(&[spec], None, None).unwrap();
+    assert!(looked.load(Ordering::SeqCst));
+}
+
+#[test]
+#[cfg(unix)]
+fn permissions_that_change_are_a_change_of_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let before = Stamp::of(file.path());
+    // The clock of the file system is coarse.
+    assert!((0..5000).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        std::fs::set_permissions(file.path(), PermissionsExt::from_mode(0o640)).unwrap();
+        Stamp::of(file.path()) != before
+    }));
+}
+
+#[test]
+fn a_painted_mask_is_far_smaller_than_a_picture_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mask.png");
+    // All but its header is not there.
+    std::fs::write(&path, "P5 5000 5000 255\n").unwrap();
+    let opened = Masks::open(&[MaskSpec::Page], Some(&path));
+    assert!(matches!(opened, Err(MaskSourceError::TooLarge { width: 5000, height: 5000, .. })));
+}

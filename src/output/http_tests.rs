@@ -1,0 +1,234 @@
+//! The page, asked as browsers and others do.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+
+use super::super::HostName;
+use super::*;
+use crate::picture::{ColourRange, PixelFormat};
+
+fn options() -> Options {
+    Options { http: (Ipv4Addr::LOCALHOST, 0).into(), ..Options::default() }
+}
+
+fn page_of(painting: Option<Painting>) -> Page {
+    Page::open(&Options { painting, ..options() }).unwrap()
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket
+}
+
+fn ask(address: SocketAddr, path: &str, host: &str) -> TcpStream {
+    let mut socket = connect(address);
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    socket
+}
+
+fn answer(address: SocketAddr, path: &str, host: &str) -> String {
+    rest(ask(address, path, host))
+}
+
+fn rest(mut socket: TcpStream) -> String {
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Sends a mask as a script of the site `origin` would.
+fn put(address: SocketAddr, origin: &str, body: &[u8]) -> String {
+    let mut socket = connect(address);
+    write!(
+        socket,
+        "PUT /mask HTTP/1.1\r\nHost: {address}\r\nOrigin: {origin}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    // Whoever refuses may close before all is sent.
+    let _ = socket.write_all(body);
+    rest(socket)
+}
+
+fn frame(value: u8) -> Frame {
+    Frame::flat(640, 480, PixelFormat::Yuv420, ColourRange::Full, value).unwrap()
+}
+
+#[test]
+fn page_snapshot_and_status_answer() {
+    let mut sink = page_of(None);
+    assert!(answer(sink.address, "/snapshot.jpg", "localhost").starts_with("HTTP/1.1 503"));
+    sink.write(&frame(9)).unwrap();
+    sink.report(&serde_json::json!({"fps": 3}));
+    assert!(answer(sink.address, "/", "127.0.0.1:1").contains("<html"));
+    assert!(answer(sink.address, "/status.json", "[::1]:80").ends_with("{\"fps\":3}"));
+    assert!(answer(sink.address, "/snapshot.jpg", "LocalHost:80").contains("image/jpeg"));
+    for other in ["evil.example", "evil.local", "evil", "evil.example:80", "localhost.example", ""]
+    {
+        assert!(answer(sink.address, "/", other).starts_with("HTTP/1.1 403"), "{other}");
+    }
+}
+
+#[test]
+fn the_machine_s_own_names_and_those_that_are_named_are_answered_to() {
+    assert_eq!(names_of("eye\n"), ["localhost", "eye", "eye", "eye.local"]);
+    assert_eq!(names_of("Eye.lan"), ["localhost", "Eye.lan", "Eye", "Eye.local"]);
+    assert_eq!(names_of(""), ["localhost"]);
+    assert!(is_known("EYE.local:8080", &names_of("eye")));
+    let host: HostName = "Camera.example.org".parse().unwrap();
+    let page = Page::open(&Options { hosts: vec![host], ..options() }).unwrap();
+    assert!(answer(page.address, "/", "camera.Example.org:443").starts_with("HTTP/1.1 200"));
+    assert!(answer(page.address, "/", "example.org").starts_with("HTTP/1.1 403"));
+}
+
+#[test]
+fn a_painted_mask_is_kept_and_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state/mask.png");
+    let painting = Painting { file: file.clone(), by_others: false };
+    let page = page_of(Some(painting));
+    let (address, own) = (page.address, format!("http://{}", page.address));
+    assert!(answer(address, "/mask", "localhost").starts_with("HTTP/1.1 204"));
+    let mask = Mask::from_grey(3, 2, &[0, 255, 0, 0, 0, 255]).unwrap();
+    let drawn = folder.path().join("drawn.png");
+    mask.write(&drawn).unwrap();
+    let drawn = std::fs::read(drawn).unwrap();
+    for other in ["http://evil.example", "null"] {
+        assert!(put(address, other, &drawn).starts_with("HTTP/1.1 403"), "{other}");
+    }
+    assert!(!file.exists());
+    assert!(put(address, &own, &drawn).starts_with("HTTP/1.1 204"));
+    assert_eq!(Mask::read(&file).unwrap(), mask);
+    assert!(answer(address, "/mask", "localhost").contains("image/png"));
+    // What is no picture changes nothing.
+    let refused = put(address, &own, b"no picture");
+    assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("mask sent"), "{refused}");
+    assert!(put(address, &own, &vec![0; MOST_MASK_BYTES + 1]).starts_with("HTTP/1.1 413"));
+    // Nor what takes more memory than a mask should; all but its header is not there.
+    assert!(put(address, &own, b"P5 5000 5000 255\n").starts_with("HTTP/1.1 413"));
+    assert_eq!(Mask::read(&file).unwrap(), mask);
+    // Nothing beside it is left behind.
+    assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
+fn nothing_is_read_of_who_may_not_paint() {
+    let painting = Painting { file: "mask.png".into(), by_others: true };
+    let page = page_of(Some(painting));
+    let mut socket = connect(page.address);
+    // It announces a mask, and sends none of it.
+    write!(
+        socket,
+        "PUT /mask HTTP/1.1\r\nHost: {}\r\nOrigin: http://evil.example\r\nContent-Length: 999\r\n\
+         Connection: close\r\n\r\n",
+        page.address
+    )
+    .unwrap();
+    let mut start = [0; 12];
+    socket.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 403");
+}
+
+/// Whether nothing is answered for a moment.
+fn waits(socket: &mut TcpStream) -> bool {
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let error = socket.read(&mut [0]).err();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    error.is_some_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+}
+
+#[test]
+fn snapshots_wait_for_each_other() {
+    let mut sink = page_of(None);
+    sink.write(&frame(9)).unwrap();
+    let all = Arc::clone(&sink.shared.snapshots).try_acquire_many_owned(MOST_AT_WORK as u32);
+    let mut socket = ask(sink.address, "/snapshot.jpg", "localhost");
+    assert!(waits(&mut socket));
+    drop(all.unwrap());
+    assert!(rest(socket).contains("image/jpeg"));
+}
+
+#[test]
+fn who_comes_when_all_places_are_taken_waits_for_one() {
+    let page = page_of(None);
+    let mut taken: Vec<TcpStream> = (0..MOST_CONNECTIONS).map(|_| connect(page.address)).collect();
+    let mut socket = ask(page.address, "/status.json", "localhost");
+    assert!(waits(&mut socket));
+    taken.pop();
+    assert!(rest(socket).ends_with("{}"));
+}
+
+#[test]
+fn others_paint_only_where_the_user_said_so() {
+    let page = page_of(None);
+    assert!(put(page.address, &format!("http://{}", page.address), b"").contains("--mask http:"));
+    let peer = |text: &str| SocketAddr::new(text.parse().unwrap(), 1);
+    let may = |by_others, text| {
+        let painting = Some(Painting { file: "mask.png".into(), by_others });
+        may_paint(&Shared::new(painting, Vec::new()), peer(text), &HeaderMap::new()).is_ok()
+    };
+    for here in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+        assert!(may(false, here), "{here}");
+    }
+    assert!(!may(false, "192.0.2.7"));
+    assert!(may(true, "192.0.2.7"));
+}
+
+#[test]
+fn a_taken_port_names_the_mend() {
+    let first = page_of(None);
+    let second = Page::open(&Options { http: first.address, ..options() });
+    let error = second.err().expect("taken");
+    assert!(error.to_string().contains("--http 127.0.0.1:"), "{error}");
+}
+
+#[test]
+fn spectators_who_do_not_read_hold_up_nobody() {
+    let mut sink = page_of(None);
+    // Connects, and never reads a byte.
+    let lazy = ask(sink.address, "/stream.mjpg", "localhost");
+    let mut eager = ask(sink.address, "/stream.mjpg", "localhost");
+    let begun = std::time::Instant::now();
+    for value in 0..200 {
+        sink.write(&frame(value)).unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    while !seen.windows(9).any(|bytes| bytes == b"--frame\r\n") {
+        let count = eager.read(&mut buffer).unwrap();
+        assert!(count > 0);
+        seen.extend_from_slice(&buffer[..count]);
+    }
+    drop((lazy, eager));
+}
+
+#[test]
+fn a_picture_that_stands_is_sent_again() {
+    let mut sink = page_of(None);
+    sink.write(&frame(1)).unwrap();
+    let mut parts = sink.shared.parts.subscribe();
+    let spectator = ask(sink.address, "/stream.mjpg", "localhost");
+    let first = loop {
+        if parts.has_changed().unwrap() {
+            break parts.borrow_and_update().clone();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    while !parts.has_changed().unwrap() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!first.is_empty() && *parts.borrow() == first);
+    drop(spectator);
+}
+
+#[test]
+fn without_spectators_nothing_is_encoded() {
+    let mut sink = page_of(None);
+    let parts = sink.shared.parts.subscribe();
+    sink.write(&frame(1)).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!parts.has_changed().unwrap());
+}
