@@ -7,7 +7,8 @@
 # Packages go to the folder `debian` in the build folder unless LBAM_DEB_DIR is set. What is in
 # them stands in Cargo.toml, and the profile that they are built with: `dist`, which takes a
 # quarter of an hour for each machine. LBAM_PROFILE=release takes what tests are built with, for a
-# try. Installs what is missing, cargo-deb too (some minutes).
+# try. Installs what is missing, cargo-deb too (some minutes). Run it on Debian 12, or where glibc is
+# no newer: a program that is built with a newer glibc may not start on Debian 12.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,6 +20,10 @@ stop() {
     exit 1
 }
 
+# The glibc that the package asks for.
+stated=$(sed -n 's/^depends = "libc6 (>= \([0-9.]*\)).*/\1/p' Cargo.toml)
+[ -n "$stated" ] || stop "Cargo.toml does not state the package's glibc (depends)"
+
 command -v dpkg >/dev/null || stop "this needs Debian's tools (dpkg); run it on Debian or Ubuntu"
 here=$(dpkg --print-architecture)
 architectures=("$@")
@@ -29,12 +34,24 @@ for architecture in "${architectures[@]}"; do
         *) stop "cannot build for $architecture; this machine is $here, and arm64 is crossed to" ;;
     esac
 done
+# Built with Debian 12's glibc the program asks for no more than the package states. With a newer one
+# it may, which check_libraries finds out when the program is built.
+newest_known=2.36
+glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d ' ' -f 2 || true)
+if [ -n "$glibc" ] && ! setup_at_least "$newest_known" "$glibc"; then
+    echo "deb: warning: this system's glibc is $glibc. The package is for glibc $stated and later; \
+what is built with one after $newest_known (Debian 12's) may need more, and is refused when it is \
+built. Debian 12 is the safe place to build" >&2
+fi
+
 if ! cargo deb --version >/dev/null 2>&1; then cargo install cargo-deb --locked >&2; fi
 missing=()
 command -v python3 >/dev/null || missing+=(python3)
 command -v objdump >/dev/null || missing+=(binutils)
 if [ "${#missing[@]}" -gt 0 ]; then setup_apt "${missing[@]}"; fi
-compgen -G 'models/small-*.lbam' >/dev/null || stop "there is no models/small-*.lbam to pack"
+for model in models/small-int8.lbam models/nano-int8.lbam; do
+    [ -e "$model" ] || stop "there is no $model to pack"
+done
 native=$CARGO_TARGET_DIR
 out=${LBAM_DEB_DIR:-$native/debian}
 export LBAM_PROFILE=${LBAM_PROFILE:-dist}
@@ -52,10 +69,9 @@ done
 # Without a time of its own, so that the same source gives the same package.
 gzip -9n "$parts"/man/*.1
 
-# The package says which glibc it needs; a build on a newer system may need more.
+# The program may ask for no newer glibc and for no other libraries than the package does.
 check_libraries() {
-    local program=$1 stated newest library
-    stated=$(sed -n 's/^depends = "libc6 (>= \([0-9.]*\)).*/\1/p' Cargo.toml)
+    local program=$1 newest library
     newest=$(objdump -T "$program" | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -Vu | tail -n 1)
     setup_at_least "$stated" "$newest" ||
         stop "$program asks for glibc $newest and the package for $stated; build on an older \

@@ -107,7 +107,8 @@ ok "the manual page is there" inside man -w lbam-edge
 ok "so is that of a command" inside man -w lbam-edge-doctor
 for path in /usr/share/bash-completion/completions/lbam-edge /usr/share/zsh/vendor-completions/_lbam-edge \
     /usr/share/fish/vendor_completions.d/lbam-edge.fish /usr/share/doc/lbam-edge/copyright \
-    /usr/share/doc/lbam-edge/third-party.gz /usr/share/doc/lbam-edge/service.md; do
+    /usr/share/doc/lbam-edge/third-party.gz /usr/share/doc/lbam-edge/service.md \
+    /usr/share/doc/lbam-edge/devices.md /usr/share/lbam/small-int8.lbam /usr/share/lbam/nano-int8.lbam; do
     is "$path is there" there "$(there "$path")"
 done
 is "there is a changelog" yes "$(compgen -G "$system/usr/share/doc/lbam-edge/changelog*" >/dev/null && echo yes)"
@@ -118,6 +119,8 @@ done
 is "the unit is not enabled by itself" disabled "$(inside systemctl is-enabled lbam-edge 2>&1 || true)"
 ok "it can be enabled" inside systemctl enable lbam-edge
 is "then it is" enabled "$(inside systemctl is-enabled lbam-edge 2>&1 || true)"
+ok "so can an instance" inside systemctl enable lbam-edge@video0
+echo LBAM_HTTP=127.0.0.1:8082 >"$system/etc/default/lbam-edge-video0"
 # shellcheck disable=SC2016 # dpkg-query expands it
 is "the configuration is a conffile" " $config" \
     "$(inside dpkg-query -W -f '${Conffiles}\n' lbam-edge | grep -o " $config" || true)"

@@ -14,6 +14,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/lbam
 
 setup_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 setup_purpose=${1:-build}
+setup_path=$PATH
 
 setup_say() { echo "setup: $*" >&2; }
 
@@ -21,6 +22,9 @@ setup_stop() {
     setup_say "$*"
     exit 1
 }
+
+# Succeeds on Debian itself. (Ubuntu's archive has no packages for Arm beside those for PCs.)
+setup_is_debian() { grep -qxE 'ID="?debian"?' /etc/os-release 2>/dev/null; }
 
 # Succeeds if version $1 is $2 or later.
 setup_at_least() {
@@ -169,5 +173,23 @@ setup_rust() {
     setup_say "Rust $found; build folder $CARGO_TARGET_DIR"
 }
 
+# What cargo installs must be found in other shells, too. rustup's own installer sees to that; where
+# rustup comes from apt, nobody does.
+setup_hint() {
+    local folder=${CARGO_HOME:-$HOME/.cargo}/bin
+    case :$setup_path: in
+        *:"$folder":*) return ;;
+    esac
+    if grep -qsF .cargo/env ~/.profile ~/.bash_profile ~/.bash_login ~/.zshenv; then
+        setup_say "open a new shell: $folder is on its path"
+    else
+        setup_say "$folder, where cargo installs programs, is not on your path; add this line to \
+~/.profile, then log in again:"
+        echo "export PATH=\"$folder:\$PATH\"" >&2
+    fi
+}
+
 setup_packages
 setup_rust
+# Not when another script sources this one.
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then setup_hint; fi

@@ -71,7 +71,11 @@ step "programs" cargo build --locked --release --bins --features desk
 step "models" check_models
 step "end to end" tests/end_to_end.sh
 step "training on a GPU backend" tests/gpu.sh
-step "cross-building" cross_build
-step "tests as Arm programs" cross/test.sh
-step "emulated device" env LBAM_DEVICE_EDGE="$device_edge" cross/device/run.sh
+if setup_is_debian; then
+    step "cross-building" cross_build
+    step "tests as Arm programs" cross/test.sh
+    step "emulated device" env LBAM_DEVICE_EDGE="$device_edge" cross/device/run.sh
+else
+    echo "== left out: cross-building, tests as Arm programs, emulated device (they need Debian 12)"
+fi
 echo "all steps passed in $SECONDS s"

@@ -4,7 +4,7 @@
 #   benches/ablation/run.sh HELDOUT          # a folder of pictures that training never sees
 #   benches/ablation/run.sh HELDOUT WORK     # keeps runs and weights in WORK, and resumes there
 #
-# Prints docs/ablation.md's two tables. `nano`, 128x128. Maps: from random weights, 8 pictures a
+# Prints the tables of docs/ablation.md (the second with LBAM_STEPS=4000). `nano`, 128x128. Maps: from random weights, 8 pictures a
 # step, L1 losses; the paper's network with two more seeds, to show how far apart chance puts runs.
 # Losses: all go on from the shipped weights, since what a loss does to a network that has learned
 # nothing yet says little; 2 pictures a step, since the losses on features take a second or so for

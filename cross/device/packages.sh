@@ -96,7 +96,7 @@ PATH=$PATH:/sbin:/usr/sbin
 # linux-image-arm64 has nothing in it; the kernel is in the package that it depends on.
 kernel=$(apt-cache depends linux-image-arm64:arm64 |
     sed -n 's/^ *Depends: \(linux-image-[0-9][^: ]*\).*/\1/p' | head -n 1)
-[ -n "$kernel" ] || setup_stop "apt offers no linux-image-arm64"
+[ -n "$kernel" ] || setup_stop "apt offers no linux-image-arm64; this needs Debian 12"
 version=${kernel#linux-image-}
 # What a module is built with runs here.
 kbuild=$(apt-cache depends "linux-headers-$version:arm64" |
