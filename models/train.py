@@ -523,6 +523,8 @@ def main():
     started, done, shown, counted, saved = time.time(), 0, time.time(), 0, time.time()
 
     def save():
+        if not all(torch.isfinite(values).all() for values in average):
+            sys.exit("train.py: a weight is not finite; what was saved before is as it was")
         notes = {
             "program": f"models/train.py, PyTorch {torch.__version__}",
             "training_batch": str(arguments.batch),

@@ -6,7 +6,7 @@
 #   tests/gpu.sh cuda            # another backend that lbam-desk can be built with
 #
 # LBAM_DESK names a program built with that feature; else it is built, in a folder of its own, and
-# its kernels are tested.
+# its kernels are tested. LBAM_NOT_RECORDED=1: it need not record its step (with autotune it does not).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,7 +19,7 @@ tolerance=1e-4
 if [ -z "${LBAM_DESK:-}" ]; then
     . scripts/setup.sh tests
     CARGO_TARGET_DIR=$CARGO_TARGET_DIR-gpu
-    cargo test --locked --release --features "$backend" --lib convolutions
+    cargo test --locked --release --features "$backend" --lib -- convolutions adam
     cargo build --locked --release --features "$backend" --bin lbam-desk
     LBAM_DESK=$CARGO_TARGET_DIR/release/lbam-desk
 fi
@@ -30,10 +30,15 @@ mkdir "$work/pictures"
 ffmpeg -nostdin -v error -f lavfi -i mandelbrot=s=320x256:rate=1 -frames:v 6 "$work/pictures/%d.png"
 for device in cpu "$backend"; do
     # More would hang on a driver that never answers.
-    timeout 600 "$LBAM_DESK" train --images "$work/pictures" --output "$work/$device" \
+    RUST_LOG=warn,lbam=debug timeout 600 "$LBAM_DESK" train --images "$work/pictures" --output "$work/$device" \
         --preset nano --size 128 --batch 1 --steps $steps --seed 3 --learning-rate 5e-2 \
-        --backend "$device"
+        --backend "$device" 2> >(tee "$work/$device.log" >&2)
 done
+# With autotune nothing is recorded.
+grep -q "a step is recorded" "$work/$backend.log" || [ -n "${LBAM_NOT_RECORDED:-}" ] || {
+    echo "gpu.sh: the step was made anew each time, not recorded" >&2
+    exit 1
+}
 python3 - "$work/cpu/log.csv" "$work/$backend/log.csv" $steps $tolerance <<'PYTHON'
 import csv
 import sys

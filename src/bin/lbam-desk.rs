@@ -1,20 +1,24 @@
 //! `lbam-desk`: arguments in, one call, exit code out.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lbam::desk;
 use lbam::desk::evaluate::{self, ModelFile, filler_names, read_masks, read_samples};
 use lbam::desk::fillers::{self, BASELINES, USUAL_BASELINES};
 use lbam::desk::lpips::Lpips;
-use lbam::file::{Precision, Weights, write_model};
+use lbam::desk::{self, DeskError};
+use lbam::file::{FileError, Precision, Weights, write_model};
 
 // A folder of its own: a file beside this one would become a program.
 #[path = "lbam-desk/train.rs"]
 mod train;
+
+/// The exit code where a model file cannot be used, as lbam-edge's.
+const UNUSABLE: u8 = 78;
 
 /// Trains, imports, evaluates and exports LBAM inpainting networks for lbam-edge.
 #[derive(Parser)]
@@ -42,7 +46,7 @@ enum Command {
 #[derive(Args)]
 #[command(after_help = "Example: lbam-desk import official.pth --output official.safetensors")]
 struct Import {
-    /// A state_dict as torch.save writes it (PyTorch 1.6 or later)
+    /// A state_dict as torch.save writes it
     checkpoint: PathBuf,
     /// Where the weights go
     #[arg(long)]
@@ -146,11 +150,11 @@ struct Eval {
 )]
 struct MasksArguments {
     /// Share of hole
-    #[arg(long, default_value = "0.1-0.5")]
-    ratio: String,
+    #[arg(long, value_name = "LOW-HIGH", default_value = "0.1-0.5", value_parser = desk::masks::parse_ratio)]
+    ratio: RangeInclusive<f32>,
     /// Width and height in pixels
-    #[arg(long, default_value = "256x256")]
-    size: String,
+    #[arg(long, value_name = "WIDTHxHEIGHT", default_value = "256x256", value_parser = desk::masks::parse_size)]
+    size: (usize, usize),
     /// How many
     #[arg(long, default_value_t = 100)]
     count: usize,
@@ -198,8 +202,24 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lbam-desk: {error:#}");
-            ExitCode::FAILURE
+            let found = error.chain().find_map(|cause| match cause.downcast_ref() {
+                Some(DeskError::File(error)) => Some(error),
+                _ => cause.downcast_ref::<FileError>(),
+            });
+            match found.is_some_and(is_unusable) {
+                true => ExitCode::from(UNUSABLE),
+                false => ExitCode::FAILURE,
+            }
         }
+    }
+}
+
+/// Whether a file of weights is at fault, and not that one could not be written.
+fn is_unusable(error: &FileError) -> bool {
+    match error {
+        FileError::InFile { source, .. } => is_unusable(source),
+        FileError::Write { .. } => false,
+        _ => true,
     }
 }
 
@@ -313,8 +333,7 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
 }
 
 fn masks(a: &MasksArguments) -> anyhow::Result<()> {
-    let ratio = desk::masks::parse_ratio(&a.ratio)?;
-    let size = desk::masks::parse_size(&a.size)?;
+    let (ratio, size) = (a.ratio.clone(), a.size);
     let style = desk::masks::Style::Brush;
     let ratios = desk::masks::write_set(&a.output, a.count, size, ratio, style, a.seed)?;
     let mean = ratios.iter().sum::<f32>() / ratios.len().max(1) as f32;

@@ -13,17 +13,17 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::adam::{AdamSettings, adam};
 use super::discriminator::Discriminator;
-use super::train::RunConfig;
+use super::train::{ADAM_EPSILON, RunConfig};
 use super::{DeskError, gradients, masks};
 use crate::file::write_atomically;
 
-/// Adam's decay rates for the discriminator in the paper, and PyTorch's floor.
+/// Adam's decay rates for the discriminator in the paper.
 const BETAS: (f32, f32) = (0.0, 0.9);
-const EPSILON: f32 = 1e-8;
 /// Weight of the penalty on slopes.
 const PENALTY: f64 = 10.0;
 /// Numbers the generator of mixtures of original and output.
@@ -64,8 +64,7 @@ impl Adversary {
     ) -> Result<Self, DeskError> {
         let (side, seed) = (config.size, config.seed);
         let base = config.adversary_channels.unwrap_or(config.base_channels);
-        let adam = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1);
-        let mut optimiser = adam.with_epsilon(EPSILON).init();
+        let mut optimiser = adam(AdamSettings { betas: BETAS, epsilon: ADAM_EPSILON });
         let saved =
             checkpoint.map(|folder| (folder.join(WEIGHTS_NAME), folder.join(OPTIMISER_NAME)));
         let discriminator = match saved {

@@ -313,8 +313,7 @@ type Read = (String, String, RgbPicture, Mask);
 fn read(path: &Path, images: &Path, index: usize) -> Result<Read, DeskError> {
     let io = |source| DeskError::Io { path: path.to_owned(), source };
     let hash = blake3::hash(&std::fs::read(path).map_err(io)?).to_hex().to_string();
-    let pixels = photos::central_square(path, SIDE)
-        .map_err(|error| DeskError::Run { path: path.to_owned(), reason: error.to_string() })?;
+    let pixels = photos::central_square(path, SIDE)?;
     let mut rng = masks::generator(0, index as u64, 0);
     let grey = masks::draw(&mut rng, SIDE, SIDE, HOLES.0..=HOLES.1, Style::Brush);
     let mask = Mask::from_grey(SIDE, SIDE, &grey).map_err(super::evaluate::EvaluateError::from)?;

@@ -11,36 +11,38 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+#[cfg(feature = "autotune")]
+use burn::tensor::Shape;
 use burn::tensor::Tensor;
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 
-#[cfg(any(feature = "wgpu", feature = "vulkan", feature = "cuda"))]
+#[cfg(feature = "gpu")]
 mod kernels;
 
 /// The convolutions on a backend's tensors. What is fine has twice the sides of what is coarse;
 /// weights are `[A, B, 4, 4]`, `A` the channels of what is coarse and `B` of what is fine.
 #[backend_extension(
     Flex,
-    Cube: cfg(any(feature = "wgpu", feature = "vulkan", feature = "cuda")),
+    Cube: cfg(feature = "gpu"),
     Autodiff,
     Fusion: cfg(feature = "autotune"),
 )]
 pub trait Convolutions: Backend {
     /// Fine to coarse.
-    #[fusion(default)]
+    #[fusion(dtype = fine, shape = halved_shape(fine, weight))]
     fn halved(fine: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         burns_halved::<Self>(fine, weight)
     }
 
     /// Coarse to fine.
-    #[fusion(default)]
+    #[fusion(dtype = coarse, shape = doubled_shape(coarse, weight))]
     fn doubled(coarse: FloatTensor<Self>, weight: FloatTensor<Self>) -> FloatTensor<Self> {
         burns_doubled::<Self>(coarse, weight)
     }
 
     /// The gradient of `weight`, of which the shape counts, for what is on either side of it: the sum
     /// over all positions of the products of what is coarse and of each of its taps.
-    #[fusion(default)]
+    #[fusion(dtype = weight, shape = weight)]
     fn correlated(
         fine: FloatTensor<Self>,
         coarse: FloatTensor<Self>,
@@ -48,6 +50,16 @@ pub trait Convolutions: Backend {
     ) -> FloatTensor<Self> {
         burns_correlated::<Self>(fine, coarse, weight)
     }
+}
+
+#[cfg(feature = "autotune")]
+fn halved_shape(fine: &Shape, weight: &Shape) -> Shape {
+    Shape::new([fine[0], weight[0], fine[2] / 2, fine[3] / 2])
+}
+
+#[cfg(feature = "autotune")]
+fn doubled_shape(coarse: &Shape, weight: &Shape) -> Shape {
+    Shape::new([coarse[0], weight[1], 2 * coarse[2], 2 * coarse[3]])
 }
 
 fn options() -> ConvOptions<2> {

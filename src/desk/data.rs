@@ -413,8 +413,7 @@ impl Pool {
         }
         // Decoded without the lock: two threads may both read one file, at worst.
         let decoded = decode(&self.files[index], self.side).map(Arc::new).map_err(|error| {
-            let path = self.files[index].display();
-            log::warn!("{path} is skipped from here on: {error}");
+            log::warn!("skipped from here on: {error}");
         });
         let mut cache = self.cache();
         if cache.entries[index].is_none() {

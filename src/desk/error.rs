@@ -72,8 +72,8 @@ pub enum DeskError {
     },
     /// The user stopped a run; a checkpoint was saved.
     #[error(
-        "stopped after step {step}, which is saved; go on with: lbam-desk train --resume {}",
-        folder.display()
+        "stopped after step {step}; what was reached is {}; go on with: lbam-desk train --resume {}",
+        folder.join("weights.safetensors").display(), folder.display()
     )]
     Stopped {
         /// Steps done.

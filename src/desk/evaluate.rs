@@ -271,7 +271,7 @@ pub fn read_samples(folder: &Path, side: usize) -> Result<Vec<Sample>, EvaluateE
             }
             Err(error) => {
                 unreadable += 1;
-                log::warn!("{} is skipped: {error}", path.display());
+                log::warn!("skipped: {error}");
             }
         }
     }

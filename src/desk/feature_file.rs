@@ -19,7 +19,7 @@ pub struct FeatureFile {
 }
 
 /// One convolution with its biases.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Convolution {
     kernel: Tensor<4>,
     bias: Tensor<1>,

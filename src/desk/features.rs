@@ -22,7 +22,7 @@ const BLOCKS: [&[usize]; 3] = [&[0, 2], &[5, 7], &[10, 12, 14]];
 const KERNEL: usize = 3;
 
 /// A feature network that is not trained itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Features {
     blocks: Vec<Vec<Convolution>>,
 }

@@ -104,12 +104,21 @@ fn ablation(weights: &Weights) -> Box<Filler<'static>> {
 }
 
 fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
-    let model = tract_onnx::onnx()
-        .model_for_path(path)
-        .and_then(|model| model.with_input_fact(0, f32::fact([1, 3, size, size]).into()))
+    let wrong = |error| run_error(path, &format!("{error:#}"));
+    let model = tract_onnx::onnx().model_for_path(path).map_err(wrong)?;
+    let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
+    if (inputs, outputs) != (2, 1) {
+        let reason = format!(
+            "it has {inputs} inputs and {outputs} outputs; a picture and its mask are wanted, and \
+             the filled picture, as export --format onnx writes them"
+        );
+        return Err(run_error(path, &reason));
+    }
+    let model = model
+        .with_input_fact(0, f32::fact([1, 3, size, size]).into())
         .and_then(|model| model.with_input_fact(1, f32::fact([1, 1, size, size]).into()))
         .and_then(|model| model.into_optimized()?.into_runnable())
-        .map_err(|error| run_error(path, &format!("{error:#}")))?;
+        .map_err(wrong)?;
     Ok(Box::new(move |picture: &RgbPicture, mask: &Mask| {
         let (planes, known) = (sheet::to_planes(picture), sheet::known_plane(mask));
         let inputs = tvec!(

@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::adam::{AdamSettings, adam};
 use super::data::Batch;
 use super::engine::Engine;
 use super::model::{Lbam, shared};
-use super::objective::{Awaited, Losses};
+use super::objective::{Awaited, Losses, Terms};
 use super::prune::Pruning;
-use super::{DeskError, gradients};
+use super::recording::{Found, Recording};
+use super::{DeskError, gradients, in_place};
 use crate::file::{FileError, Weights};
 use crate::net::Parameter;
 
@@ -33,20 +35,26 @@ pub(super) struct BurnGenerator {
     device: Device,
     /// 0 for weights that are held at zero, else 1, by tensor.
     kept: BTreeMap<String, Tensor<4>>,
+    recording: Option<Recording>,
 }
 
 impl Generator {
-    /// Of these weights, with Adam's decay rates: written out, or on `device`.
-    pub fn new(weights: &Weights, betas: (f32, f32), written_out: bool, device: &Device) -> Self {
+    /// Of these weights: written out, or on `device`.
+    pub fn new(
+        weights: &Weights,
+        settings: AdamSettings,
+        written_out: bool,
+        device: &Device,
+    ) -> Self {
         if written_out {
-            return Self::Engine(Box::new(Engine::new(weights, betas)));
+            return Self::Engine(Box::new(Engine::new(weights, settings)));
         }
-        let optimiser = AdamConfig::new().with_beta_1(betas.0).with_beta_2(betas.1).init();
         Self::Burn(Box::new(BurnGenerator {
             model: Lbam::from_weights(weights, device),
-            optimiser,
+            optimiser: adam(settings),
             device: device.clone(),
             kept: BTreeMap::new(),
+            recording: None,
         }))
     }
 
@@ -84,7 +92,8 @@ impl Generator {
         (at, device): (usize, &Device),
     ) -> Forward {
         let Batch { pictures, masks, .. } = batch;
-        let tensor = |values, channels| planes(values, channels, size, device);
+        let tensor =
+            |values, channels| Tensor::<4>::from_data(planes(values, channels, size), device);
         match self {
             Self::Engine(engine) => {
                 let output = tensor(engine.forward(&pictures, &masks, size), 3).require_grad();
@@ -101,6 +110,42 @@ impl Generator {
                 let output = model.forward(pictures.clone(), masks.clone());
                 let masks = shared(masks, output.dims()[0]);
                 Forward { output, pictures, masks, model: Some(model) }
+            }
+        }
+    }
+
+    /// Whether a pass can be recorded and replayed: on GPUs.
+    pub fn replays(&self) -> bool {
+        matches!(self, Self::Burn(burn) if in_place::possible(&burn.device))
+    }
+
+    /// Forward and back for a batch under these losses, which are the same at all steps.
+    ///
+    /// # Panics
+    /// Where nothing [`Generator::replays`]: the caller's mistake.
+    pub fn replay(&mut self, pictures: Tensor<4>, masks: Tensor<4>, terms: &Terms) -> Found {
+        match self {
+            Self::Engine(_) => unreachable!("only Burn's is replayed"),
+            Self::Burn(burn) => burn.replay(pictures, masks, terms),
+        }
+    }
+
+    /// [`Generator::update`] after [`Generator::replay`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn update_replayed(
+        &mut self,
+        replayed: Found,
+        rate: f64,
+        most: Option<f64>,
+        step: u64,
+    ) -> Result<(Losses, f32), DeskError> {
+        match self {
+            Self::Engine(_) => unreachable!("only Burn's is replayed"),
+            Self::Burn(burn) => {
+                let Found { losses, gradients, squared, .. } = replayed;
+                burn.descend(gradients, squared, vec![losses], rate, most, step)
             }
         }
     }
@@ -203,8 +248,21 @@ impl BurnGenerator {
         if awaited.len() > 1 {
             found = gradients::scaled(&self.model, found, 1.0 / awaited.len() as f64);
         }
-        // Nothing is waited for before all work lies with the devices.
         let squared = gradients::squared(&self.model, &found);
+        self.descend(found, squared, awaited, rate, most, step)
+    }
+
+    /// The end of a step: along gradients, of which the length's square is given.
+    fn descend(
+        &mut self,
+        found: GradientsParams,
+        squared: Option<Tensor<1>>,
+        awaited: Vec<Awaited>,
+        rate: f64,
+        most: Option<f64>,
+        step: u64,
+    ) -> Result<(Losses, f32), DeskError> {
+        // Nothing is waited for before all work lies with the devices.
         let mut awaited = awaited.into_iter();
         let (first, squared) = awaited.next().expect("a pass").read(step, squared)?;
         let length = squared.sqrt();
@@ -217,6 +275,29 @@ impl BurnGenerator {
         let stepped = self.optimiser.step(rate, self.model.clone(), found);
         self.model = stepped.clamped().multiplied(&self.kept);
         Ok((Losses::mean(&losses), length))
+    }
+
+    /// Of [`Generator::replay`].
+    fn replay(&mut self, pictures: Tensor<4>, masks: Tensor<4>, terms: &Terms) -> Found {
+        let recording = self.recording.get_or_insert_with(|| {
+            let (model, terms) = (self.model.clone(), terms.clone());
+            let pass = move |pictures: Tensor<4>, masks: Tensor<4>| {
+                let output = model.forward(pictures.clone(), masks.clone());
+                let masks = shared(masks, output.dims()[0]);
+                let (loss, losses) = terms.judge(output.clone(), pictures, masks);
+                let gradients = GradientsParams::from_grads(loss.backward(), &model);
+                let squared = gradients::squared(&model, &gradients);
+                Found { output: output.inner(), losses, gradients, squared }
+            };
+            Recording::new(&self.device, pictures.clone(), masks.clone(), pass)
+        });
+        let found = recording.replay(pictures, masks);
+        Found {
+            output: found.output.clone(),
+            losses: found.losses.clone(),
+            gradients: gradients::copied(&self.model, &found.gradients),
+            squared: found.squared.clone(),
+        }
     }
 }
 
@@ -240,10 +321,19 @@ pub(super) struct Pass {
     pub awaited: Awaited,
 }
 
-/// Square planes as a tensor `[N, channels, size, size]`.
-fn planes(values: Vec<f32>, channels: usize, size: usize, device: &Device) -> Tensor<4> {
+/// Square planes `[N, channels, size, size]`.
+fn planes(values: Vec<f32>, channels: usize, size: usize) -> TensorData {
     let count = values.len() / (channels * size * size);
-    Tensor::from_data(TensorData::new(values, [count, channels, size, size]), device)
+    TensorData::new(values, [count, channels, size, size])
+}
+
+/// A batch's pictures and masks on a device, which need not wait for them: they come from memory that
+/// it reads by itself.
+pub(super) fn uploaded(batch: Batch, size: usize, device: &Device) -> (Tensor<4>, Tensor<4>) {
+    let mut data = [planes(batch.pictures, 3, size), planes(batch.masks, 1, size)];
+    device.staging(data.iter_mut());
+    let [pictures, masks] = data.map(|data| Tensor::from_data(data, device));
+    (pictures, masks)
 }
 
 /// A tensor's values.

@@ -56,6 +56,13 @@ pub(super) fn scaled<M: Module>(
     gradients
 }
 
+/// The same gradients once more.
+pub(super) fn copied<M: Module>(module: &M, gradients: &GradientsParams) -> GradientsParams {
+    let mut copies = Copies { gradients, copies: GradientsParams::new() };
+    module.visit(&mut copies);
+    copies.copies
+}
+
 /// Refuses a length that is not finite.
 ///
 /// # Errors
@@ -93,6 +100,19 @@ impl ModuleVisitor for Scaled<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(parameter.id) {
             self.gradients.register(parameter.id, gradient * self.factor);
+        }
+    }
+}
+
+struct Copies<'a> {
+    gradients: &'a GradientsParams,
+    copies: GradientsParams,
+}
+
+impl ModuleVisitor for Copies<'_> {
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(parameter.id) {
+            self.copies.register(parameter.id, gradient);
         }
     }
 }

@@ -14,12 +14,12 @@ const DATA_PARALLEL_PREFIX: &str = "module.";
 /// Tensors by name: shape and values.
 pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Reads a checkpoint saved by the authors' implementation: a torch zip file whose pickle is
-/// parsed as data, so that none of its code runs.
+/// Reads a checkpoint saved by the authors' implementation, of any PyTorch. Its pickle is parsed as
+/// data, so that none of its code runs.
 ///
 /// # Errors
-/// [`DeskError::Checkpoint`] for anything that is not such a file (the older tar and stream
-/// formats too), [`DeskError::File`] where its tensors do not make an LBAM network.
+/// [`DeskError::Checkpoint`] for anything that is not such a file, or whose tensors do not make an
+/// LBAM network.
 pub fn import(path: &Path) -> Result<Weights, DeskError> {
     let tensors = tensors(path, |_| true)?;
     let tensors = tensors.into_iter().map(|(name, tensor)| {
@@ -34,7 +34,7 @@ pub fn import(path: &Path) -> Result<Weights, DeskError> {
     })
 }
 
-/// Shapes and values of the tensors in a torch zip file whose names are `wanted`.
+/// Shapes and values of the tensors in a file of `torch.save` whose names are `wanted`.
 ///
 /// # Errors
 /// [`DeskError::Checkpoint`] for anything that is not such a file, or a wanted tensor that is not
@@ -44,13 +44,8 @@ pub(super) fn tensors(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tens
     let reader = PytorchReader::new(path).map_err(|error| {
         refused(path, format!("not a PyTorch checkpoint that can be read: {error}"))
     })?;
-    let format = &reader.metadata().format_type;
-    if *format != FileFormat::Zip {
-        let reason = format!(
-            "a legacy PyTorch file ({format:?}); load it in PyTorch 1.6 or later, then \
-             torch.save(model.state_dict(), \"new.pth\") and import that"
-        );
-        return Err(refused(path, reason));
+    if reader.metadata().format_type == FileFormat::Pickle {
+        return Err(refused(path, "a bare pickle, which holds no tensors".into()));
     }
     let mut tensors = Tensors::new();
     for (name, tensor) in reader.tensors().iter().filter(|(name, _)| wanted(name)) {

@@ -8,8 +8,10 @@
 //! Hazard: Burn's powers and comparisons differ between backends at 0; `model.rs` keeps zeros
 //! away from them.
 
-#![forbid(unsafe_code)]
+// But for one call, in `recording.rs`.
+#![deny(unsafe_code)]
 
+mod adam;
 mod adversary;
 mod calibrate;
 mod colours;
@@ -31,6 +33,7 @@ mod generator;
 mod gradients;
 mod html;
 mod import;
+mod in_place;
 mod losses;
 pub mod lpips;
 mod marching;
@@ -43,6 +46,7 @@ mod onnx;
 pub mod patchmatch;
 mod prune;
 mod quantise;
+mod recording;
 mod run_log;
 pub mod sheet;
 pub mod telea;
@@ -54,5 +58,6 @@ pub use error::DeskError;
 pub use import::import;
 pub use onnx::write_onnx;
 pub use train::{
-    ADAM_BETAS, ADVERSARY_LEARNING_RATE, KERNEL_TAPS, RunConfig, Start, steps_in, train,
+    ADAM_BETAS, ADAM_EPSILON, ADVERSARY_LEARNING_RATE, KERNEL_TAPS, RunConfig, Start, steps_in,
+    train,
 };

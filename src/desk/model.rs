@@ -8,6 +8,7 @@ use burn::tensor::activation::{leaky_relu, relu, sigmoid};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::convolutions::{double, halve};
+use super::in_place::overwritten;
 use super::masks;
 use crate::file::{FileError, Weights};
 use crate::net::{
@@ -241,8 +242,9 @@ impl Lbam {
         for layer in self.forward.iter_mut().chain(&mut self.reverse) {
             // On the inner tensor: clamping is no part of what is differentiated.
             layer.scalars = layer.scalars.clone().map(|value| {
-                let clamped = value.inner().max_pair(least.clone()).min_pair(most.clone());
-                clamped.autodiff().require_grad()
+                let value = value.inner();
+                let clamped = value.clone().max_pair(least.clone()).min_pair(most.clone());
+                overwritten(value, clamped).autodiff().require_grad()
             });
         }
         self
@@ -255,9 +257,11 @@ impl Lbam {
         let names = names.chain(network.decoder().into_iter().map(|deconv| deconv.weight));
         for (name, kernel) in names.zip(self.encoder.iter_mut().chain(&mut self.decoder)) {
             if let Some(factors) = factors.get(&name) {
-                *kernel = kernel
-                    .clone()
-                    .map(|value| (value.inner() * factors.clone()).autodiff().require_grad());
+                *kernel = kernel.clone().map(|value| {
+                    let value = value.inner();
+                    let product = value.clone() * factors.clone();
+                    overwritten(value, product).autodiff().require_grad()
+                });
             }
         }
         self

@@ -212,10 +212,21 @@ fn scalars_outside_their_clamp_are_clamped_on_import() {
 }
 
 #[test]
-fn legacy_and_hostile_checkpoints_are_refused() {
-    for (name, said) in
-        [("legacy_tar", "legacy"), ("legacy_stream", "legacy"), ("evil", "evil.pth")]
-    {
+fn files_of_old_pytorch_are_read() {
+    let tensors = import::tensors(&data("import/legacy_stream.pth"), |_| true).expect("read");
+    let plain: Vec<f32> = (0..12_u8).map(f32::from).collect();
+    assert_eq!(tensors["plain.weight"], (vec![3, 4], plain));
+    let turned = [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11_u8].map(f32::from).to_vec();
+    assert_eq!(tensors["turned.weight"], (vec![4, 3], turned));
+}
+
+#[test]
+fn foreign_and_hostile_checkpoints_are_refused() {
+    for (name, said) in [
+        ("legacy_tar", "legacy_tar.pth"),
+        ("legacy_stream", "ec1.conv.conv.weight is missing"),
+        ("evil", "evil.pth"),
+    ] {
         let path = data(&format!("import/{name}.pth"));
         match import(&path) {
             Err(DeskError::Checkpoint { .. }) => {}

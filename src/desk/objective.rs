@@ -16,15 +16,21 @@ use super::train::RunConfig;
 
 /// All losses of a run with their weights.
 pub(super) struct Objective {
+    terms: Terms,
+    adversary: Option<Adversary>,
+    adversarial_weight: f64,
+    adversary_from: u64,
+}
+
+/// Those that are the same function of output and original at all steps.
+#[derive(Clone)]
+pub(super) struct Terms {
     hole_weight: f64,
     valid_weight: f64,
     ssim_weight: f64,
     features: Option<Features>,
     perceptual_weight: f64,
     style_weight: f64,
-    adversary: Option<Adversary>,
-    adversarial_weight: f64,
-    adversary_from: u64,
 }
 
 /// A step's losses as numbers, none weighted except in `total`; 0 where a loss takes no part.
@@ -48,7 +54,7 @@ pub(super) struct Losses {
 
 /// Losses that the device may still be computing: to read a number waits for all that went
 /// before, so all are read at once, when the step's work lies with the device.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Awaited {
     /// What is known already; 0 for the rest.
     known: Losses,
@@ -138,17 +144,22 @@ impl Objective {
             true => Some(Adversary::new(config, checkpoint, device)?),
             false => None,
         };
-        Ok(Self {
+        let terms = Terms {
             hole_weight: config.hole_weight,
             valid_weight: config.valid_weight,
             ssim_weight: config.ssim_weight,
             features,
             perceptual_weight: config.perceptual_weight,
             style_weight: config.style_weight,
-            adversary,
-            adversarial_weight: config.adversarial_weight,
-            adversary_from: config.adversary_from,
-        })
+        };
+        let (adversarial_weight, adversary_from) =
+            (config.adversarial_weight, config.adversary_from);
+        Ok(Self { terms, adversary, adversarial_weight, adversary_from })
+    }
+
+    /// All there are, if they are the same at all steps.
+    pub fn constant(&self) -> Option<&Terms> {
+        self.adversary.is_none().then_some(&self.terms)
     }
 
     /// The loss of `output` `[N, 3, H, W]` at a step, to be differentiated, and all numbers, for the
@@ -164,35 +175,17 @@ impl Objective {
         pictures: Tensor<4>,
         masks: Tensor<4>,
     ) -> Result<(Tensor<1>, Awaited), DeskError> {
-        let mut losses = Awaited::default();
-        let holes = masks.clone().neg() + 1.0;
-        let difference = (output.clone() - pictures.clone()).abs();
-        let valid = (difference.clone() * masks.clone()).mean();
-        let hole = (difference * holes.clone()).mean();
-        let mut total = hole.clone() * self.hole_weight + valid.clone() * self.valid_weight;
-        losses.add(&hole, |losses, value| losses.hole = value);
-        losses.add(&valid, |losses, value| losses.valid = value);
-        let composite = output.clone() * holes + pictures.clone() * masks.clone();
-        if self.ssim_weight > 0.0 {
-            let ssim = dissimilarity(composite.clone(), pictures.clone());
-            total = total + ssim.clone() * self.ssim_weight;
-            losses.add(&ssim, |losses, value| losses.ssim = value);
-        }
-        if let Some(features) = &self.features {
-            let found = features.losses(output.clone(), composite, pictures.clone());
-            total = total
-                + found.perceptual.clone() * self.perceptual_weight
-                + found.style.clone() * self.style_weight;
-            losses.add(&found.perceptual, |losses, value| losses.perceptual = value);
-            losses.add(&found.style, |losses, value| losses.style = value);
-        }
-        if let Some(adversary) = self.adversary.as_mut().filter(|_| step >= self.adversary_from) {
-            let verdict = adversary.judge(step, output, pictures, masks)?;
-            total = total + verdict.loss.clone() * self.adversarial_weight;
-            losses.add(&verdict.loss, |losses, value| losses.adversarial = value);
-            losses.known.critic = verdict.critic;
-            losses.known.penalty = verdict.penalty;
-        }
+        let (total, mut losses) = self.terms.judge(output.clone(), pictures.clone(), masks.clone());
+        let Some(adversary) = self.adversary.as_mut().filter(|_| step >= self.adversary_from)
+        else {
+            return Ok((total, losses));
+        };
+        let verdict = adversary.judge(step, output, pictures, masks)?;
+        let total = total + verdict.loss.clone() * self.adversarial_weight;
+        losses.add(&verdict.loss, |losses, value| losses.adversarial = value);
+        losses.known.critic = verdict.critic;
+        losses.known.penalty = verdict.penalty;
+        // The later of two totals counts.
         losses.add(&total, |losses, value| losses.total = value);
         Ok((total, losses))
     }
@@ -214,5 +207,40 @@ impl Objective {
             (Some(adversary), Some(weights)) => adversary.save(weights, checkpoint),
             _ => Ok(()),
         }
+    }
+}
+
+impl Terms {
+    /// As [`Objective::judge`].
+    pub fn judge(
+        &self,
+        output: Tensor<4>,
+        pictures: Tensor<4>,
+        masks: Tensor<4>,
+    ) -> (Tensor<1>, Awaited) {
+        let mut losses = Awaited::default();
+        let holes = masks.clone().neg() + 1.0;
+        let difference = (output.clone() - pictures.clone()).abs();
+        let valid = (difference.clone() * masks.clone()).mean();
+        let hole = (difference * holes.clone()).mean();
+        let mut total = hole.clone() * self.hole_weight + valid.clone() * self.valid_weight;
+        losses.add(&hole, |losses, value| losses.hole = value);
+        losses.add(&valid, |losses, value| losses.valid = value);
+        let composite = output.clone() * holes + pictures.clone() * masks;
+        if self.ssim_weight > 0.0 {
+            let ssim = dissimilarity(composite.clone(), pictures.clone());
+            total = total + ssim.clone() * self.ssim_weight;
+            losses.add(&ssim, |losses, value| losses.ssim = value);
+        }
+        if let Some(features) = &self.features {
+            let found = features.losses(output, composite, pictures);
+            total = total
+                + found.perceptual.clone() * self.perceptual_weight
+                + found.style.clone() * self.style_weight;
+            losses.add(&found.perceptual, |losses, value| losses.perceptual = value);
+            losses.add(&found.style, |losses, value| losses.style = value);
+        }
+        losses.add(&total, |losses, value| losses.total = value);
+        (total, losses)
     }
 }

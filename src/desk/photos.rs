@@ -9,9 +9,10 @@ use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
     images::{Image, ImageRef},
 };
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::ImageReader;
 
 use super::DataError;
+use crate::picture::{PictureError, RgbPicture, read_rgb};
 
 /// A decoded picture: RGB bytes, rows from top to bottom, short side at most the cached one.
 pub(in crate::desk) struct Picture {
@@ -43,15 +44,12 @@ pub(in crate::desk) fn resized(
 }
 
 /// Reads a picture upright (EXIF orientation) and scales it to a short side of at most `side`.
-pub(in crate::desk) fn decode(path: &Path, side: usize) -> Result<Picture, image::ImageError> {
-    let reader = ImageReader::open(path)?.with_guessed_format()?;
-    let mut decoder = reader.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
-    image.apply_orientation(orientation);
-    let image = image.into_rgb8();
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let picture = Picture { width, height, pixels: image.into_raw() };
+///
+/// # Errors
+/// [`PictureError`] where it cannot be read, is damaged, cut off or too large.
+pub(in crate::desk) fn decode(path: &Path, side: usize) -> Result<Picture, PictureError> {
+    let RgbPicture { width, height, data: pixels, .. } = read_rgb(path)?;
+    let picture = Picture { width, height, pixels };
     let short = width.min(height);
     if short <= side {
         return Ok(picture);
@@ -114,10 +112,7 @@ pub(in crate::desk) fn has_pixels(path: &Path) -> Result<(), image::ImageError> 
 
 /// The central square of a picture file at `side x side`, packed RGB. A picture of that size
 /// comes back as it is.
-pub(in crate::desk) fn central_square(
-    path: &Path,
-    side: usize,
-) -> Result<Vec<u8>, image::ImageError> {
+pub(in crate::desk) fn central_square(path: &Path, side: usize) -> Result<Vec<u8>, PictureError> {
     let picture = decode(path, usize::MAX)?;
     let short = picture.width.min(picture.height);
     let region = ((picture.width - short) / 2, (picture.height - short) / 2, short, short);

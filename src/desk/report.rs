@@ -10,7 +10,7 @@ use super::{BUCKETS, EvaluateError, FillerReport, ModelFile, Report, Scores};
 use crate::{
     desk::html::{self, Chart},
     desk::sheet::{GAP, contact_sheet},
-    picture::{RgbPicture, write_png},
+    picture::{MAX_SIDE, RgbPicture, write_png},
 };
 
 /// One of the scores.
@@ -226,7 +226,11 @@ impl Report {
         fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
         let mut sheet = None;
         if !self.examples.is_empty() {
-            let picture = sheet.insert(contact_sheet(&self.examples, GAP)?);
+            // Of large pictures, as many rows as a picture may be high.
+            let rows =
+                MAX_SIDE / (self.examples[0].iter().map(|p| p.height).max().unwrap_or(0) + GAP);
+            let rows = rows.clamp(1, self.examples.len());
+            let picture = sheet.insert(contact_sheet(&self.examples[..rows], GAP)?);
             write_png(&folder.join("sheet.png"), picture)?;
         }
         for (name, content) in [

@@ -2,7 +2,7 @@
 //!
 //! A run is a folder: `config.json` (everything it was started with), `log.csv`, `samples/`
 //! (strips of input, output, original), `checkpoint/` (the newest whole checkpoint) and, at the
-//! end, `weights.safetensors`. Batch `k` depends on the seed and `k` alone and parameters are
+//! end or a stop, `weights.safetensors`. Batch `k` depends on the seed and `k` alone and parameters are
 //! numbered in a fixed order, so a resumed run goes on to the same losses.
 
 use std::collections::BTreeMap;
@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 use std::time::Instant;
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::DeskError;
+use super::adam::AdamSettings;
 use super::dashboard::Dashboard;
 use super::data::{Batch, BatchConfig, Batches, divides};
-use super::generator::{Generator, Pass, floats};
+use super::generator::{Generator, Pass, floats, uploaded};
 use super::masks::{Border, Style};
 use super::model::Lbam;
 use super::objective::{Losses, Objective};
@@ -36,6 +37,10 @@ use crate::service::Stop;
 pub const KERNEL_TAPS: usize = super::prune::TAPS;
 /// Adam's decay rates in the authors' code.
 pub const ADAM_BETAS: (f32, f32) = (0.5, 0.9);
+/// Keeps Adam's steps finite: PyTorch's, and so the authors'.
+pub const ADAM_EPSILON: f32 = 1e-8;
+/// What runs had before it was part of their configuration: Burn's.
+const OLD_ADAM_EPSILON: f32 = 1e-5;
 /// The discriminator's learning rate in the paper.
 pub const ADVERSARY_LEARNING_RATE: f64 = 1e-5;
 /// Steps over which the learning rate rises from nothing, so that Adam's averages settle first.
@@ -49,6 +54,11 @@ const AVERAGE_EVERY: u64 = 10;
 /// Share that an update takes from the newest weights at least: an average over some thousand
 /// steps. Early on it is more, so that the start is forgotten.
 const AVERAGE_SHARE: f32 = 0.01;
+/// In a run's folder: the newest whole checkpoint; the next one while it is written; and the last
+/// one while the two change places.
+const CHECKPOINT: &str = "checkpoint";
+const NEW_CHECKPOINT: &str = "checkpoint.new";
+const OLD_CHECKPOINT: &str = "checkpoint.old";
 /// Grey that stands for the hole in sample strips.
 const HOLE_GREY: f32 = 0.5;
 
@@ -85,6 +95,9 @@ pub struct RunConfig {
     /// Decay rates of Adam's two averages, within `0.0..1.0`.
     #[serde(default = "adam_betas")]
     pub adam_betas: (f32, f32),
+    /// Added to the root of the second average.
+    #[serde(default = "old_adam_epsilon")]
+    pub adam_epsilon: f32,
     /// Weight of the mean absolute error in the hole.
     pub hole_weight: f64,
     /// Weight of the mean absolute error outside.
@@ -166,6 +179,10 @@ fn adam_betas() -> (f32, f32) {
     ADAM_BETAS
 }
 
+fn old_adam_epsilon() -> f32 {
+    OLD_ADAM_EPSILON
+}
+
 fn adversary_learning_rate() -> f64 {
     ADVERSARY_LEARNING_RATE
 }
@@ -200,6 +217,10 @@ impl RunConfig {
     /// [`DeskError::Run`] where there is none, or it is damaged.
     pub fn read(folder: &Path) -> Result<Self, DeskError> {
         read_json(&folder.join("config.json"))
+    }
+
+    fn adam(&self) -> AdamSettings {
+        AdamSettings { betas: self.adam_betas, epsilon: self.adam_epsilon }
     }
 
     fn prunes(&self) -> bool {
@@ -297,6 +318,10 @@ pub fn train(
     start: Start,
     stop: &Stop,
 ) -> Result<Weights, DeskError> {
+    match start {
+        Start::Resume => finish_swap(folder)?,
+        _ => without_a_run(folder)?,
+    }
     let devices = devices(&config.backend, config.gpus)?;
     let devices = devices.into_iter().map(Device::autodiff).collect();
     let trainer = Trainer::new(config, folder, start, devices)?;
@@ -334,7 +359,30 @@ pub fn train(
 /// [`DeskError::Data`] where there are no pictures.
 pub fn steps_in(config: &RunConfig, epochs: u64) -> Result<u64, DeskError> {
     let batches = Batches::new(&config.images, BatchConfig::default())?;
-    Ok((batches.picture_count() as u64 * epochs).div_ceil(config.batch as u64))
+    Ok((batches.picture_count() as u64 * epochs).div_ceil(config.batch.max(1) as u64))
+}
+
+/// Refuses a folder where another run would be lost.
+fn without_a_run(folder: &Path) -> Result<(), DeskError> {
+    if [CHECKPOINT, OLD_CHECKPOINT].iter().all(|name| !folder.join(name).exists()) {
+        return Ok(());
+    }
+    let reason =
+        "a run is in this folder; go on with it (--resume), or give another --output".into();
+    Err(DeskError::Run { path: folder.to_owned(), reason })
+}
+
+/// Brings a checkpoint into its place where a power cut came between the old one's way out and the
+/// new one's way in.
+fn finish_swap(folder: &Path) -> Result<(), DeskError> {
+    let place = folder.join(CHECKPOINT);
+    // The new one is whole if the old one was moved.
+    if place.exists() || !folder.join(OLD_CHECKPOINT).exists() {
+        return Ok(());
+    }
+    let whole = [NEW_CHECKPOINT, OLD_CHECKPOINT].map(|name| folder.join(name));
+    let whole = whole.into_iter().find(|path| path.exists()).unwrap_or_default();
+    fs::rename(&whole, &place).map_err(|source| DeskError::Io { path: place, source })
 }
 
 /// Refuses what several devices cannot share.
@@ -353,6 +401,19 @@ fn shareable(config: &RunConfig, devices: usize, folder: &Path) -> Result<(), De
     } else {
         Ok(())
     }
+}
+
+/// A batch where its step begins.
+enum Ready {
+    Host(Batch),
+    Device(Box<Uploaded>),
+}
+
+/// A batch on a GPU; and on the host, if it is to be shown.
+struct Uploaded {
+    pictures: Tensor<4>,
+    masks: Tensor<4>,
+    shown: Option<Batch>,
 }
 
 struct Trainer<'a> {
@@ -376,7 +437,7 @@ impl<'a> Trainer<'a> {
         devices: Vec<Device>,
     ) -> Result<Self, DeskError> {
         let network = Network::new(config.base_channels).map_err(crate::file::FileError::from)?;
-        let checkpoint = folder.join("checkpoint");
+        let checkpoint = folder.join(CHECKPOINT);
         let resumed = matches!(start, Start::Resume).then_some(&*checkpoint);
         shareable(config, devices.len(), folder)?;
         let objectives = devices
@@ -405,7 +466,7 @@ impl<'a> Trainer<'a> {
             Start::Fresh => {
                 let model = Lbam::initialise(network, config.seed, &Device::flex());
                 let weights = model.weights(BTreeMap::new())?.with_variant(config.variant);
-                Generator::new(&weights, config.adam_betas, written_out, &device)
+                Generator::new(&weights, config.adam(), written_out, &device)
             }
             Start::From(weights) => {
                 if weights.network() != network {
@@ -423,19 +484,22 @@ impl<'a> Trainer<'a> {
                 pruning = config
                     .prunes()
                     .then(|| Pruning::least(&weights, config.prune_kernels, config.kernel_taps));
-                Generator::new(&weights, config.adam_betas, written_out, &device)
+                Generator::new(&weights, config.adam(), written_out, &device)
             }
             Start::Resume => {
                 progress = read_json(&checkpoint.join("progress.json"))?;
                 let weights = Weights::read(&checkpoint.join("weights.safetensors"))?;
+                if weights.network() != network {
+                    let reason = "it is of another network than config.json".into();
+                    return Err(DeskError::Run { path: checkpoint, reason });
+                }
                 variants::same(config, &weights, &checkpoint)?;
                 pruning = config.prunes().then(|| Pruning::of_zeros(&weights));
                 let path = checkpoint.join("average.safetensors");
                 if path.exists() {
                     average = Some(Weights::read(&path)?);
                 }
-                let mut generator =
-                    Generator::new(&weights, config.adam_betas, written_out, &device);
+                let mut generator = Generator::new(&weights, config.adam(), written_out, &device);
                 generator.load_optimiser(&checkpoint)?;
                 generator
             }
@@ -447,25 +511,40 @@ impl<'a> Trainer<'a> {
             eprintln!("pruned to {:.1} % of the pruned layers' weights", 100.0 * pruning.left());
             generator.prune(&pruning, &device);
         }
-        make_folder(&folder.join("samples"))?;
-        let json = serde_json::to_vec_pretty(config).expect("plain data");
-        write_atomically(&folder.join("config.json"), &json)?;
         Ok(Self { config, folder, devices, network, generator, objectives, progress, average })
     }
 
+    /// Everything was looked at before: what a run cannot do leaves its folder as it was.
     fn run(mut self, mut batches: Batches, stop: &Stop) -> Result<Weights, DeskError> {
+        let path = self.folder.join("config.json");
+        let json = serde_json::to_vec_pretty(self.config).map_err(|error| DeskError::Run {
+            path: path.clone(),
+            reason: format!("{error}; names of folders and files must be UTF-8"),
+        })?;
+        make_folder(self.folder)?;
+        write_atomically(&path, &json)?;
         let mut log = Log::open(self.folder, self.progress.step)?;
         let mut dashboard = Dashboard::new(self.config.steps, self.progress.step);
         let (begun, before) = (Instant::now(), self.progress.seconds);
         let first = self.progress.step;
+        let died = || DeskError::Run {
+            path: self.config.images.clone(),
+            reason: "the thread that reads pictures died".into(),
+        };
+        let mut ahead = None;
         while self.progress.step < self.config.steps {
-            let batch = batches.next().ok_or_else(|| DeskError::Run {
-                path: self.config.images.clone(),
-                reason: "the thread that reads pictures died".into(),
-            })?;
-            let sample = self.progress.step.is_multiple_of(self.config.sample_every);
+            let ready = match ahead.take() {
+                Some(ready) => ready,
+                None => self.ready(batches.next().ok_or_else(died)?),
+            };
             let rate = self.config.learning_rate_at(self.progress.step);
-            let (losses, gradient) = self.step(batch, rate, sample)?;
+            let another = self.progress.step + 1 < self.config.steps;
+            let (losses, gradient) = self.step(ready, rate, |trainer| {
+                if another {
+                    ahead = Some(trainer.ready(batches.next().ok_or_else(died)?));
+                }
+                Ok(())
+            })?;
             self.progress.step += 1;
             let elapsed = begun.elapsed().as_secs_f64();
             self.progress.seconds = before + elapsed;
@@ -490,25 +569,67 @@ impl<'a> Trainer<'a> {
             if stop.is_set() && self.progress.step < self.config.steps {
                 dashboard.end();
                 self.save_checkpoint()?;
+                self.write_weights()?;
                 let (step, folder) = (self.progress.step, self.folder.to_owned());
                 return Err(DeskError::Stopped { step, folder });
             }
         }
         dashboard.end();
         self.save_checkpoint()?;
-        let newest = self.weights()?;
-        let mut weights = self.average.take().unwrap_or_else(|| newest.clone());
-        weights.provenance = newest.provenance;
-        weights.write(&self.folder.join("weights.safetensors"))?;
+        let weights = self.write_weights()?;
         eprintln!("waited for data {:.1} % of the time", 100.0 * batches.wait_share());
         Ok(weights)
     }
 
-    /// One step; its losses, and the length of the network's gradient.
-    fn step(&mut self, batch: Batch, rate: f64, sample: bool) -> Result<(Losses, f32), DeskError> {
-        let (clip, step) = (self.config.clip_gradient, self.progress.step);
-        let shown = sample.then(|| batch.clone());
-        let size = self.config.size;
+    /// Writes the run's weights: the running average, or before there is one the newest.
+    fn write_weights(&self) -> Result<Weights, DeskError> {
+        let newest = self.weights()?;
+        let mut weights = self.average.clone().unwrap_or_else(|| newest.clone());
+        weights.provenance = newest.provenance;
+        weights.write(&self.folder.join("weights.safetensors"))?;
+        Ok(weights)
+    }
+
+    /// Whether a step's passes are recorded once and replayed.
+    fn replays(&self) -> bool {
+        self.devices.len() == 1
+            && self.objectives[0].constant().is_some()
+            && self.generator.replays()
+    }
+
+    /// Takes a batch to where its step begins.
+    fn ready(&self, batch: Batch) -> Ready {
+        if !self.replays() {
+            return Ready::Host(batch);
+        }
+        let shown = batch.step.is_multiple_of(self.config.sample_every).then(|| batch.clone());
+        let (pictures, masks) = uploaded(batch, self.config.size, &self.devices[0]);
+        Ready::Device(Box::new(Uploaded { pictures, masks, shown }))
+    }
+
+    /// One step; its losses, and the length of the network's gradient. What is done `meanwhile` is
+    /// done while a GPU computes.
+    fn step(
+        &mut self,
+        ready: Ready,
+        rate: f64,
+        meanwhile: impl FnOnce(&Self) -> Result<(), DeskError>,
+    ) -> Result<(Losses, f32), DeskError> {
+        let (clip, step, size) = (self.config.clip_gradient, self.progress.step, self.config.size);
+        let batch = match ready {
+            Ready::Host(batch) => batch,
+            Ready::Device(uploaded) => {
+                let Uploaded { pictures, masks, shown } = *uploaded;
+                let terms = self.objectives[0].constant().expect("or nothing is replayed");
+                let found = self.generator.replay(pictures, masks, terms);
+                meanwhile(self)?;
+                if let Some(batch) = shown {
+                    self.save_sample(&batch, &floats(found.output.clone()))?;
+                }
+                return self.generator.update_replayed(found, rate, clip, step);
+            }
+        };
+        let shown = batch.step.is_multiple_of(self.config.sample_every).then(|| batch.clone());
         let mut passes = Vec::with_capacity(self.devices.len());
         let shares = batch.divided(self.devices.len(), size).into_iter();
         let devices = self.devices.iter().enumerate();
@@ -552,8 +673,10 @@ impl<'a> Trainer<'a> {
             Ok(vec![input, with_hole(&|at| output[at])?, from_planes(picture, size, size)?])
         });
         let rows = rows.collect::<Result<Vec<_>, PictureError>>()?;
-        let name = format!("samples/{:07}.png", self.progress.step);
-        Ok(write_png(&self.folder.join(name), &contact_sheet(&rows, GAP)?)?)
+        let samples = self.folder.join("samples");
+        make_folder(&samples)?;
+        let path = samples.join(format!("{:07}.png", batch.step));
+        Ok(write_png(&path, &contact_sheet(&rows, GAP)?)?)
     }
 
     fn weights(&self) -> Result<Weights, DeskError> {
@@ -595,9 +718,9 @@ impl<'a> Trainer<'a> {
             return Err(DeskError::Diverged { step: self.progress.step, what });
         }
         let (new, old, place) = (
-            self.folder.join("checkpoint.new"),
-            self.folder.join("checkpoint.old"),
-            self.folder.join("checkpoint"),
+            self.folder.join(NEW_CHECKPOINT),
+            self.folder.join(OLD_CHECKPOINT),
+            self.folder.join(CHECKPOINT),
         );
         let io = |path: &Path| {
             let path = path.to_owned();

@@ -35,6 +35,7 @@ fn config(images: &Path, steps: u64) -> RunConfig {
         seed: 7,
         learning_rate: 2e-3,
         adam_betas: ADAM_BETAS,
+        adam_epsilon: ADAM_EPSILON,
         hole_weight: 6.0,
         valid_weight: 1.0,
         ssim_weight: 0.0,
@@ -89,7 +90,9 @@ fn a_resumed_run_goes_on_to_the_same_losses() {
     let mut batches = Batches::new(&images, data).expect("pictures");
     for step in 0..3 {
         let batch = batches.next().expect("endless");
-        stopped.step(batch, config.learning_rate_at(step), false).expect("a step");
+        stopped
+            .step(Ready::Host(batch), config.learning_rate_at(step), |_| Ok(()))
+            .expect("a step");
         stopped.progress.step += 1;
     }
     stopped.save_checkpoint().expect("saved");
@@ -197,7 +200,7 @@ fn on_devices(images: &Path, folder: &Path, count: usize, own_masks: bool) -> (V
     let mut losses = Vec::new();
     for _ in 0..2 {
         let batch = batches.next().expect("endless");
-        let (found, gradient) = trainer.step(batch, 1e-3, false).expect("a step");
+        let (found, gradient) = trainer.step(Ready::Host(batch), 1e-3, |_| Ok(())).expect("a step");
         losses.extend([found.total, found.hole, gradient]);
         trainer.progress.step += 1;
     }
@@ -317,7 +320,7 @@ fn nothing_that_is_not_finite_is_saved() {
     let data = BatchConfig { size: 128, batch: 2, seed: 7, ..Default::default() };
     let batch = Batches::new(&images, data).expect("pictures").next().expect("endless");
     let mut trainer = Trainer::new(&good, &run, Start::Resume, devices).expect("a trainer");
-    trainer.step(batch, f64::NAN, false).expect("all was finite");
+    trainer.step(Ready::Host(batch), f64::NAN, |_| Ok(())).expect("all was finite");
     for result in [trainer.save_checkpoint(), trainer.average_weights()] {
         let error = result.expect_err("refused");
         assert!(matches!(error, DeskError::Diverged { .. }), "{error}");
@@ -445,6 +448,7 @@ fn masks_come_from_a_folder_where_one_is_named() {
     train(&with, &run, Start::Fresh, &Stop::default()).expect("trained");
     assert_eq!(column(&run, "loss").len(), 2);
     let none = RunConfig { masks: Some(folder.path().join("absent")), ..with.clone() };
+    let run = folder.path().join("second");
     let error = train(&none, &run, Start::Fresh, &Stop::default()).expect_err("no such folder");
     assert!(error.to_string().contains("absent"), "{error}");
     let narrow = RunConfig { mask_ratio: Some((0.8, 0.9)), ..with };
@@ -482,4 +486,39 @@ fn gpus_that_are_not_there_are_refused() {
     assert!(refused("cpu", 2).contains("leave --gpus out"));
     assert!(refused("quantum", 1).contains("cpu, cpu-burn"));
     assert!(!run.exists());
+}
+
+#[test]
+fn a_run_is_not_lost_to_another_nor_to_a_slip() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let (run, config) = (folder.path().join("run"), config(&images, 3));
+    let stop = Stop::default();
+    stop.set();
+    let stopped = train(&config, &run, Start::Fresh, &stop).expect_err("stopped").to_string();
+    let weights = run.join("weights.safetensors");
+    assert!(stopped.contains(&weights.display().to_string()), "{stopped}");
+    Weights::read(&weights).expect("what was reached");
+
+    let error = train(&config, &run, Start::Fresh, &stop).expect_err("a run is there");
+    assert!(error.to_string().contains("--resume"), "{error}");
+    let said = fs::read(run.join("config.json")).expect("a configuration");
+    let slip = RunConfig { images: folder.path().join("absent"), ..config.clone() };
+    train(&slip, &run, Start::Resume, &stop).expect_err("no such folder");
+    let slip = RunConfig { masks_per_step: 3, ..config.clone() };
+    train(&slip, &run, Start::Resume, &stop).expect_err("of 2 pictures");
+    assert!(fs::read(run.join("config.json")).expect("read") == said, "it was overwritten");
+    let other = RunConfig { base_channels: 8, ..config.clone() };
+    let error = train(&other, &run, Start::Resume, &stop).expect_err("another width");
+    assert!(error.to_string().contains("another network"), "{error}");
+
+    // A power cut between the old checkpoint's way out and the new one's way in.
+    let at = |name: &str| run.join(name);
+    fs::rename(at(CHECKPOINT), at(OLD_CHECKPOINT)).expect("moved");
+    assert!(train(&config, &run, Start::Fresh, &stop).is_err(), "a run is there");
+    train(&config, &run, Start::Resume, &stop).expect_err("stopped again");
+    fs::rename(at(CHECKPOINT), at(NEW_CHECKPOINT)).expect("moved");
+    fs::create_dir(at(OLD_CHECKPOINT)).expect("made");
+    train(&config, &run, Start::Resume, &Stop::default()).expect("the new one was whole");
 }

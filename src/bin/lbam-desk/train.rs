@@ -1,12 +1,16 @@
 //! `lbam-desk train`: what a run is to be, from arguments and from the run that is resumed.
 
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use lbam::desk::masks::{Border, Style, parse_ratio};
-use lbam::desk::{self, ADAM_BETAS, ADVERSARY_LEARNING_RATE, KERNEL_TAPS, RunConfig, Start};
+use lbam::desk::{
+    self, ADAM_BETAS, ADAM_EPSILON, ADVERSARY_LEARNING_RATE, KERNEL_TAPS, RunConfig, Start,
+};
 use lbam::file::Weights;
 use lbam::net::{MapActivation, MaskRule, Network, Preset, Variant};
 use lbam::service::Stop;
@@ -29,10 +33,10 @@ pub struct Train {
     #[arg(long, required_unless_present = "resume")]
     images: Option<PathBuf>,
     /// Folder for the run: log, samples, checkpoint, weights
-    #[arg(long, required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(long, required_unless_present = "resume")]
     output: Option<PathBuf>,
     /// Width of the network [default: small]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "resume")]
     preset: Option<PresetName>,
     /// What makes attention maps; all but the paper's gaussian are ablations, which train and eval
     /// run and devices do not [default: gaussian]
@@ -53,7 +57,7 @@ pub struct Train {
     size: Option<usize>,
     /// Pictures a step [default: 4]
     #[arg(long)]
-    batch: Option<usize>,
+    batch: Option<NonZeroUsize>,
     /// Steps in all [default: 10000]
     #[arg(long, conflicts_with = "epochs")]
     steps: Option<u64>,
@@ -64,7 +68,7 @@ pub struct Train {
     #[arg(long)]
     seed: Option<u64>,
     /// Top of the learning rate [default: 1e-4, as the authors']
-    #[arg(long)]
+    #[arg(long, value_name = "RATE", value_parser = length)]
     learning_rate: Option<f64>,
     /// Decay rates of Adam's two averages [default: 0.5,0.9, as the authors']
     #[arg(long, value_name = "B1,B2", value_parser = betas)]
@@ -112,8 +116,8 @@ pub struct Train {
     #[arg(long, value_name = "DIR")]
     masks: Option<PathBuf>,
     /// Shares of hole to train with [default: 0.1-0.5; with --masks whatever they have]
-    #[arg(long, value_name = "LOW-HIGH")]
-    mask_ratio: Option<String>,
+    #[arg(long, value_name = "LOW-HIGH", value_parser = parse_ratio)]
+    mask_ratio: Option<RangeInclusive<f32>>,
     /// Holes that are drawn up: brush strokes, rectangles, or now these, now those, now both
     /// [default: mixed]
     #[arg(long, value_enum, conflicts_with = "masks")]
@@ -129,7 +133,7 @@ pub struct Train {
     own_masks: bool,
     /// Masks a step, which its pictures share evenly [default: 1]
     #[arg(long, value_name = "MASKS", conflicts_with = "own_masks")]
-    masks_per_step: Option<usize>,
+    masks_per_step: Option<NonZeroUsize>,
     /// cpu (the network written out for processors), cpu-burn (the same in Burn, slower), or a GPU
     /// backend this program was built with (wgpu, vulkan, cuda) [default: cpu]
     #[arg(long)]
@@ -137,7 +141,7 @@ pub struct Train {
     /// GPUs that share each step's pictures; the batch is a multiple of them [default: 1]
     #[arg(long, value_name = "COUNT")]
     gpus: Option<NonZeroUsize>,
-    /// Convolutions in bfloat16, all else in 32 bits: faster on GPUs that have it
+    /// The network's convolutions in bfloat16, all else in 32 bits: faster on GPUs that have it
     #[arg(long)]
     mixed_precision: bool,
     /// Steps between sample strips [default: 500]
@@ -272,6 +276,12 @@ fn length(text: &str) -> Result<f64, String> {
 
 pub fn train(a: Train) -> anyhow::Result<()> {
     let (mut config, folder, start) = match (a.resume, a.output) {
+        (Some(folder), Some(output)) if folder != output => {
+            let told = "--resume goes on in its own folder: leave --output out";
+            Train::augment_args(clap::Command::new("lbam-desk train"))
+                .error(ErrorKind::ArgumentConflict, told)
+                .exit()
+        }
         (Some(folder), _) => (RunConfig::read(&folder)?, folder, Start::Resume),
         (None, output) => {
             let folder = output.context("--output is missing")?;
@@ -308,6 +318,7 @@ pub fn train(a: Train) -> anyhow::Result<()> {
                 seed: 0,
                 learning_rate: 1e-4,
                 adam_betas: ADAM_BETAS,
+                adam_epsilon: ADAM_EPSILON,
                 hole_weight: 6.0,
                 valid_weight: 1.0,
                 ssim_weight: 0.0,
@@ -319,16 +330,16 @@ pub fn train(a: Train) -> anyhow::Result<()> {
                 adversary_learning_rate: ADVERSARY_LEARNING_RATE,
                 adversary_channels: None,
                 clip_gradient: None,
-                own_masks: a.own_masks,
+                own_masks: false,
                 masks_per_step: 1,
-                vary_colours: a.vary_colours,
+                vary_colours: false,
                 masks: None,
                 mask_ratio: None,
                 mask_style: Style::Mixed,
                 mask_border: Border::Half,
                 backend: "cpu".into(),
                 gpus: 1,
-                mixed_precision: a.mixed_precision,
+                mixed_precision: false,
                 sample_every: 500,
                 checkpoint_every: 500,
             };
@@ -343,15 +354,16 @@ pub fn train(a: Train) -> anyhow::Result<()> {
         a.attention_masks.map_or(config.variant.masks(), MaskRule::from),
     )?;
     config.size = a.size.unwrap_or(config.size);
-    config.batch = a.batch.unwrap_or(config.batch);
+    config.batch = a.batch.map_or(config.batch, NonZeroUsize::get);
     config.seed = a.seed.unwrap_or(config.seed);
     config.learning_rate = a.learning_rate.unwrap_or(config.learning_rate);
     config.adam_betas = a.adam_betas.unwrap_or(config.adam_betas);
     config.hole_weight = a.hole_weight.unwrap_or(config.hole_weight);
     config.valid_weight = a.valid_weight.unwrap_or(config.valid_weight);
     config.ssim_weight = a.ssim_weight.unwrap_or(config.ssim_weight);
-    if a.vgg.is_some() {
-        config.vgg = a.vgg;
+    if let Some(vgg) = a.vgg
+        && config.vgg.replace(vgg).is_none()
+    {
         config.perceptual_weight = 0.01;
         config.style_weight = 120.0;
     }
@@ -364,15 +376,25 @@ pub fn train(a: Train) -> anyhow::Result<()> {
         );
     }
     config.adversarial_weight = a.adversarial_weight.unwrap_or(config.adversarial_weight);
+    let of_the_adversary = a.adversary_from.is_some()
+        || a.adversary_learning_rate.is_some()
+        || a.adversary_channels.is_some();
+    if of_the_adversary && config.adversarial_weight == 0.0 {
+        bail!("there is no discriminator without --adversarial-weight");
+    }
     config.adversary_from = a.adversary_from.unwrap_or(config.adversary_from);
     config.adversary_learning_rate =
         a.adversary_learning_rate.unwrap_or(config.adversary_learning_rate);
     config.adversary_channels = a.adversary_channels.map(usize::from).or(config.adversary_channels);
     config.clip_gradient = a.clip_gradient.or(config.clip_gradient);
-    config.masks_per_step = a.masks_per_step.unwrap_or(config.masks_per_step);
+    if let Some(masks) = a.masks_per_step {
+        (config.own_masks, config.masks_per_step) = (false, masks.get());
+    }
+    config.own_masks |= a.own_masks;
+    config.vary_colours |= a.vary_colours;
+    config.mixed_precision |= a.mixed_precision;
     config.masks = a.masks.or(config.masks);
-    if let Some(text) = &a.mask_ratio {
-        let ratio = parse_ratio(text)?;
+    if let Some(ratio) = &a.mask_ratio {
         config.mask_ratio = Some((*ratio.start(), *ratio.end()));
     }
     if config.masks.is_some() && (a.mask_style.is_some() || a.mask_border.is_some()) {

@@ -31,6 +31,7 @@ use self::layers::{Joined, double, double_gradient, halve, halve_gradient};
 use self::parameters::{Adam, Kernel, Scalars};
 use self::variants::{attend_plainly, attend_plainly_slopes, partial_maps};
 use super::DeskError;
+use super::adam::AdamSettings;
 use super::prune::Pruning;
 use crate::file::{FileError, Weights};
 use crate::kernels::float::{LANES, Planes};
@@ -187,7 +188,7 @@ impl Batch {
 
 impl Engine {
     /// Of these weights, with an optimiser that has seen nothing.
-    pub fn new(weights: &Weights, betas: (f32, f32)) -> Self {
+    pub fn new(weights: &Weights, settings: AdamSettings) -> Self {
         let network = weights.network();
         let mask_layer = |conv: &Conv| MaskLayer {
             kernel: Kernel::convolution(weights, conv),
@@ -214,7 +215,7 @@ impl Engine {
                     DecoderLayer { skip, deep: part(d.skip, d.deep) }
                 })
                 .collect(),
-            adam: Adam::new(betas),
+            adam: Adam::new(settings),
             batch: None,
         }
     }

@@ -9,6 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::desk::DeskError;
+use crate::desk::adam::AdamSettings;
 use crate::file::{Weights, write_atomically};
 use crate::kernels::float::{LANES, transpose, widest};
 use crate::net::{Attention, CLAMPS, Conv, KERNEL};
@@ -17,22 +18,20 @@ use crate::net::{Attention, CLAMPS, Conv, KERNEL};
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 const TAPS: usize = KERNEL * KERNEL;
-/// Keeps Adam's steps finite; as in Burn, which is ten times what PyTorch takes.
-const EPSILON: f32 = 1e-5;
 /// Name of the tensor that holds the number of steps done.
 const STEPS: &str = "steps";
 
 /// Adam (Kingma and Ba 2015).
 #[derive(Debug)]
 pub struct Adam {
-    betas: (f32, f32),
+    settings: AdamSettings,
     steps: u64,
 }
 
 /// What one step of Adam needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    betas: (f32, f32),
+    settings: AdamSettings,
     /// Learning rate over the first average's correction.
     rate: f32,
     /// Square root of the second average's correction.
@@ -42,9 +41,9 @@ pub struct Step {
 }
 
 impl Adam {
-    /// With these decay rates.
-    pub fn new(betas: (f32, f32)) -> Self {
-        Self { betas, steps: 0 }
+    /// Before its first step.
+    pub fn new(settings: AdamSettings) -> Self {
+        Self { settings, steps: 0 }
     }
 
     /// Steps done.
@@ -65,10 +64,11 @@ impl Adam {
     /// The step that was counted last.
     pub fn step(&self, learning_rate: f64, scale: f32) -> Step {
         let correction = |beta: f32| 1.0 - f64::from(beta).powf(self.steps as f64);
+        let (first, second) = self.settings.betas;
         Step {
-            betas: self.betas,
-            rate: (learning_rate / correction(self.betas.0)) as f32,
-            root: correction(self.betas.1).sqrt() as f32,
+            settings: self.settings,
+            rate: (learning_rate / correction(first)) as f32,
+            root: correction(second).sqrt() as f32,
             scale,
         }
     }
@@ -76,7 +76,8 @@ impl Adam {
 
 impl Step {
     fn apply(&self, values: &mut [f32], slopes: &[f32], moments: &mut [Vec<f32>; 2]) {
-        let (keep, take) = ((self.betas.0, self.betas.1), (1.0 - self.betas.0, 1.0 - self.betas.1));
+        let AdamSettings { betas: keep, epsilon } = self.settings;
+        let take = (1.0 - keep.0, 1.0 - keep.1);
         let [first, second] = moments;
         const SHARE: usize = 1 << 14;
         let values = values.par_chunks_mut(SHARE).zip(slopes.par_chunks(SHARE));
@@ -91,7 +92,7 @@ impl Step {
                         let slope = slope * self.scale;
                         *first = keep.0 * *first + take.0 * slope;
                         *second = keep.1 * *second + take.1 * slope * slope;
-                        *value -= self.rate * *first / (second.sqrt() / self.root + EPSILON);
+                        *value -= self.rate * *first / (second.sqrt() / self.root + epsilon);
                     }
                 },
             );

@@ -1,9 +1,10 @@
 //! Against the same network in Burn, which is tested against the authors' numbers.
 
-use burn::optim::{AdamConfig, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
+use crate::desk::adam::adam;
 use crate::desk::masks;
 use crate::desk::model::Lbam;
 
@@ -13,7 +14,7 @@ const TOLERANCE: f32 = 1e-5;
 const GRADIENT_TOLERANCE: f32 = 2e-4;
 
 const SIDE: usize = 128;
-const BETAS: (f32, f32) = (0.5, 0.9);
+const ADAM: AdamSettings = AdamSettings { betas: (0.5, 0.9), epsilon: 1e-5 };
 
 /// Numbers from 0 to 1.
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
@@ -85,7 +86,7 @@ fn outputs_gradients_and_steps_are_those_of_burn() {
         let plane = SIDE * SIDE;
         let (photographs, masks) = (numbers(1, pictures * 3 * plane), masks_of(mask_count));
         let factors = numbers(2, pictures * 3 * plane);
-        let mut engine = Engine::new(&weights, BETAS);
+        let mut engine = Engine::new(&weights, ADAM);
         let output = engine.forward(&photographs, &masks, SIDE);
 
         let device = Device::flex().autodiff();
@@ -123,9 +124,7 @@ fn outputs_gradients_and_steps_are_those_of_burn() {
         let norm = engine.gradient_norm();
         assert!((norm / squares.sqrt() - 1.0).abs() < 1e-4, "{case}: {norm}, {}", squares.sqrt());
 
-        let adam = AdamConfig::new().with_beta_1(BETAS.0).with_beta_2(BETAS.1).init();
-        let mut adam = adam;
-        let stepped = adam.step(1e-3, model, slopes).clamped();
+        let stepped = adam(ADAM).step(1e-3, model, slopes).clamped();
         engine.update(1e-3, 1.0);
         let found = engine.weights(BTreeMap::new()).expect("finite");
         let expected = stepped.weights(BTreeMap::new()).expect("finite");
@@ -148,7 +147,7 @@ fn threads_and_repetition_change_nothing() {
     let trained = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
-            let mut engine = Engine::new(&weights, BETAS);
+            let mut engine = Engine::new(&weights, ADAM);
             for _ in 0..2 {
                 let output = engine.forward(&photographs, &masks, SIDE);
                 engine.backward(&output);
@@ -175,18 +174,18 @@ fn weights_and_optimiser_come_back() {
         engine.backward(&output);
         engine.update(1e-3, 1.0);
     };
-    let mut engine = Engine::new(&weights, BETAS);
+    let mut engine = Engine::new(&weights, ADAM);
     assert_eq!(engine.weights(BTreeMap::new()).expect("finite"), weights);
     step(&mut engine);
     engine.save_optimiser(&path).expect("saved");
-    let mut again = Engine::new(&engine.weights(BTreeMap::new()).expect("finite"), BETAS);
+    let mut again = Engine::new(&engine.weights(BTreeMap::new()).expect("finite"), ADAM);
     again.load_optimiser(&path).expect("read");
     step(&mut engine);
     step(&mut again);
     let finite = |engine: &Engine| engine.weights(BTreeMap::new()).expect("finite");
     assert_eq!(finite(&engine), finite(&again));
     // Another network's, half a file, none.
-    let mut other = Engine::new(&self::weights(16), BETAS);
+    let mut other = Engine::new(&self::weights(16), ADAM);
     let refused = |engine: &mut Engine| engine.load_optimiser(&path).unwrap_err().to_string();
     assert!(refused(&mut other).contains("another network"));
     let bytes = std::fs::read(&path).expect("read");
