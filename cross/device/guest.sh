@@ -150,6 +150,9 @@ is "so does one that waits for them" 0 $?
 is "and says that all is hidden" 1 "$(grep -c 'no mask comes; all is hidden' hidden.txt)"
 
 say "pictures to a device"
+lbam-edge --camera "$output" --no-wait --frames 1 --output idle.y4m 2>idle.txt
+is "a loopback device that nothing is written to may come" "75 1" \
+    "$? $(grep -c 'nothing is written to this loopback device' idle.txt)"
 # Without detail, which goes on from frame to frame, each frame of a still camera is filled alike.
 # shellcheck disable=SC2086 # words on purpose
 lbam-edge --camera "$camera" --camera-format YUYV $mask --no-detail --frames 1 \

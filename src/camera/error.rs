@@ -15,6 +15,11 @@ pub enum CameraError {
     Absent { path: PathBuf },
     #[error("{path}: the camera is in use by another program; close that one", path = path.display())]
     Busy { path: PathBuf },
+    #[error(
+        "{path}: nothing is written to this loopback device; start the program that does",
+        path = path.display()
+    )]
+    Idle { path: PathBuf },
     #[error("{path}: the camera stopped sending ({reason}); check its cable", path = path.display())]
     Lost { path: PathBuf, reason: String },
     #[error(
@@ -53,9 +58,13 @@ impl CameraError {
         Self::Read { name: name.to_string(), source }
     }
 
-    /// Whether waiting may mend it: a camera that is away, in use or was unplugged.
+    /// Whether waiting may mend it: a camera that is away, in use or was unplugged, or a loopback
+    /// device before its writer.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Absent { .. } | Self::Busy { .. } | Self::Lost { .. })
+        matches!(
+            self,
+            Self::Absent { .. } | Self::Busy { .. } | Self::Idle { .. } | Self::Lost { .. }
+        )
     }
 }
 

@@ -27,6 +27,8 @@ use v4l::{Device, Format, FourCC};
 use super::{CameraError, CameraFormat, CameraWish, Captured, Source, StreamInfo};
 use crate::picture::{ColourRange, Frame, FrameError, Pool, jpeg_is_whole};
 
+/// What v4l2loopback calls itself.
+const LOOPBACK: &str = "v4l2 loopback";
 /// In order of preference. `JPEG` is what some drivers call their MJPEG.
 pub(super) const FORMATS: [&[u8; 4]; 6] = [b"YUYV", b"NV12", b"MJPG", b"JPEG", b"RGB3", b"GREY"];
 /// Sizes to ask for until the driver takes one.
@@ -74,13 +76,23 @@ impl Camera {
         let fail = |error| explain(path, error);
         let device = Device::with_path(path).map_err(fail)?;
         let abilities = device.query_caps().map_err(fail)?;
+        // Until a program writes to it, this one is no capture device or has no format.
+        let is_loopback = abilities.driver == LOOPBACK;
         if !abilities.capabilities.contains(Capability::VIDEO_CAPTURE) {
+            if is_loopback {
+                return Err(CameraError::Idle { path: path.into() });
+            }
             return Err(CameraError::Formats {
                 path: path.into(),
                 offered: format!("nothing ({} is not a capture device)", abilities.card),
             });
         }
-        let format = choose(&device, path, wish)?;
+        let format = choose(&device, path, wish).map_err(|error| match error {
+            CameraError::Formats { path, offered } if is_loopback && offered.is_empty() => {
+                CameraError::Idle { path }
+            }
+            error => error,
+        })?;
         let rate = device
             .params()
             .ok()
