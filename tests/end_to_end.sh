@@ -441,7 +441,9 @@ refuses "an absent camera ends with 75 under --no-wait" 75 /dev/video99 \
     --camera /dev/video99 --no-wait --model half.lbam --output no.y4m
 refuses "a checkpoint that is none is refused" 1 noise.png "$desk" import noise.png --output no.safetensors
 refuses "weights that are none are refused" 78 noise.png "$desk" export noise.png --format lbam --output no.lbam
-refuses "a run goes on in its own folder" 2 "leave --output out" "$desk" train --resume run --output other
+code=0
+"$desk" train --resume run --output other 2>usage.txt || code=$?
+is "a run goes on in its own folder" "2 1" "$code $(grep -c 'leave --output out' usage.txt)"
 
 # Before a run fails it may log what it opened; only the error is looked at.
 refuses "a mask of another size is refused by a run" 1 64x64 env LBAM_LOG=error "$edge" \
