@@ -32,7 +32,11 @@ for device in cpu "$backend"; do
     # More would hang on a driver that never answers.
     RUST_LOG=warn,lbam=debug timeout 600 "$LBAM_DESK" train --images "$work/pictures" --output "$work/$device" \
         --preset nano --size 128 --batch 1 --steps $steps --seed 3 --learning-rate 5e-2 \
-        --backend "$device" 2> >(tee "$work/$device.log" >&2)
+        --backend "$device" 2>"$work/$device.log" || {
+        cat "$work/$device.log" >&2
+        exit 1
+    }
+    tail -n 2 "$work/$device.log"
 done
 # With autotune nothing is recorded.
 grep -q "a step is recorded" "$work/$backend.log" || [ -n "${LBAM_NOT_RECORDED:-}" ] || {
