@@ -3,7 +3,7 @@
 //! Each is the other's gradient with respect to its input, and one sum over positions is both their
 //! weights' gradient. So three operations are all that training needs, and GPUs get a kernel for each
 //! (`kernels.rs`); Burn without `autotune` takes that sum for a convolution by a kernel as large as the
-//! picture. With `autotune`, and in bfloat16, they are Burn's.
+//! picture. In bfloat16 they are Burn's.
 
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
