@@ -4,7 +4,7 @@
 use burn::optim::{AdamState, AdaptiveMomentumState, ModuleOptimizer, Optimizer};
 use burn::tensor::{Device, Tensor};
 
-use super::in_place::{self, AdamStep};
+use super::in_place;
 
 /// Its constants.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +13,29 @@ pub(super) struct AdamSettings {
     pub betas: (f32, f32),
     /// Added to the root of the second, which keeps steps finite.
     pub epsilon: f32,
+}
+
+/// What one step does to each value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AdamStep {
+    pub settings: AdamSettings,
+    /// Learning rate over the first average's correction.
+    pub rate: f32,
+    /// Square root of the second average's correction.
+    pub root: f32,
+}
+
+impl AdamSettings {
+    /// Step `number`, of which the first is 1.
+    pub fn step(self, learning_rate: f64, number: u64) -> AdamStep {
+        let correction = |beta: f32| 1.0 - f64::from(beta).powf(number as f64);
+        let (first, second) = self.betas;
+        AdamStep {
+            settings: self,
+            rate: (learning_rate / correction(first)) as f32,
+            root: correction(second).sqrt() as f32,
+        }
+    }
 }
 
 /// With the state, and so the saved files, of Burn's.
@@ -41,14 +64,7 @@ impl Optimizer for Adam {
             AdamState::new(AdaptiveMomentumState::new(0, zeros(), zeros()))
         });
         let time = momentum.time + 1;
-        let correction = |beta: f32| 1.0 - f64::from(beta).powf(time as f64);
-        let AdamSettings { betas, epsilon } = self.settings;
-        let step = AdamStep {
-            betas,
-            rate: (rate / correction(betas.0)) as f32,
-            root: correction(betas.1).sqrt() as f32,
-            epsilon,
-        };
+        let step = self.settings.step(rate, time as u64);
         let averages = [momentum.moment_1, momentum.moment_2];
         let (tensor, [first, second]) = in_place::stepped(tensor, gradient, averages, step);
         (tensor, Some(AdamState::new(AdaptiveMomentumState::new(time, first, second))))

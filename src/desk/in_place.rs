@@ -9,21 +9,14 @@
 #[cfg(all(feature = "gpu", not(feature = "autotune")))]
 mod kernels;
 
+#[cfg(all(feature = "gpu", not(feature = "autotune")))]
+use burn::backend::Dispatch;
 use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor};
 
-/// What a step of Adam does to each value.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AdamStep {
-    /// Decay rates of the averages.
-    pub betas: (f32, f32),
-    /// Learning rate over the first average's correction.
-    pub rate: f32,
-    /// Square root of the second average's correction.
-    pub root: f32,
-    /// Keeps the step finite.
-    pub epsilon: f32,
-}
+#[cfg(all(feature = "gpu", not(feature = "autotune")))]
+use self::kernels::InPlace;
+use super::adam::{AdamSettings, AdamStep};
 
 /// Whether values on a device can change in place: on a GPU, in a program without fusion, which
 /// may read old values later than it is told to.
@@ -37,7 +30,8 @@ pub(super) fn possible(device: &Device) -> bool {
 pub(super) fn overwritten<const D: usize>(old: Tensor<D>, new: Tensor<D>) -> Tensor<D> {
     #[cfg(all(feature = "gpu", not(feature = "autotune")))]
     if possible(&old.device()) {
-        return kernels::overwritten(old, new);
+        let (old, new) = (old.into_dispatch(), new.into_dispatch());
+        return Tensor::from_dispatch(Dispatch::overwritten(old, new));
     }
     drop(old);
     new
@@ -53,12 +47,17 @@ pub(super) fn stepped<const D: usize>(
 ) -> (Tensor<D>, [Tensor<D>; 2]) {
     #[cfg(all(feature = "gpu", not(feature = "autotune")))]
     if possible(&parameter.device()) {
-        return kernels::stepped(parameter, gradient, [first, second], step);
+        let [parameter, gradient, first, second] =
+            [parameter, gradient, first, second].map(Tensor::into_dispatch);
+        let (parameter, first, second) =
+            Dispatch::stepped(parameter, gradient, first, second, step);
+        return (Tensor::from_dispatch(parameter), [first, second].map(Tensor::from_dispatch));
     }
-    let (keep_first, keep_second) = step.betas;
+    let AdamStep { settings: AdamSettings { betas, epsilon }, rate, root } = step;
+    let (keep_first, keep_second) = betas;
     let squares = gradient.clone().square() * (1.0 - keep_second);
     let first = first * keep_first + gradient * (1.0 - keep_first);
     let second = second * keep_second + squares;
-    let below = second.clone().sqrt() / step.root + step.epsilon;
-    (parameter - first.clone() * step.rate / below, [first, second])
+    let below = second.clone().sqrt() / root + epsilon;
+    (parameter - first.clone() * rate / below, [first, second])
 }

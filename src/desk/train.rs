@@ -597,12 +597,17 @@ impl<'a> Trainer<'a> {
             && self.generator.replays()
     }
 
+    /// A batch once more, if its step leaves a sample.
+    fn shown(&self, batch: &Batch) -> Option<Batch> {
+        batch.step.is_multiple_of(self.config.sample_every).then(|| batch.clone())
+    }
+
     /// Takes a batch to where its step begins.
     fn ready(&self, batch: Batch) -> Ready {
         if !self.replays() {
             return Ready::Host(batch);
         }
-        let shown = batch.step.is_multiple_of(self.config.sample_every).then(|| batch.clone());
+        let shown = self.shown(&batch);
         let (pictures, masks) = uploaded(batch, self.config.size, &self.devices[0]);
         Ready::Device(Box::new(Uploaded { pictures, masks, shown }))
     }
@@ -629,7 +634,7 @@ impl<'a> Trainer<'a> {
                 return self.generator.update_replayed(found, rate, clip, step);
             }
         };
-        let shown = batch.step.is_multiple_of(self.config.sample_every).then(|| batch.clone());
+        let shown = self.shown(&batch);
         let mut passes = Vec::with_capacity(self.devices.len());
         let shares = batch.divided(self.devices.len(), size).into_iter();
         let devices = self.devices.iter().enumerate();

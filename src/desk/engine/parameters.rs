@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::desk::DeskError;
-use crate::desk::adam::AdamSettings;
+use crate::desk::adam::{AdamSettings, AdamStep};
 use crate::file::{Weights, write_atomically};
 use crate::kernels::float::{LANES, transpose, widest};
 use crate::net::{Attention, CLAMPS, Conv, KERNEL};
@@ -31,11 +31,7 @@ pub struct Adam {
 /// What one step of Adam needs to know.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    settings: AdamSettings,
-    /// Learning rate over the first average's correction.
-    rate: f32,
-    /// Square root of the second average's correction.
-    root: f32,
+    adam: AdamStep,
     /// Multiplies gradients.
     scale: f32,
 }
@@ -63,20 +59,13 @@ impl Adam {
 
     /// The step that was counted last.
     pub fn step(&self, learning_rate: f64, scale: f32) -> Step {
-        let correction = |beta: f32| 1.0 - f64::from(beta).powf(self.steps as f64);
-        let (first, second) = self.settings.betas;
-        Step {
-            settings: self.settings,
-            rate: (learning_rate / correction(first)) as f32,
-            root: correction(second).sqrt() as f32,
-            scale,
-        }
+        Step { adam: self.settings.step(learning_rate, self.steps), scale }
     }
 }
 
 impl Step {
     fn apply(&self, values: &mut [f32], slopes: &[f32], moments: &mut [Vec<f32>; 2]) {
-        let AdamSettings { betas: keep, epsilon } = self.settings;
+        let AdamStep { settings: AdamSettings { betas: keep, epsilon }, rate, root } = self.adam;
         let take = (1.0 - keep.0, 1.0 - keep.1);
         let [first, second] = moments;
         const SHARE: usize = 1 << 14;
@@ -92,7 +81,7 @@ impl Step {
                         let slope = slope * self.scale;
                         *first = keep.0 * *first + take.0 * slope;
                         *second = keep.1 * *second + take.1 * slope * slope;
-                        *value -= self.rate * *first / (second.sqrt() / self.root + epsilon);
+                        *value -= rate * *first / (second.sqrt() / root + epsilon);
                     }
                 },
             );

@@ -1,8 +1,7 @@
 //! Kernels that write into their inputs.
 
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, backend_extension};
-use burn::tensor::Tensor;
+use burn::backend::{Backend, backend_extension};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::cubecl;
 use burn_cubecl::tensor::CubeTensor;
@@ -10,11 +9,11 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 use cubecl::std::tensor::layout::linear::{LinearView, LinearViewMut};
 
-use super::AdamStep;
+use crate::desk::adam::{AdamSettings, AdamStep};
 
 /// [`super::overwritten`] and [`super::stepped`], on tensors that gradients are not wanted of.
 #[backend_extension(Cube)]
-trait InPlace: Backend {
+pub(super) trait InPlace: Backend {
     fn overwritten(old: FloatTensor<Self>, new: FloatTensor<Self>) -> FloatTensor<Self>;
 
     fn stepped(
@@ -24,26 +23,6 @@ trait InPlace: Backend {
         second: FloatTensor<Self>,
         step: AdamStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
-}
-
-pub(super) fn overwritten<const D: usize>(old: Tensor<D>, new: Tensor<D>) -> Tensor<D> {
-    Tensor::from_dispatch(Dispatch::overwritten(old.into_dispatch(), new.into_dispatch()))
-}
-
-pub(super) fn stepped<const D: usize>(
-    parameter: Tensor<D>,
-    gradient: Tensor<D>,
-    [first, second]: [Tensor<D>; 2],
-    step: AdamStep,
-) -> (Tensor<D>, [Tensor<D>; 2]) {
-    let (parameter, first, second) = Dispatch::stepped(
-        parameter.into_dispatch(),
-        gradient.into_dispatch(),
-        first.into_dispatch(),
-        second.into_dispatch(),
-        step,
-    );
-    (Tensor::from_dispatch(parameter), [first, second].map(Tensor::from_dispatch))
 }
 
 #[cube(launch)]
@@ -106,6 +85,7 @@ impl InPlace for CubeBackend {
         step: AdamStep,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         let (groups, threads) = one_each(&parameter);
+        let AdamStep { settings: AdamSettings { betas, epsilon }, rate, root } = step;
         adam_kernel::launch(
             &parameter.client,
             groups,
@@ -114,11 +94,11 @@ impl InPlace for CubeBackend {
             gradient.into_linear_view(),
             first.clone().into_linear_view(),
             second.clone().into_linear_view(),
-            step.betas.0,
-            step.betas.1,
-            step.rate,
-            step.root,
-            step.epsilon,
+            betas.0,
+            betas.1,
+            rate,
+            root,
+            epsilon,
         );
         (parameter, first, second)
     }
