@@ -125,6 +125,14 @@ is "a format that the camera lacks is told and another taken" "0 1" \
     "$? $(grep -c 'does not offer the format asked for' /out/other.txt)"
 rm -f /out/other.y4m
 
+# A frame a second: each takes longer than is first waited.
+v4l2-ctl -d "$camera" --set-parm=1 >/out/parm.txt 2>&1
+timeout "$patience" lbam-edge --camera "$camera" --frames 3 --output /out/slow.y4m 2>/out/slow.txt
+is "a camera slower than two frames a second is waited for" "0 0" \
+    "$? $(grep -c 'no frame for' /out/slow.txt)"
+rm -f /out/slow.y4m
+v4l2-ctl -d "$camera" --set-parm=25 >>/out/parm.txt 2>&1
+
 v4l2-ctl -d "$camera" --stream-mmap --stream-count=1000000 >/dev/null 2>&1 &
 holder=$!
 within "a camera in use ends with 75 under --no-wait" ends_with_75

@@ -35,7 +35,7 @@ pub(super) const FORMATS: [&[u8; 4]; 6] = [b"YUYV", b"NV12", b"MJPG", b"JPEG", b
 const SIZES: [(u32, u32); 4] = [(640, 480), (1280, 720), (320, 240), (160, 120)];
 /// Four: one being copied, the others with the driver, so that none is missed meanwhile.
 const BUFFERS: u32 = 4;
-/// How long one wait for a frame lasts.
+/// How long one wait for a frame lasts at first.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Without a good frame for so long the camera counts as lost. Some take seconds to start or to
 /// expose.
@@ -52,6 +52,8 @@ pub(super) struct Camera {
     rate: (u32, u32),
     stream: Option<Stream<'static>>,
     pool: Pool,
+    /// How long one wait for a frame lasts.
+    patience: Duration,
     /// The driver holds every buffer: a wait ended without a frame.
     waiting: bool,
     frames: u64,
@@ -110,6 +112,7 @@ impl Camera {
             rate,
             stream: Some(stream),
             pool: Pool::default(),
+            patience: PATIENCE,
             waiting: false,
             frames: 0,
             taken: None,
@@ -124,8 +127,10 @@ impl Camera {
         };
         if self.waiting {
             // `next` would hand back a buffer that the driver already has, which is an error;
-            // so wait here, let that frame go, and take the one after it.
+            // so wait here, let that frame go, and take the one after it, which may take as long.
             CaptureStream::dequeue(stream)?;
+            self.patience = (2 * self.patience).min(SILENCE);
+            stream.set_timeout(self.patience);
         }
         self.waiting = true;
         let (bytes, meta) = CaptureStream::next(stream)?;

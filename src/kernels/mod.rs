@@ -1,6 +1,6 @@
 //! The arithmetic: what lies between convolutions of floats, on plain slices; convolutions of
-//! integers ([`int8`]); scaling pictures ([`resample`]); and the threads that share it
-//! ([`workers`]).
+//! integers ([`int8`]); colours ([`colour`]) and scaling ([`resample`]) of pictures; and the threads that
+//! share it ([`workers`]).
 //!
 //! tract multiplies the matrices; what lies between two of its convolutions is fused here into
 //! one pass each: attention and mask update of one map, modulation by a map, and the joining of
@@ -21,6 +21,7 @@
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+pub mod colour;
 pub mod float;
 mod generic;
 pub mod int8;

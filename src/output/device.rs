@@ -233,7 +233,7 @@ impl VideoDevice {
         if frame.format() == layout.format() {
             layout.pack(frame, stride, &mut self.bytes);
         } else {
-            frame.to_rgb(&mut self.rgb)?;
+            frame.to_rgb(&mut self.rgb);
             let (width, height) = (frame.width(), frame.height());
             let (format, range) = (layout.format(), layout.range());
             let other = Frame::from_rgb(width, height, &self.rgb, format, range)?;

@@ -29,7 +29,7 @@ impl Sink for Folder {
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
         // Counted from 1 and padded, so that ffmpeg's `%06d` and any file manager take the order.
         let name = format!("{:06}.{}", self.written + 1, self.kind.extension());
-        frame.to_rgb(&mut self.rgb)?;
+        frame.to_rgb(&mut self.rgb);
         let rgb = std::mem::take(&mut self.rgb);
         let picture = RgbPicture::new(frame.width(), frame.height(), rgb)?;
         write_picture(&self.path.join(name), &picture)?;

@@ -2,35 +2,25 @@
 
 use std::io::Cursor;
 
-use image::ImageDecoder;
-use yuv::{
-    BufferStoreMut, YuvConversionMode, YuvGrayImage, YuvGrayImageMut, YuvPlanarImage,
-    YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
-};
-
 use super::frame::{check_side, short};
 use super::{ColourRange, Frame, FrameError, MAX_SIDE, PixelFormat, Pool};
-
-/// Cameras and JPEG speak BT.601. One matrix everywhere also means that a picture which
-/// becomes RGB and comes back keeps its colours.
-const MATRIX: YuvStandardMatrix = YuvStandardMatrix::Bt601;
+use crate::kernels::colour::{self, Levels};
+use image::ImageDecoder;
 
 impl ColourRange {
-    fn for_yuv(self) -> YuvRange {
+    fn levels(self) -> Levels {
         match self {
-            ColourRange::Limited => YuvRange::Limited,
-            ColourRange::Full => YuvRange::Full,
+            ColourRange::Limited => colour::LIMITED,
+            ColourRange::Full => colour::FULL,
         }
     }
 }
 
-/// Planes borrowed from a frame or from scratch, line after line without gaps: of a grey plane with
-/// gaps that ends with its last line, `yuv` skips that line and reports no error.
+/// Planes borrowed from a frame or from scratch, line after line without gaps.
 pub(crate) struct Planes<'a> {
     pub format: PixelFormat,
     pub range: ColourRange,
     pub width: usize,
-    pub height: usize,
     /// Luma, or grey.
     pub luma: &'a [u8],
     pub u: &'a [u8],
@@ -40,37 +30,15 @@ pub(crate) struct Planes<'a> {
 impl Planes<'_> {
     /// Chroma is taken from the pixel's own sample, never blended with a neighbour's: what a
     /// known pixel looks like must not depend on a hole's chroma further on.
-    pub(crate) fn to_rgb(&self, rgb: &mut [u8]) -> Result<(), FrameError> {
-        let stride = self.width as u32 * 3;
-        let range = self.range.for_yuv();
+    ///
+    /// # Panics
+    /// If a plane or `rgb` has another size.
+    pub(crate) fn to_rgb(&self, rgb: &mut [u8]) {
+        let levels = self.range.levels();
         if self.format == PixelFormat::Grey8 {
-            let image = YuvGrayImage {
-                y_plane: self.luma,
-                y_stride: self.width as u32,
-                width: self.width as u32,
-                height: self.height as u32,
-            };
-            return yuv::yuv400_to_rgb(&image, rgb, stride, range, MATRIX).map_err(fault);
+            return levels.grey_to_rgb(self.luma, rgb);
         }
-        let chroma_stride = self.format.chroma_size(self.width, self.height).0 as u32;
-        let image = YuvPlanarImage {
-            y_plane: self.luma,
-            y_stride: self.width as u32,
-            u_plane: self.u,
-            u_stride: chroma_stride,
-            v_plane: self.v,
-            v_stride: chroma_stride,
-            width: self.width as u32,
-            height: self.height as u32,
-        };
-        match self.format {
-            PixelFormat::Yuv420 => yuv::yuv420_to_rgb(&image, rgb, stride, range, MATRIX),
-            PixelFormat::Yuv422 => yuv::yuv422_to_rgb(&image, rgb, stride, range, MATRIX),
-            PixelFormat::Yuv444 | PixelFormat::Rgb8 | PixelFormat::Grey8 => {
-                yuv::yuv444_to_rgb(&image, rgb, stride, range, MATRIX)
-            }
-        }
-        .map_err(fault)
+        levels.to_rgb(self.luma, [self.u, self.v], self.width, self.format.chroma_block(), rgb);
     }
 }
 
@@ -83,54 +51,45 @@ pub(crate) fn rgb_to_planes(
     range: ColourRange,
     data: &mut [u8],
 ) -> Result<(), FrameError> {
-    let stride = width as u32 * 3;
-    let needed = width * height * 3;
-    if rgb.len() < needed {
-        return Err(short("RGB", width, height, needed, rgb.len()));
-    }
-    let rgb = &rgb[..needed];
-    let yuv_range = range.for_yuv();
-    let (luma, chroma) = match format {
-        PixelFormat::Rgb8 => {
-            data.copy_from_slice(rgb);
-            return Ok(());
-        }
-        _ => data.split_at_mut(width * height),
-    };
-    if format == PixelFormat::Grey8 {
-        let mut image = YuvGrayImageMut {
-            y_plane: BufferStoreMut::Borrowed(luma),
-            y_stride: width as u32,
-            width: width as u32,
-            height: height as u32,
-        };
-        return yuv::rgb_to_yuv400(&mut image, rgb, stride, yuv_range, MATRIX).map_err(fault);
-    }
-    let (across, down) = format.chroma_size(width, height);
-    let (u, v) = chroma.split_at_mut(across * down);
-    let mut image = YuvPlanarImageMut {
-        y_plane: BufferStoreMut::Borrowed(luma),
-        y_stride: width as u32,
-        u_plane: BufferStoreMut::Borrowed(u),
-        u_stride: across as u32,
-        v_plane: BufferStoreMut::Borrowed(v),
-        v_stride: across as u32,
-        width: width as u32,
-        height: height as u32,
-    };
-    let mode = YuvConversionMode::Balanced;
+    let area = width * height;
+    let rgb =
+        rgb.get(..3 * area).ok_or_else(|| short("RGB", width, height, 3 * area, rgb.len()))?;
+    let levels = range.levels();
     match format {
-        PixelFormat::Yuv420 => yuv::rgb_to_yuv420(&mut image, rgb, stride, yuv_range, MATRIX, mode),
-        PixelFormat::Yuv422 => yuv::rgb_to_yuv422(&mut image, rgb, stride, yuv_range, MATRIX, mode),
-        PixelFormat::Yuv444 | PixelFormat::Rgb8 | PixelFormat::Grey8 => {
-            yuv::rgb_to_yuv444(&mut image, rgb, stride, yuv_range, MATRIX, mode)
+        PixelFormat::Rgb8 => data.copy_from_slice(rgb),
+        PixelFormat::Grey8 => levels.grey_from_rgb(rgb, data),
+        PixelFormat::Yuv444 => {
+            let (luma, chroma) = data.split_at_mut(area);
+            let (u, v) = chroma.split_at_mut(area);
+            levels.from_rgb(rgb, [luma, u, v]);
+        }
+        PixelFormat::Yuv420 | PixelFormat::Yuv422 => {
+            let mut full = vec![0; 2 * area];
+            let (full_u, full_v) = full.split_at_mut(area);
+            let (luma, chroma) = data.split_at_mut(area);
+            levels.from_rgb(rgb, [luma, full_u, full_v]);
+            let (u, v) = chroma.split_at_mut(chroma.len() / 2);
+            for (full, shared) in [(full_u, u), (full_v, v)] {
+                share(full, width, format.chroma_block(), shared);
+            }
         }
     }
-    .map_err(fault)
+    Ok(())
 }
 
-fn fault(error: yuv::YuvError) -> FrameError {
-    FrameError::Convert { reason: error.to_string() }
+/// A plane whose samples are the means of `across` by `down` of another.
+fn share(full: &[u8], width: usize, (across, down): (usize, usize), shared: &mut [u8]) {
+    let samples = width.div_ceil(across);
+    for (rows, shared) in full.chunks(down * width).zip(shared.chunks_exact_mut(samples)) {
+        for (at, sample) in shared.iter_mut().enumerate() {
+            let columns = across * at..(across * (at + 1)).min(width);
+            let rows = rows.chunks_exact(width);
+            let count = (rows.len() * columns.len()) as u32;
+            let levels = rows.flat_map(|row| &row[columns.clone()]);
+            let sum: u32 = levels.map(|&level| u32::from(level)).sum();
+            *sample = ((sum + count / 2) / count) as u8;
+        }
+    }
 }
 
 /// Copies `height` lines of `bytes` bytes each out of a buffer whose lines are `stride` apart.
@@ -162,23 +121,22 @@ fn packed_lines(
 
 impl Frame {
     /// Writes the frame as packed RGB into `rgb`, whose memory is reused from call to call.
-    pub fn to_rgb(&self, rgb: &mut Vec<u8>) -> Result<(), FrameError> {
+    pub fn to_rgb(&self, rgb: &mut Vec<u8>) {
         let (width, height) = (self.width(), self.height());
         rgb.resize(width * height * 3, 0);
         if self.format() == PixelFormat::Rgb8 {
             rgb.copy_from_slice(self.data());
-            return Ok(());
+            return;
         }
         Planes {
             format: self.format(),
             range: self.range(),
             width,
-            height,
             luma: self.plane(0),
             u: self.plane(1),
             v: self.plane(2),
         }
-        .to_rgb(rgb)
+        .to_rgb(rgb);
     }
 
     /// Writes an RGB frame as planes of `format` into `planes`, whose memory is reused from call to

@@ -24,8 +24,6 @@ pub enum FrameError {
     Marked,
     #[error("the JPEG frame cannot be decoded ({reason}); the frame is skipped")]
     Jpeg { reason: String },
-    #[error("colour conversion failed ({reason}); this is a fault of lbam, please report it")]
-    Convert { reason: String },
 }
 
 /// A mask that cannot be used.

@@ -51,7 +51,7 @@ impl RgbPicture {
 
     pub fn from_frame(frame: &Frame) -> Result<RgbPicture, PictureError> {
         let mut data = Vec::new();
-        frame.to_rgb(&mut data)?;
+        frame.to_rgb(&mut data);
         RgbPicture::new(frame.width(), frame.height(), data)
     }
 

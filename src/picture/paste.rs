@@ -224,12 +224,11 @@ impl Paster {
                 format: frame.format(),
                 range: frame.range(),
                 width,
-                height,
                 luma: &self.luma,
                 u: &self.u,
                 v: &self.v,
             }
-            .to_rgb(&mut self.known)?;
+            .to_rgb(&mut self.known);
         }
         let pixels = self.known.as_chunks_mut::<3>().0.iter_mut().zip(region.holes.data());
         pixels.filter(|(_, hole)| **hole != KNOWN).for_each(|(pixel, _)| *pixel = [0; 3]);
