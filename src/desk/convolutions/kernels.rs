@@ -16,17 +16,21 @@ use super::{Convolutions, burns_correlated, burns_doubled, burns_halved};
 const THREADS: usize = 256;
 /// Products that a tile takes into shared memory at once; also the taps of a kernel.
 const DEPTH: usize = 16;
-/// Channels of what is fine in a tile of the weights' gradient, and their taps.
-const FINE: usize = 4;
+/// Threads that bring one of those each, of one channel.
+const BRINGERS: usize = THREADS / DEPTH;
 /// Work groups enough to have a large GPU busy.
 const GROUPS: usize = 512;
 /// Most work groups along x, below what every GPU takes; more lie along z.
 const MOST_ALONG: usize = 1 << 15;
 /// Of what is fine: rows and columns that are even or odd.
 const PHASES: u32 = 4;
+/// The offset of what is not there.
+const NOWHERE: usize = u32::MAX as usize;
+/// Bytes of the four numbers that are read from shared memory at once.
+const FOUR: usize = 16;
 
 /// What a work group computes: `rows` channels at `columns` positions, of which a thread has
-/// `high` times `wide`, spread over the tile.
+/// `high` times `wide` that lie together.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Tile {
     rows: usize,
@@ -36,21 +40,30 @@ struct Tile {
 }
 
 impl Tile {
-    /// From one step of the left factors to the next in shared memory: one more than there are, so
-    /// that threads that write a channel's steps do not meet in a bank.
-    const fn pitch(self) -> usize {
-        self.rows + 1
+    /// From one step of the left factors to the next in shared memory: four more than there are, so
+    /// that threads that write a channel's steps do not all meet in a bank.
+    const fn left(self) -> usize {
+        self.rows + 4
     }
 
-    /// For so many channels and positions.
+    /// The same of the right factors.
+    const fn right(self) -> usize {
+        self.columns + 4
+    }
+
+    /// For so many channels and positions: the more products of what a thread has read, the better,
+    /// as long as there is work for all.
     fn of(channels: usize, positions: usize) -> Self {
         let tile = |rows, columns, high, wide| Self { rows, columns, high, wide };
+        let are_enough =
+            |columns: usize| channels.div_ceil(64) * positions.div_ceil(columns) >= GROUPS / 2;
         match channels {
             0..=4 => tile(4, 256, 4, 1),
             5..=16 => tile(16, 128, 2, 4),
-            _ if channels.div_ceil(64) * positions.div_ceil(64) < GROUPS / 2 => tile(32, 32, 2, 2),
+            _ if !are_enough(64) => tile(32, 32, 2, 2),
             17..=32 => tile(32, 128, 4, 4),
-            _ => tile(64, 64, 4, 4),
+            _ if !are_enough(128) => tile(64, 64, 4, 4),
+            _ => tile(64, 128, 8, 4),
         }
     }
 }
@@ -61,13 +74,23 @@ fn place(position: usize, rows: usize, columns: usize) -> (usize, usize, usize) 
     (position / (rows * columns), position / columns % rows, position % columns)
 }
 
-/// A pixel of the plane that begins at `plane`, and 0 around it or where none is `there`. Rows and
-/// columns count from 1, so that none is below 0.
+/// Where in its plane a pixel is, or [`NOWHERE`] around it and where none is `there`. Rows and columns
+/// count from 1, so that none is below 0.
 #[cube]
-fn pixel(tensor: &Tensor<f32>, plane: usize, row: usize, column: usize, there: bool) -> f32 {
-    let mut value = 0.0f32;
+fn offset(tensor: &Tensor<f32>, row: usize, column: usize, there: bool) -> usize {
+    let mut offset = NOWHERE.runtime();
     if there && row > 0 && row <= tensor.shape(2) && column > 0 && column <= tensor.shape(3) {
-        value = tensor[plane + (row - 1) * tensor.stride(2) + column - 1];
+        offset = (row - 1) * tensor.stride(2) + column - 1;
+    }
+    offset
+}
+
+/// What is at an offset from `from`; 0 if that is [`NOWHERE`].
+#[cube]
+fn value(tensor: &Tensor<f32>, from: usize, offset: usize) -> f32 {
+    let mut value = 0.0f32;
+    if offset != NOWHERE {
+        value = tensor[from + offset];
     }
     value
 }
@@ -89,23 +112,21 @@ fn multiply(
     left: &Shared<[f32]>,
     right: &Shared<[f32]>,
     sums: &mut Array<f32>,
-    unit_row: usize,
-    unit_column: usize,
+    first_row: usize,
+    first_column: usize,
     #[comptime] tile: Tile,
 ) {
-    let across = comptime!(tile.columns / tile.wide);
-    let down = comptime!(tile.rows / tile.high);
-    let pitch = comptime!(tile.pitch());
+    let (left_pitch, right_pitch) = comptime!((tile.left(), tile.right()));
     let mut factors = Array::<f32>::new(tile.wide);
     #[unroll]
     for depth in 0..DEPTH {
         #[unroll]
         for j in 0..tile.wide {
-            factors[j] = right[depth * tile.columns + unit_column + j * across];
+            factors[j] = right[depth * right_pitch + first_column + j];
         }
         #[unroll]
         for i in 0..tile.high {
-            let factor = left[depth * pitch + unit_row + i * down];
+            let factor = left[depth * left_pitch + first_row + i];
             #[unroll]
             for j in 0..tile.wide {
                 sums[i * tile.wide + j] += factor * factors[j];
@@ -128,53 +149,58 @@ fn halve_kernel(
     let first = (CUBE_POS_X + CUBE_POS_Z * CUBE_COUNT_X) as usize * tile.columns;
     let first_output = CUBE_POS_Y as usize * tile.rows;
     let across = comptime!(tile.columns / tile.wide);
-    let down = comptime!(tile.rows / tile.high);
-    let pitch = comptime!(tile.pitch());
-    let (unit_row, unit_column) = (unit / across, unit % across);
+    let (first_row, first_column) = (unit / across * tile.high, unit % across * tile.wide);
+    let (left_pitch, right_pitch) = comptime!((tile.left(), tile.right()));
 
-    // The position whose pixels this thread brings, and the first of their taps.
+    // Of the left factors this thread brings a tap of each sixteenth output.
+    let (left_tap, left_output) = (unit % DEPTH, unit / DEPTH);
+    // Of the right ones some taps of a position.
+    let parts = comptime!(DEPTH * tile.columns / THREADS);
     let bring = unit % tile.columns;
+    let first_tap = unit / tile.columns;
     let position = first + bring;
     let (picture, y, x) = place(position, rows, columns);
-    let first_tap = unit / tile.columns;
+    let mut offsets = Array::<usize>::new(parts);
+    #[unroll]
+    for part in 0..parts {
+        let tap = first_tap + part * (THREADS / tile.columns);
+        offsets[part] = offset(fine, 2 * y + tap / 4, 2 * x + tap % 4, position < positions);
+    }
 
-    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.pitch()));
-    let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
+    let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left()), FOUR);
+    let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right()), FOUR);
     let mut sums = zeros(tile);
     for channel in 0..channels {
         #[unroll]
-        for part in 0..(DEPTH * tile.rows).div_ceil(THREADS) {
-            let at = part * THREADS + unit;
-            if at < DEPTH * tile.rows {
-                let (output, tap) = (at / DEPTH, at % DEPTH);
+        for part in 0..tile.rows.div_ceil(BRINGERS) {
+            let output = left_output + part * BRINGERS;
+            if output < tile.rows {
                 let from = first_output + output;
-                let mut value = 0.0f32;
+                let mut factor = 0.0f32;
                 if from < outputs {
-                    value = weight[(from * channels + channel) * DEPTH + tap];
+                    factor = weight[(from * channels + channel) * DEPTH + left_tap];
                 }
-                left[tap * pitch + output] = value;
+                left[left_tap * left_pitch + output] = factor;
             }
         }
         let plane = picture * fine.stride(0) + channel * fine.stride(1);
         #[unroll]
-        for part in 0..DEPTH * tile.columns / THREADS {
+        for part in 0..parts {
             let tap = first_tap + part * (THREADS / tile.columns);
-            let (row, column) = (2 * y + tap / 4, 2 * x + tap % 4);
-            right[tap * tile.columns + bring] =
-                pixel(fine, plane, row, column, position < positions);
+            right[tap * right_pitch + bring] = value(fine, plane, offsets[part]);
         }
         sync_cube();
-        multiply(&left, &right, &mut sums, unit_row, unit_column, tile);
+        multiply(&left, &right, &mut sums, first_row, first_column, tile);
         sync_cube();
     }
     #[unroll]
     for j in 0..tile.wide {
-        let position = first + unit_column + j * across;
+        let position = first + first_column + j;
         if position < positions {
             let (picture, y, x) = place(position, rows, columns);
             #[unroll]
             for i in 0..tile.high {
-                let output = first_output + unit_row + i * down;
+                let output = first_output + first_row + i;
                 if output < outputs {
                     coarse[((picture * outputs + output) * rows + y) * columns + x] =
                         sums[i * tile.wide + j];
@@ -200,63 +226,73 @@ fn double_kernel(
     let first_output = CUBE_POS_Y as usize * tile.rows;
     let (odd_row, odd_column) = (CUBE_POS_Z as usize / 2 % 2, CUBE_POS_Z as usize % 2);
     let across = comptime!(tile.columns / tile.wide);
-    let down = comptime!(tile.rows / tile.high);
-    let pitch = comptime!(tile.pitch());
-    let (unit_row, unit_column) = (unit / across, unit % across);
+    let (first_row, first_column) = (unit / across * tile.high, unit % across * tile.wide);
+    let (left_pitch, right_pitch) = comptime!((tile.left(), tile.right()));
 
-    let bring = unit % tile.columns;
-    let position = first + bring;
-    let (picture, y, x) = place(position, rows, columns);
-    let first_depth = unit / tile.columns;
-
-    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.pitch()));
-    let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
-    let mut sums = zeros(tile);
     // Four channels at a time, of each the two by two taps that meet the phase: of an even row
     // those at 1 (of the pixel itself) and 3 (of the one above), of an odd row 2 and 0 (below).
+    let (left_depth, left_output) = (unit % DEPTH, unit / DEPTH);
+    let (second_row, second_column) = (left_depth / 2 % 2, left_depth % 2);
+    let tap_row = 1 + odd_row + 2 * second_row - 4 * odd_row * second_row;
+    let tap_column = 1 + odd_column + 2 * second_column - 4 * odd_column * second_column;
+    let left_tap = 4 * tap_row + tap_column;
+
+    let parts = comptime!(DEPTH * tile.columns / THREADS);
+    let bring = unit % tile.columns;
+    let first_depth = unit / tile.columns;
+    let position = first + bring;
+    let (picture, y, x) = place(position, rows, columns);
+    let mut offsets = Array::<usize>::new(parts);
+    #[unroll]
+    for part in 0..parts {
+        let depth = first_depth + part * (THREADS / tile.columns);
+        let (second_row, second_column) = (depth / 2 % 2, depth % 2);
+        let row = y + 1 + 2 * odd_row * second_row - second_row;
+        let column = x + 1 + 2 * odd_column * second_column - second_column;
+        offsets[part] = offset(coarse, row, column, position < positions);
+    }
+
+    let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left()), FOUR);
+    let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right()), FOUR);
+    let mut sums = zeros(tile);
     for part_of_channels in 0..channels.div_ceil(4) {
+        let channel = 4 * part_of_channels + left_depth / 4;
         #[unroll]
-        for part in 0..(DEPTH * tile.rows).div_ceil(THREADS) {
-            let at = part * THREADS + unit;
-            if at < DEPTH * tile.rows {
-                let (depth, output) = (at / tile.rows, at % tile.rows);
-                let channel = 4 * part_of_channels + depth / 4;
-                let (second_row, second_column) = (depth / 2 % 2, depth % 2);
-                let tap_row = 1 + odd_row + 2 * second_row - 4 * odd_row * second_row;
-                let tap_column =
-                    1 + odd_column + 2 * second_column - 4 * odd_column * second_column;
+        for part in 0..tile.rows.div_ceil(BRINGERS) {
+            let output = left_output + part * BRINGERS;
+            if output < tile.rows {
                 let from = first_output + output;
-                let mut value = 0.0f32;
+                let mut factor = 0.0f32;
                 if channel < channels && from < outputs {
-                    value = weight[(channel * outputs + from) * 16 + 4 * tap_row + tap_column];
+                    factor = weight[(channel * outputs + from) * 16 + left_tap];
                 }
-                left[depth * pitch + output] = value;
+                left[left_depth * left_pitch + output] = factor;
             }
         }
         #[unroll]
-        for part in 0..DEPTH * tile.columns / THREADS {
+        for part in 0..parts {
             let depth = first_depth + part * (THREADS / tile.columns);
             let channel = 4 * part_of_channels + depth / 4;
-            let (second_row, second_column) = (depth / 2 % 2, depth % 2);
-            let row = y + 1 + 2 * odd_row * second_row - second_row;
-            let column = x + 1 + 2 * odd_column * second_column - second_column;
             let plane = picture * coarse.stride(0) + channel * coarse.stride(1);
-            let there = position < positions && channel < channels;
-            right[depth * tile.columns + bring] = pixel(coarse, plane, row, column, there);
+            let mut factor = 0.0f32;
+            if channel < channels {
+                factor = value(coarse, plane, offsets[part]);
+            }
+            right[depth * right_pitch + bring] = factor;
         }
         sync_cube();
-        multiply(&left, &right, &mut sums, unit_row, unit_column, tile);
+        multiply(&left, &right, &mut sums, first_row, first_column, tile);
         sync_cube();
     }
     #[unroll]
     for j in 0..tile.wide {
-        let position = first + unit_column + j * across;
+        let position = first + first_column + j;
         if position < positions {
             let (picture, y, x) = place(position, rows, columns);
             let (y, x) = (2 * y + odd_row, 2 * x + odd_column);
             #[unroll]
             for i in 0..tile.high {
-                let output = first_output + unit_row + i * down;
+                let output = first_output + first_row + i;
                 if output < outputs {
                     fine[((picture * outputs + output) * 2 * rows + y) * 2 * columns + x] =
                         sums[i * tile.wide + j];
@@ -267,7 +303,8 @@ fn double_kernel(
 }
 
 /// The weights' gradient, of `span` runs of [`DEPTH`] positions for each work group along z: their
-/// sums come apart, `[Z, A, B, 16]`, and are added up after.
+/// sums come apart, `[Z, A, B, 16]`, and are added up after. A tile's columns are the taps of one
+/// channel after the other.
 #[cube(launch)]
 fn correlate_kernel(
     fine: &Tensor<f32>,
@@ -281,60 +318,66 @@ fn correlate_kernel(
     let place_count = rows * columns;
     let runs = place_count.div_ceil(DEPTH);
     let unit = UNIT_POS as usize;
-    let first_inner = CUBE_POS_X as usize * FINE;
+    let first_inner = CUBE_POS_X as usize * comptime!(tile.columns / DEPTH);
     let first_outer = CUBE_POS_Y as usize * tile.rows;
     let across = comptime!(tile.columns / tile.wide);
-    let down = comptime!(tile.rows / tile.high);
-    let pitch = comptime!(tile.pitch());
-    let (unit_row, unit_column) = (unit / across, unit % across);
+    let (first_row, first_column) = (unit / across * tile.high, unit % across * tile.wide);
+    let (left_pitch, right_pitch) = comptime!((tile.left(), tile.right()));
 
-    // What this thread brings of what is fine: a channel's tap, at each fourth position.
-    let bring = unit % tile.columns;
-    let (bring_inner, tap) = (first_inner + bring / 16, bring % 16);
-    let first_place = unit / tile.columns;
+    // This thread brings one position of each run: of what is coarse each sixteenth channel, of what
+    // is fine a tap of each channel.
+    let (depth, bring) = (unit % DEPTH, unit / DEPTH);
 
-    let mut left = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.pitch()));
-    let mut right = Shared::<[f32]>::new_slice(comptime!(DEPTH * tile.columns));
+    let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left()), FOUR);
+    let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right()), FOUR);
     let mut sums = zeros(tile);
     let begin = CUBE_POS_Z as usize * span;
     let end = clamp_max(begin + span, coarse.shape(0) * runs);
-    for run in begin..end {
-        let (picture, first) = (run / runs, run % runs * DEPTH);
+    let mut picture = begin / runs;
+    let mut first = begin % runs * DEPTH;
+    for _run in begin..end {
+        let place = first + depth;
+        let there = place < place_count;
+        let (y, x) = (place / columns, place % columns);
+        let coarse_offset = offset(coarse, y + 1, x + 1, there);
         #[unroll]
-        for part in 0..(DEPTH * tile.rows).div_ceil(THREADS) {
-            let at = part * THREADS + unit;
-            if at < DEPTH * tile.rows {
-                let (channel, depth) = (at / DEPTH, at % DEPTH);
-                let (from, place) = (first_outer + channel, first + depth);
-                let mut value = 0.0f32;
-                if from < outer && place < place_count {
-                    let plane = picture * coarse.stride(0) + from * coarse.stride(1);
-                    let row = place / columns * coarse.stride(2);
-                    value = coarse[plane + row + place % columns];
-                }
-                left[depth * pitch + channel] = value;
+        for part in 0..tile.rows.div_ceil(BRINGERS) {
+            let channel = bring + part * BRINGERS;
+            let from = first_outer + channel;
+            let mut factor = 0.0f32;
+            if from < outer {
+                let plane = picture * coarse.stride(0) + from * coarse.stride(1);
+                factor = value(coarse, plane, coarse_offset);
             }
+            left[depth * left_pitch + channel] = factor;
         }
-        let plane = picture * fine.stride(0) + bring_inner * fine.stride(1);
+        let fine_offset = offset(fine, 2 * y + bring / 4, 2 * x + bring % 4, there);
         #[unroll]
-        for part in 0..DEPTH * tile.columns / THREADS {
-            let depth = first_place + part * (THREADS / tile.columns);
-            let place = first + depth;
-            let (row, column) = (2 * (place / columns) + tap / 4, 2 * (place % columns) + tap % 4);
-            let there = bring_inner < inner && place < place_count;
-            right[depth * tile.columns + bring] = pixel(fine, plane, row, column, there);
+        for part in 0..tile.columns / DEPTH {
+            let from = first_inner + part;
+            let mut factor = 0.0f32;
+            if from < inner {
+                let plane = picture * fine.stride(0) + from * fine.stride(1);
+                factor = value(fine, plane, fine_offset);
+            }
+            right[depth * right_pitch + part * DEPTH + bring] = factor;
         }
         sync_cube();
-        multiply(&left, &right, &mut sums, unit_row, unit_column, tile);
+        multiply(&left, &right, &mut sums, first_row, first_column, tile);
         sync_cube();
+        first += DEPTH;
+        if first >= place_count {
+            first = 0;
+            picture += 1;
+        }
     }
     #[unroll]
     for j in 0..tile.wide {
-        let at = unit_column + j * across;
+        let at = first_column + j;
         let (b, tap) = (first_inner + at / 16, at % 16);
         #[unroll]
         for i in 0..tile.high {
-            let a = first_outer + unit_row + i * down;
+            let a = first_outer + first_row + i;
             if a < outer && b < inner {
                 parts[((CUBE_POS_Z as usize * outer + a) * inner + b) * 16 + tap] =
                     sums[i * tile.wide + j];
@@ -419,11 +462,12 @@ impl Convolutions for CubeBackend {
         let [outer, inner, ..] = weight.shape().dims::<4>();
         let [count, _, height, width] = coarse.shape().dims();
         let tile = match outer {
-            0..=16 => Tile { rows: 16, columns: 16 * FINE, high: 1, wide: 4 },
-            17..=32 => Tile { rows: 32, columns: 16 * FINE, high: 2, wide: 4 },
-            _ => Tile { rows: 64, columns: 16 * FINE, high: 4, wide: 4 },
+            0..=16 => Tile { rows: 16, columns: 4 * DEPTH, high: 1, wide: 4 },
+            17..=32 => Tile { rows: 32, columns: 4 * DEPTH, high: 2, wide: 4 },
+            _ => Tile { rows: 64, columns: 8 * DEPTH, high: 8, wide: 4 },
         };
-        let (across, down) = (inner.div_ceil(FINE), outer.div_ceil(tile.rows));
+        let across = inner.div_ceil(tile.columns / DEPTH);
+        let down = outer.div_ceil(tile.rows);
         let runs = count * (height * width).div_ceil(DEPTH);
         let span = runs.div_ceil((GROUPS / (across * down)).max(1));
         let shares = runs.div_ceil(span);
