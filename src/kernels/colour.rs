@@ -40,7 +40,7 @@ impl Levels {
     /// # Panics
     /// If a plane is too short, or `rgb` has not three bytes for each of `luma`.
     pub fn to_rgb(
-        &self,
+        self,
         luma: &[u8],
         chroma: [&[u8]; 2],
         width: usize,
@@ -57,7 +57,7 @@ impl Levels {
     }
 
     /// Writes grey as packed RGB.
-    pub fn grey_to_rgb(&self, grey: &[u8], rgb: &mut [u8]) {
+    pub fn grey_to_rgb(self, grey: &[u8], rgb: &mut [u8]) {
         let scale = 1.0 / self.luma;
         for (&grey, rgb) in grey.iter().zip(rgb.as_chunks_mut::<3>().0) {
             *rgb = [level((f32::from(grey) - self.black) * scale) as u8; 3];
@@ -68,24 +68,24 @@ impl Levels {
     ///
     /// # Panics
     /// If `rgb` has not three bytes for each sample of a plane.
-    pub fn from_rgb(&self, rgb: &[u8], planes: [&mut [u8]; 3]) {
+    pub fn to_planes(self, rgb: &[u8], planes: [&mut [u8]; 3]) {
         assert!(planes.iter().all(|plane| rgb.len() == 3 * plane.len()));
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2.
-            return unsafe { self.from_rgb_avx2(rgb, planes) };
+            return unsafe { self.to_planes_avx2(rgb, planes) };
         }
-        self.from_rgb_here(rgb, planes);
+        self.to_planes_here(rgb, planes);
     }
 
     /// Writes the grey of packed RGB.
-    pub fn grey_from_rgb(&self, rgb: &[u8], grey: &mut [u8]) {
+    pub fn to_grey(self, rgb: &[u8], grey: &mut [u8]) {
         for (grey, rgb) in grey.iter_mut().zip(rgb.as_chunks::<3>().0) {
             *grey = level(luma(rgb.map(f32::from)) * self.luma + self.black) as u8;
         }
     }
 
-    fn line_to_rgb(&self, luma: &[u8], chroma: [&[u8]; 2], across: usize, rgb: &mut [u8]) {
+    fn line_to_rgb(self, luma: &[u8], chroma: [&[u8]; 2], across: usize, rgb: &mut [u8]) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2.
@@ -96,12 +96,12 @@ impl Levels {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn line_to_rgb_avx2(&self, luma: &[u8], chroma: [&[u8]; 2], across: usize, rgb: &mut [u8]) {
+    fn line_to_rgb_avx2(self, luma: &[u8], chroma: [&[u8]; 2], across: usize, rgb: &mut [u8]) {
         self.line_to_rgb_here(luma, chroma, across, rgb);
     }
 
     #[inline(always)]
-    fn line_to_rgb_here(&self, luma: &[u8], chroma: [&[u8]; 2], across: usize, rgb: &mut [u8]) {
+    fn line_to_rgb_here(self, luma: &[u8], chroma: [&[u8]; 2], across: usize, rgb: &mut [u8]) {
         match across {
             1 => self.blocks_to_rgb::<1, BLOCK>(luma, chroma, rgb),
             _ => self.blocks_to_rgb::<2, { BLOCK / 2 }>(luma, chroma, rgb),
@@ -110,7 +110,7 @@ impl Levels {
 
     #[inline(always)]
     fn blocks_to_rgb<const ACROSS: usize, const SAMPLES: usize>(
-        &self,
+        self,
         luma: &[u8],
         chroma: [&[u8]; 2],
         rgb: &mut [u8],
@@ -131,7 +131,7 @@ impl Levels {
 
     #[inline(always)]
     fn block_to_rgb(
-        &self,
+        self,
         luma: &[u8; BLOCK],
         u: &[u8; BLOCK],
         v: &[u8; BLOCK],
@@ -160,20 +160,20 @@ impl Levels {
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn from_rgb_avx2(&self, rgb: &[u8], planes: [&mut [u8]; 3]) {
-        self.from_rgb_here(rgb, planes);
+    fn to_planes_avx2(self, rgb: &[u8], planes: [&mut [u8]; 3]) {
+        self.to_planes_here(rgb, planes);
     }
 
     #[inline(always)]
-    fn from_rgb_here(&self, rgb: &[u8], planes: [&mut [u8]; 3]) {
+    fn to_planes_here(self, rgb: &[u8], planes: [&mut [u8]; 3]) {
         let (rgbs, rgb) = rgb.as_chunks::<BYTES>();
         let [(ys, y), (us, u), (vs, v)] = planes.map(|plane| plane.as_chunks_mut::<BLOCK>());
         for (((rgb, y), u), v) in rgbs.iter().zip(ys).zip(us).zip(vs) {
-            self.block_from_rgb(rgb, y, u, v);
+            self.block_to_planes(rgb, y, u, v);
         }
         if !rgb.is_empty() {
             let [mut luma, mut first, mut second] = [[0; BLOCK]; 3];
-            self.block_from_rgb(&padded(rgb), &mut luma, &mut first, &mut second);
+            self.block_to_planes(&padded(rgb), &mut luma, &mut first, &mut second);
             for (plane, block) in [(y, luma), (u, first), (v, second)] {
                 plane.copy_from_slice(&block[..plane.len()]);
             }
@@ -181,8 +181,8 @@ impl Levels {
     }
 
     #[inline(always)]
-    fn block_from_rgb(
-        &self,
+    fn block_to_planes(
+        self,
         rgb: &[u8; BYTES],
         y: &mut [u8; BLOCK],
         u: &mut [u8; BLOCK],
@@ -245,9 +245,9 @@ mod tests {
     /// Levels that a rounded one may be off the exact value.
     const ROUNDED: f64 = 0.5001;
 
-    fn exact_rgb(levels: &Levels, [y, u, v]: [u8; 3]) -> [f64; 3] {
+    fn exact_rgb(levels: Levels, [y, u, v]: [u8; 3]) -> [f64; 3] {
         let [luma, u, v] = [f64::from(y) - f64::from(levels.black), f64::from(u), f64::from(v)];
-        let (luma, u, v) = if *levels == LIMITED {
+        let (luma, u, v) = if levels == LIMITED {
             (luma / 219.0 * 255.0, (u - 128.0) / 224.0 * 255.0, (v - 128.0) / 224.0 * 255.0)
         } else {
             (luma, u - 128.0, v - 128.0)
@@ -279,7 +279,7 @@ mod tests {
                 let mut rgb = vec![0; 3 * luma.len()];
                 levels.to_rgb(&luma, [&u, &v], 256, (1, 1), &mut rgb);
                 for (at, rgb) in rgb.as_chunks::<3>().0.iter().enumerate() {
-                    let exact = exact_rgb(&levels, [y, u[at], v[at]]);
+                    let exact = exact_rgb(levels, [y, u[at], v[at]]);
                     let good =
                         rgb.iter().zip(exact).all(|(&found, exact)| is_rounded(found, exact));
                     assert!(good, "{y} {} {}: {rgb:?}, not {exact:?}", u[at], v[at]);
@@ -293,7 +293,7 @@ mod tests {
         for levels in [LIMITED, FULL] {
             let rgb = noise(3 * 100_003);
             let mut planes = [(); 3].map(|()| vec![0; rgb.len() / 3]);
-            levels.from_rgb(&rgb, planes.each_mut().map(Vec::as_mut_slice));
+            levels.to_planes(&rgb, planes.each_mut().map(Vec::as_mut_slice));
             for (at, rgb) in rgb.as_chunks::<3>().0.iter().enumerate() {
                 let [red, green, blue] = rgb.map(f64::from);
                 let luma = 0.299 * red + 0.587 * green + 0.114 * blue;
@@ -328,8 +328,8 @@ mod tests {
                 assert!(rgb == here, "to RGB: instruction sets differ");
                 let [mut planes, mut here] =
                     [[(); 3], [(); 3]].map(|none| none.map(|()| vec![0; width]));
-                levels.from_rgb(&rgb, planes.each_mut().map(Vec::as_mut_slice));
-                levels.from_rgb_here(&rgb, here.each_mut().map(Vec::as_mut_slice));
+                levels.to_planes(&rgb, planes.each_mut().map(Vec::as_mut_slice));
+                levels.to_planes_here(&rgb, here.each_mut().map(Vec::as_mut_slice));
                 assert!(planes == here, "from RGB: instruction sets differ");
                 all.extend(rgb.into_iter().chain(planes.concat()));
             }
@@ -345,9 +345,9 @@ mod tests {
         for levels in [LIMITED, FULL] {
             let rgb = noise(3 * 100);
             let mut planes = [(); 3].map(|()| vec![0; 100]);
-            levels.from_rgb(&rgb, planes.each_mut().map(Vec::as_mut_slice));
+            levels.to_planes(&rgb, planes.each_mut().map(Vec::as_mut_slice));
             let mut grey = vec![0; 100];
-            levels.grey_from_rgb(&rgb, &mut grey);
+            levels.to_grey(&rgb, &mut grey);
             assert_eq!(grey, planes[0]);
             let (mut coloured, mut from_grey) = (vec![0; 300], vec![1; 300]);
             levels.to_rgb(&grey, [&[128; 100]; 2], 100, (1, 1), &mut coloured);

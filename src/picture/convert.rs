@@ -57,17 +57,17 @@ pub(crate) fn rgb_to_planes(
     let levels = range.levels();
     match format {
         PixelFormat::Rgb8 => data.copy_from_slice(rgb),
-        PixelFormat::Grey8 => levels.grey_from_rgb(rgb, data),
+        PixelFormat::Grey8 => levels.to_grey(rgb, data),
         PixelFormat::Yuv444 => {
             let (luma, chroma) = data.split_at_mut(area);
             let (u, v) = chroma.split_at_mut(area);
-            levels.from_rgb(rgb, [luma, u, v]);
+            levels.to_planes(rgb, [luma, u, v]);
         }
         PixelFormat::Yuv420 | PixelFormat::Yuv422 => {
             let mut full = vec![0; 2 * area];
             let (full_u, full_v) = full.split_at_mut(area);
             let (luma, chroma) = data.split_at_mut(area);
-            levels.from_rgb(rgb, [luma, full_u, full_v]);
+            levels.to_planes(rgb, [luma, full_u, full_v]);
             let (u, v) = chroma.split_at_mut(chroma.len() / 2);
             for (full, shared) in [(full_u, u), (full_v, v)] {
                 share(full, width, format.chroma_block(), shared);
