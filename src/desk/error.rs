@@ -106,4 +106,16 @@ pub enum DeskError {
         /// How many were asked for.
         wanted: usize,
     },
+    /// A GPU that does not compute, because its kernels cannot be compiled for one.
+    #[error("backend \"{backend}\" finds a GPU that computes nothing ({reason}); {}", match backend.as_str() {
+        "cuda" => "NVIDIA's CUDA toolkit compiles its kernels: install it, and set CUDA_PATH to its \
+            folder where that is not /usr/local/cuda",
+        _ => "is its driver whole (vulkaninfo shows it)?",
+    })]
+    Idle {
+        /// The backend's name.
+        backend: String,
+        /// What is wrong, as far as it is known.
+        reason: String,
+    },
 }

@@ -251,7 +251,7 @@ impl RunConfig {
 ///
 /// # Errors
 /// [`DeskError::Backend`] for a backend this program was built without, [`DeskError::Gpus`] where
-/// it does not find as many.
+/// it does not find as many, [`DeskError::Idle`] where one does not compute.
 fn devices(backend: &str, wanted: usize) -> Result<Vec<Device>, DeskError> {
     if let ("cpu" | "cpu-burn", 1) = (backend, wanted) {
         return Ok(vec![Device::flex()]);
@@ -272,7 +272,23 @@ fn devices(backend: &str, wanted: usize) -> Result<Vec<Device>, DeskError> {
         return Err(DeskError::Gpus { backend, found, wanted });
     }
     devices.truncate(wanted);
-    Ok(if wanted == 1 { usual.map_or(devices, |usual| vec![usual]) } else { devices })
+    if let (1, Some(usual)) = (wanted, usual) {
+        devices = vec![usual];
+    }
+    for device in &devices {
+        let idle = |reason| DeskError::Idle { backend: backend.to_owned(), reason };
+        computes(device).map_err(idle)?;
+    }
+    Ok(devices)
+}
+
+/// Whether a sum comes out right. Where a kernel cannot be compiled, Burn's backends may do no more than
+/// log it, and go on with whatever lies in memory.
+fn computes(device: &Device) -> Result<(), String> {
+    let sum = Tensor::<1>::from_floats([1.25, 2.5], device) + 0.5;
+    let found = sum.try_into_data().map_err(|error| error.to_string())?;
+    let found = found.try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
+    if found == [1.75, 3.0] { Ok(()) } else { Err(format!("a sum is {found:?}, not [1.75, 3.0]")) }
 }
 
 /// All GPUs of a backend (the processor's have none), and which of them it would take itself; `None` where the program was

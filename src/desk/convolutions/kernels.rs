@@ -16,8 +16,8 @@ use super::{Convolutions, burns_correlated, burns_doubled, burns_halved};
 const THREADS: usize = 256;
 /// Products that a tile takes into shared memory at once; also the taps of a kernel.
 const DEPTH: usize = 16;
-/// Threads that bring one of those each, of one channel.
-const BRINGERS: usize = THREADS / DEPTH;
+/// Channels of which the threads of a work group bring all those at once.
+const ABREAST: usize = THREADS / DEPTH;
 /// Work groups enough to have a large GPU busy.
 const GROUPS: usize = 512;
 /// Most work groups along x, below what every GPU takes; more lie along z.
@@ -42,12 +42,12 @@ struct Tile {
 impl Tile {
     /// From one step of the left factors to the next in shared memory: four more than there are, so
     /// that threads that write a channel's steps do not all meet in a bank.
-    const fn left(self) -> usize {
+    const fn left_pitch(self) -> usize {
         self.rows + 4
     }
 
     /// The same of the right factors.
-    const fn right(self) -> usize {
+    const fn right_pitch(self) -> usize {
         self.columns + 4
     }
 
@@ -116,7 +116,7 @@ fn multiply(
     first_column: usize,
     #[comptime] tile: Tile,
 ) {
-    let (left_pitch, right_pitch) = comptime!((tile.left(), tile.right()));
+    let (left_pitch, right_pitch) = comptime!((tile.left_pitch(), tile.right_pitch()));
     let mut factors = Array::<f32>::new(tile.wide);
     #[unroll]
     for depth in 0..DEPTH {
@@ -150,7 +150,7 @@ fn halve_kernel(
     let first_output = CUBE_POS_Y as usize * tile.rows;
     let across = comptime!(tile.columns / tile.wide);
     let (first_row, first_column) = (unit / across * tile.high, unit % across * tile.wide);
-    let (left_pitch, right_pitch) = comptime!((tile.left(), tile.right()));
+    let (left_pitch, right_pitch) = comptime!((tile.left_pitch(), tile.right_pitch()));
 
     // Of the left factors this thread brings a tap of each sixteenth output.
     let (left_tap, left_output) = (unit % DEPTH, unit / DEPTH);
@@ -167,13 +167,13 @@ fn halve_kernel(
         offsets[part] = offset(fine, 2 * y + tap / 4, 2 * x + tap % 4, position < positions);
     }
 
-    let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left()), FOUR);
-    let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right()), FOUR);
+    let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left_pitch()), FOUR);
+    let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right_pitch()), FOUR);
     let mut sums = zeros(tile);
     for channel in 0..channels {
         #[unroll]
-        for part in 0..tile.rows.div_ceil(BRINGERS) {
-            let output = left_output + part * BRINGERS;
+        for part in 0..tile.rows.div_ceil(ABREAST) {
+            let output = left_output + part * ABREAST;
             if output < tile.rows {
                 let from = first_output + output;
                 let mut factor = 0.0f32;
@@ -227,7 +227,7 @@ fn double_kernel(
     let (odd_row, odd_column) = (CUBE_POS_Z as usize / 2 % 2, CUBE_POS_Z as usize % 2);
     let across = comptime!(tile.columns / tile.wide);
     let (first_row, first_column) = (unit / across * tile.high, unit % across * tile.wide);
-    let (left_pitch, right_pitch) = comptime!((tile.left(), tile.right()));
+    let (left_pitch, right_pitch) = comptime!((tile.left_pitch(), tile.right_pitch()));
 
     // Four channels at a time, of each the two by two taps that meet the phase: of an even row
     // those at 1 (of the pixel itself) and 3 (of the one above), of an odd row 2 and 0 (below).
@@ -252,14 +252,14 @@ fn double_kernel(
         offsets[part] = offset(coarse, row, column, position < positions);
     }
 
-    let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left()), FOUR);
-    let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right()), FOUR);
+    let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left_pitch()), FOUR);
+    let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right_pitch()), FOUR);
     let mut sums = zeros(tile);
     for part_of_channels in 0..channels.div_ceil(4) {
         let channel = 4 * part_of_channels + left_depth / 4;
         #[unroll]
-        for part in 0..tile.rows.div_ceil(BRINGERS) {
-            let output = left_output + part * BRINGERS;
+        for part in 0..tile.rows.div_ceil(ABREAST) {
+            let output = left_output + part * ABREAST;
             if output < tile.rows {
                 let from = first_output + output;
                 let mut factor = 0.0f32;
@@ -322,14 +322,14 @@ fn correlate_kernel(
     let first_outer = CUBE_POS_Y as usize * tile.rows;
     let across = comptime!(tile.columns / tile.wide);
     let (first_row, first_column) = (unit / across * tile.high, unit % across * tile.wide);
-    let (left_pitch, right_pitch) = comptime!((tile.left(), tile.right()));
+    let (left_pitch, right_pitch) = comptime!((tile.left_pitch(), tile.right_pitch()));
 
     // This thread brings one position of each run: of what is coarse each sixteenth channel, of what
     // is fine a tap of each channel.
     let (depth, bring) = (unit % DEPTH, unit / DEPTH);
 
-    let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left()), FOUR);
-    let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right()), FOUR);
+    let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left_pitch()), FOUR);
+    let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right_pitch()), FOUR);
     let mut sums = zeros(tile);
     let begin = CUBE_POS_Z as usize * span;
     let end = clamp_max(begin + span, coarse.shape(0) * runs);
@@ -341,8 +341,8 @@ fn correlate_kernel(
         let (y, x) = (place / columns, place % columns);
         let coarse_offset = offset(coarse, y + 1, x + 1, there);
         #[unroll]
-        for part in 0..tile.rows.div_ceil(BRINGERS) {
-            let channel = bring + part * BRINGERS;
+        for part in 0..tile.rows.div_ceil(ABREAST) {
+            let channel = bring + part * ABREAST;
             let from = first_outer + channel;
             let mut factor = 0.0f32;
             if from < outer {
