@@ -242,6 +242,7 @@ fn padded<const LENGTH: usize>(bytes: &[u8]) -> [u8; LENGTH] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::noise;
 
     /// Levels that a rounded one may be off the exact value.
     const ROUNDED: f64 = 0.5001;
@@ -259,15 +260,6 @@ mod tests {
 
     fn is_rounded(found: u8, exact: f64) -> bool {
         (f64::from(found) - exact.clamp(0.0, 255.0)).abs() < ROUNDED
-    }
-
-    fn noise(count: usize) -> Vec<u8> {
-        let mut state = 7_u32;
-        let step = |_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        };
-        (0..count).map(step).collect()
     }
 
     #[test]
@@ -292,7 +284,7 @@ mod tests {
     #[test]
     fn every_colour_comes_back_from_rgb() {
         for levels in [LIMITED, FULL] {
-            let rgb = noise(3 * 100_003);
+            let rgb = noise(3 * 100_003, 7);
             let mut planes = [(); 3].map(|()| vec![0; rgb.len() / 3]);
             levels.to_planes(&rgb, planes.each_mut().map(Vec::as_mut_slice));
             for (at, rgb) in rgb.as_chunks::<3>().0.iter().enumerate() {
@@ -320,7 +312,7 @@ mod tests {
         for (levels, across) in [(LIMITED, 1), (LIMITED, 2), (FULL, 1), (FULL, 2)] {
             // One width below a block, one of some blocks and a rest.
             for width in [37, 3 * BLOCK + 21] {
-                let (luma, chroma) = (noise(width), noise(3 * width));
+                let (luma, chroma) = (noise(width, 7), noise(3 * width, 7));
                 let chroma = [&chroma[..width.div_ceil(across)], &chroma[2 * width..3 * width]];
                 let chroma = chroma.map(|plane| &plane[..width.div_ceil(across)]);
                 let (mut rgb, mut here) = (vec![1; 3 * width], vec![2; 3 * width]);
@@ -344,7 +336,7 @@ mod tests {
     #[test]
     fn grey_is_the_luma_of_colours() {
         for levels in [LIMITED, FULL] {
-            let rgb = noise(3 * 100);
+            let rgb = noise(3 * 100, 7);
             let mut planes = [(); 3].map(|()| vec![0; 100]);
             levels.to_planes(&rgb, planes.each_mut().map(Vec::as_mut_slice));
             let mut grey = vec![0; 100];

@@ -31,3 +31,14 @@ mod x86;
 
 pub use generic::{attend_and_update, join_phases, join_phases_to_picture, modulate};
 pub use x86::clear_upper_registers;
+
+/// The same bytes for a seed, everywhere.
+#[cfg(test)]
+pub(crate) fn noise(count: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let step = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    (0..count).map(step).collect()
+}

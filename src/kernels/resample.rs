@@ -241,6 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::kernels::noise;
 
     /// Both round to whole levels between the two directions; ours also keeps fewer bits.
     const LEVELS: u8 = 2;
@@ -263,15 +264,6 @@ mod tests {
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         Resizer::new().resize(&from, &mut into, &options.use_alpha(false)).unwrap();
         to
-    }
-
-    fn noise(count: usize, seed: u32) -> Vec<u8> {
-        let mut state = seed;
-        let step = |_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        };
-        (0..count).map(step).collect()
     }
 
     fn worst<const CHANNELS: usize>(

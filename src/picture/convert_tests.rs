@@ -1,16 +1,8 @@
 use super::*;
+use crate::kernels::noise;
 
 /// Two roundings (RGB to YUV, YUV to RGB), each at most 1 in YUV, worth up to 2 in a channel.
 const ROUND_TRIP: u8 = 3;
-
-fn noise(count: usize, seed: u32) -> Vec<u8> {
-    let mut state = seed;
-    let step = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
-    (0..count).map(step).collect()
-}
 
 #[test]
 fn rgb_survives_full_chroma() {
