@@ -58,16 +58,16 @@ if len(replays) > 1:
     for call, count in calls.most_common():
         print(f"{count:>6} {call}")
 
-kernels = {}
+kernels = Counter()
 for line in lines:
-    if found := re.match(r"C launch (\d+) ((halve|double|correlate)_kernel)\w* (\d+) (\d+) (\d+)", line):
-        kernels.setdefault((found[2], int(found[1])), []).append(tuple(map(int, found.groups()[3:])))
+    if found := re.match(r"C launch (\d+) ((halve|double|correlate)_kernel)", line):
+        kernels[found[2], int(found[1])] += 1
 print("Convolutions in it, and the loop of each that has most multiply-adds:")
 print(f"{'kernel':<18}{'launches':>9}{'registers':>10}{'stack':>6}{'loop':>6}{'FFMA':>6}{'LDS':>5}  share of FFMA")
 for (name, number), launches in sorted(kernels.items()):
     (registers, stack), loop = machine_code(number)
     total, ffma = sum(loop.values()), loop["FFMA"]
     print(
-        f"{name:<18}{len(launches):>9}{registers:>10}{stack:>6}{total:>6}{ffma:>6}{loop['LDS']:>5}"
+        f"{name:<18}{launches:>9}{registers:>10}{stack:>6}{total:>6}{ffma:>6}{loop['LDS']:>5}"
         f"  {100 * ffma / total:.0f} %"
     )

@@ -36,7 +36,8 @@ pub const FULL: Levels = Levels { black: 0.0, luma: 1.0, chroma: 1.0 };
 
 impl Levels {
     /// Writes planes as packed RGB. `luma` has `width` pixels a line, and a sample of `chroma` (U, V)
-    /// is that of `across` (1 or 2) by `down` pixels, never blended with its neighbours.
+    /// is that of a `block` of pixels, 1 or 2 across and any number down, never blended with its
+    /// neighbours.
     ///
     /// # Panics
     /// If a plane is too short, or `rgb` has not three bytes for each of `luma`.
@@ -45,16 +46,16 @@ impl Levels {
         luma: &[u8],
         chroma: [&[u8]; 2],
         width: usize,
-        (across, down): (usize, usize),
+        block: (usize, usize),
         rgb: &mut [u8],
     ) {
         assert_eq!(rgb.len(), 3 * luma.len());
-        let samples = width.div_ceil(across);
-        let lines = luma.chunks_exact(width).zip(rgb.chunks_exact_mut(3 * width));
-        for (y, (luma, rgb)) in lines.enumerate() {
-            let chroma = chroma.map(|plane| &plane[y / down * samples..][..samples]);
-            self.line_to_rgb(luma, chroma, across, rgb);
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2.
+            return unsafe { self.to_rgb_avx2(luma, chroma, width, block, rgb) };
         }
+        self.to_rgb_here(luma, chroma, width, block, rgb);
     }
 
     /// Writes grey as packed RGB.
@@ -86,26 +87,36 @@ impl Levels {
         }
     }
 
-    fn line_to_rgb(self, luma: &[u8], chroma: [&[u8]; 2], across: usize, rgb: &mut [u8]) {
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2.
-            return unsafe { self.line_to_rgb_avx2(luma, chroma, across, rgb) };
-        }
-        self.line_to_rgb_here(luma, chroma, across, rgb);
-    }
-
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn line_to_rgb_avx2(self, luma: &[u8], chroma: [&[u8]; 2], across: usize, rgb: &mut [u8]) {
-        self.line_to_rgb_here(luma, chroma, across, rgb);
+    fn to_rgb_avx2(
+        self,
+        luma: &[u8],
+        chroma: [&[u8]; 2],
+        width: usize,
+        block: (usize, usize),
+        rgb: &mut [u8],
+    ) {
+        self.to_rgb_here(luma, chroma, width, block, rgb);
     }
 
     #[inline(always)]
-    fn line_to_rgb_here(self, luma: &[u8], chroma: [&[u8]; 2], across: usize, rgb: &mut [u8]) {
-        match across {
-            1 => self.blocks_to_rgb::<1, BLOCK>(luma, chroma, rgb),
-            _ => self.blocks_to_rgb::<2, { BLOCK / 2 }>(luma, chroma, rgb),
+    fn to_rgb_here(
+        self,
+        luma: &[u8],
+        chroma: [&[u8]; 2],
+        width: usize,
+        (across, down): (usize, usize),
+        rgb: &mut [u8],
+    ) {
+        let samples = width.div_ceil(across);
+        let lines = luma.chunks_exact(width).zip(rgb.chunks_exact_mut(3 * width));
+        for (y, (luma, rgb)) in lines.enumerate() {
+            let chroma = chroma.map(|plane| &plane[y / down * samples..][..samples]);
+            match across {
+                1 => self.blocks_to_rgb::<1, BLOCK>(luma, chroma, rgb),
+                _ => self.blocks_to_rgb::<2, { BLOCK / 2 }>(luma, chroma, rgb),
+            }
         }
     }
 
@@ -317,7 +328,7 @@ mod tests {
                 let chroma = chroma.map(|plane| &plane[..width.div_ceil(across)]);
                 let (mut rgb, mut here) = (vec![1; 3 * width], vec![2; 3 * width]);
                 levels.to_rgb(&luma, chroma, width, (across, 1), &mut rgb);
-                levels.line_to_rgb_here(&luma, chroma, across, &mut here);
+                levels.to_rgb_here(&luma, chroma, width, (across, 1), &mut here);
                 assert!(rgb == here, "to RGB: instruction sets differ");
                 let [mut planes, mut here] =
                     [[(); 3], [(); 3]].map(|none| none.map(|()| vec![0; width]));

@@ -1,11 +1,13 @@
 //! Into and out of [`Frame`]: RGB, the raw layouts V4L2 cameras send, and JPEG.
 
 use std::io::Cursor;
+use std::ops::Range;
+
+use image::ImageDecoder;
 
 use super::frame::{check_side, short};
 use super::{ColourRange, Frame, FrameError, MAX_SIDE, PixelFormat, Pool};
 use crate::kernels::colour::{self, Levels};
-use image::ImageDecoder;
 
 impl ColourRange {
     fn levels(self) -> Levels {
@@ -79,17 +81,22 @@ pub(crate) fn rgb_to_planes(
 
 /// A plane whose samples are the means of `across` by `down` of another.
 fn share(full: &[u8], width: usize, (across, down): (usize, usize), shared: &mut [u8]) {
-    let samples = width.div_ceil(across);
-    for (rows, shared) in full.chunks(down * width).zip(shared.chunks_exact_mut(samples)) {
-        for (at, sample) in shared.iter_mut().enumerate() {
-            let columns = across * at..(across * (at + 1)).min(width);
-            let rows = rows.chunks_exact(width);
-            let count = (rows.len() * columns.len()) as u32;
-            let levels = rows.flat_map(|row| &row[columns.clone()]);
-            let sum: u32 = levels.map(|&level| u32::from(level)).sum();
-            *sample = ((sum + count / 2) / count) as u8;
+    let (samples, height) = (width.div_ceil(across), full.len() / width);
+    for (y, shared) in shared.chunks_exact_mut(samples).enumerate() {
+        let rows = down * y..(down * (y + 1)).min(height);
+        for (x, sample) in shared.iter_mut().enumerate() {
+            let columns = across * x..(across * (x + 1)).min(width);
+            *sample = mean(full, width, rows.clone(), columns);
         }
     }
+}
+
+/// The rounded mean of a part of a plane.
+pub(super) fn mean(plane: &[u8], width: usize, rows: Range<usize>, columns: Range<usize>) -> u8 {
+    let count = (rows.len() * columns.len()) as u32;
+    let levels = rows.flat_map(|y| &plane[y * width..][columns.clone()]);
+    let sum: u32 = levels.map(|&level| u32::from(level)).sum();
+    ((sum + count / 2) / count) as u8
 }
 
 /// Copies `height` lines of `bytes` bytes each out of a buffer whose lines are `stride` apart.

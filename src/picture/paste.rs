@@ -1,7 +1,7 @@
 //! From the frame to the network and back: the region cut out without what the holes hide,
 //! the network's fill put in, and the flat paint when there is no fill.
 
-use super::convert::{Planes, rgb_to_planes};
+use super::convert::{Planes, mean, rgb_to_planes};
 use super::detail::Detail;
 use super::frame::NEUTRAL_CHROMA;
 use super::seam::SeamScratch;
@@ -188,12 +188,7 @@ impl Paster {
                 if !rows.clone().any(hole) {
                     continue;
                 }
-                let count = (rows.len() * columns.len()) as u32;
-                let mean = |plane: &[u8]| {
-                    let row = |y: usize| &plane[y * work.width..][columns.clone()];
-                    let sum: u32 = rows.clone().flat_map(row).map(|&byte| u32::from(byte)).sum();
-                    ((sum + count / 2) / count) as u8
-                };
+                let mean = |plane| mean(plane, work.width, rows.clone(), columns.clone());
                 let at = (region.y + work.y + y) / down * chroma_stride
                     + (region.x + work.x + x) / across;
                 u[at] = mean(&self.planes[area..2 * area]);
