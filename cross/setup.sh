@@ -34,7 +34,7 @@ cross_foreign() {
     command -v dpkg >/dev/null || setup_stop "this needs Debian's arm64 packages (no dpkg here)"
     if ! dpkg --print-foreign-architectures | grep -qx arm64; then
         # Where the archive has none, apt-get update would fail from then on.
-        setup_is_debian || setup_stop "this needs packages for arm64, which Debian has in its archive \
+        setup_is_debian_12 || setup_stop "this needs packages for arm64, which Debian has in its archive \
 and Ubuntu has not: run it on Debian 12, or add such an archive and arm64 (dpkg --add-architecture) \
 by hand"
         setup_say "adding arm64 as a foreign architecture"

@@ -23,8 +23,10 @@ setup_stop() {
     exit 1
 }
 
-# Succeeds on Debian itself. (Ubuntu's archive has no packages for Arm beside those for PCs.)
-setup_is_debian() { grep -qxE 'ID="?debian"?' /etc/os-release 2>/dev/null; }
+# Succeeds on Debian 12. (Ubuntu's archive has no packages for Arm beside those for PCs.)
+setup_is_debian_12() {
+    grep -qxE 'ID="?debian"?' /etc/os-release && grep -qxE 'VERSION_ID="?12"?' /etc/os-release
+} 2>/dev/null
 
 # Succeeds if version $1 is $2 or later.
 setup_at_least() {

@@ -71,7 +71,7 @@ step "programs" cargo build --locked --release --bins --features desk
 step "models" check_models
 step "end to end" tests/end_to_end.sh
 step "training on a GPU backend" tests/gpu.sh
-if setup_is_debian; then
+if setup_is_debian_12; then
     step "cross-building" cross_build
     step "tests as Arm programs" cross/test.sh
     step "emulated device" env LBAM_DEVICE_EDGE="$device_edge" cross/device/run.sh

@@ -2,6 +2,7 @@
 """browser.py URL [SCREENSHOT]: paints a mask on the page in Chromium, as somebody with a mouse would.
 
 Draws a box, takes a corner away with the eraser, saves, and prints what the page says of itself then.
+Who paints again must begin with what was saved, or not at all.
 Speaks WebDriver to chromedriver; needs nothing but Python.
 """
 
@@ -108,6 +109,18 @@ def main():
         browser.click("#save")
         until("the mask is saved", lambda: browser.run("at('canvas').hidden"))
         until("pictures come", lambda: browser.run("at('state').textContent") == "running")
+        browser.click("#paint")
+        until("there is a canvas again", lambda: browser.run("!at('canvas').hidden"))
+        place = "canvas.width * 0.3, canvas.height * 0.3, 1, 1"
+        if browser.run(f"brush.getImageData({place}).data[3]") != 255:
+            sys.exit("browser.py: the canvas is offered without the mask that there is")
+        browser.click("#cancel")
+        browser.run("window.fetch = async () => new Response('no luck', { status: 500 })")
+        browser.click("#paint")
+        until("it is told", lambda: "no luck" in browser.run("at('said').textContent"))
+        if not browser.run("at('canvas').hidden"):
+            sys.exit("browser.py: a mask that cannot be loaded may be painted over")
+        browser.run("at('said').textContent = ''")
         print(browser.run("at('said').textContent || 'saved'"))
 
 

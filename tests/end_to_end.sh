@@ -191,9 +191,9 @@ else fail "int8 agrees with the authors' code" "at most 24 levels" "$most"; fi
 refuses "no pictures, no calibration" 1 none "$desk" calibrate a.safetensors --images none \
     --output no.lbam --receipt no.json --report no.html
 
-works "eval scores two models beside a baseline" "$desk" eval --model a.lbam --model int8.lbam \
+works "eval scores three models beside a baseline" "$desk" eval --model a.lbam --model int8.lbam --model a.onnx \
     --images pictures --baseline mean --report scores --json
-is "eval gives every filler every bucket and says what it did not take" "a.lbam int8.lbam mean 8 None" \
+is "eval gives every filler every bucket and says what it did not take" "a.lbam a.onnx int8.lbam mean 8 None" \
     "$(python3 -c 'import json; d = json.load(open("out.txt")); r = d["results"]; print(*sorted(r), min(b["count"] for f in r for k, b in r[f].items() if k != "overall"), d["lpips"])')"
 is "its report is a page that loads nothing, and pictures" "0 report.html report.json report.md sheet.png" \
     "$(grep -c 'http' scores/report.html) $(cd scores && echo *)"
@@ -323,7 +323,7 @@ kill -HUP "$server"
 log_within "a wrong line is told" "reload.toml:3:.*all stays as it was"
 sed -i 's/^mask.*/mask = "rect:56,0,8,48"/; s/64x48/32x32/' reload.toml
 kill -HUP "$server"
-log_within "what needs a restart is told" "for the rest restart"
+log_within "what needs a restart is told" "camera.*changed; restart the service; all stays as it was"
 sleep 0.5
 kill -TERM "$server"
 code=0
@@ -430,6 +430,9 @@ ffmpeg -nostdin -v error -y -f lavfi -i color=white:s=64x64 -frames:v 1 small.pn
 refuses "a mask of another size is refused by image" 1 "64x64" "$edge" image --model half.lbam \
     --input "$data/picture.png" --mask small.png --output no.png
 head -c 3000 /dev/urandom >noise.png
+ffmpeg -nostdin -v error -y -f lavfi -i color=black:s=128x128 -frames:v 1 black.png
+refuses "a mask that hides nothing is refused by image" 1 "black.png: the mask hides nothing" "$edge" \
+    image --model half.lbam --input one.png --mask black.png --output no.png
 refuses "a picture that is not one is refused" 1 noise.png "$edge" image --model half.lbam \
     --input noise.png --mask "$data/mask.png" --output no.png
 refuses "a mask that is not a picture is refused" 1 noise.png "$edge" image --model half.lbam \
@@ -441,9 +444,20 @@ refuses "an absent camera ends with 75 under --no-wait" 75 /dev/video99 \
     --camera /dev/video99 --no-wait --model half.lbam --output no.y4m
 refuses "a checkpoint that is none is refused" 1 noise.png "$desk" import noise.png --output no.safetensors
 refuses "weights that are none are refused" 78 noise.png "$desk" export noise.png --format lbam --output no.lbam
-code=0
-"$desk" train --resume run --output other 2>usage.txt || code=$?
-is "a run goes on in its own folder" "2 1" "$code $(grep -c 'leave --output out' usage.txt)"
+# misuse NAME TEXT COMMAND...: ends with code 2, and clap's answer has TEXT.
+misuse() {
+    local code=0
+    "${@:3}" >out.txt 2>usage.txt </dev/null || code=$?
+    is "$1" "2 0" "$code $(grep -qF -- "$2" usage.txt; echo $?)"
+}
+misuse "a run goes on in its own folder" "leave --output out" "$desk" train --resume run --output other
+misuse "a run is pruned when it begins" "'--resume" "$desk" train --resume run --prune-kernels 0.25
+misuse "options that do not go together are refused" "without --adversarial-weight" \
+    "$desk" train --images pictures --output no --adversary-from 5
+misuse "networks take no pictures of 300 pixels" 128 \
+    "$desk" train --images pictures --output no --size 300
+refuses "a report that cannot be written is told at once" 1 noise.png "$desk" eval \
+    --model int8.lbam --images pictures --report noise.png/report
 
 # Before a run fails it may log what it opened; only the error is looked at.
 refuses "a mask of another size is refused by a run" 1 64x64 env LBAM_LOG=error "$edge" \
@@ -577,7 +591,7 @@ serve --fail-closed
 is "before a mask is painted nothing passes" 0 "$(figure shown)"
 is "a file that is no picture is no mask" 400 "$(put_mask noise.png)"
 is "another site does not paint" 403 "$(put_mask "$data/mask.png" -H 'Origin: http://evil.example')"
-is "nothing was kept of either" no "$([ -e "$XDG_STATE_HOME/lbam/mask.png" ] && echo yes || echo no)"
+is "nothing was kept of either" no "$([ -e "$XDG_STATE_HOME/lbam" ] && echo yes || echo no)"
 is "a mask is painted" 204 "$(put_mask "$data/mask.png")"
 is "from then on frames are filled" yes "$([ "$(filled)" -gt 0 ] && echo yes || echo no)"
 stop_serving

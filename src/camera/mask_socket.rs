@@ -9,7 +9,7 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,9 @@ impl SocketMask {
         let failed = |source| MaskSourceError::Socket { path: path.into(), source };
         let left = std::fs::symlink_metadata(path).is_ok_and(|data| data.file_type().is_socket());
         if left {
-            match UnixStream::connect(path) {
+            // By a socket of another kind: one that listens there is found, and not reached, where it
+            // would take this for a sender.
+            match UnixDatagram::unbound().and_then(|asker| asker.connect(path)) {
                 Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                     std::fs::remove_file(path).map_err(failed)?;
                 }
@@ -292,6 +294,14 @@ mod tests {
         assert!(error.to_string().contains("in use"), "{error}");
         drop(first);
         assert!(!path.exists());
+        // Nor is it taken there for a sender that has gone.
+        let listener = UnixListener::bind(&path).expect("bound");
+        listener.set_nonblocking(true).expect("set");
+        assert!(SocketMask::open(&path).is_err());
+        let nobody = listener.accept().expect_err("nobody came");
+        assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
+        drop(listener);
+        std::fs::remove_file(&path).expect("removed");
         drop(UnixListener::bind(&path).expect("bound"));
         SocketMask::open(&path).expect("opened");
         std::fs::write(&path, "a file").expect("written");

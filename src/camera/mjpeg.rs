@@ -22,6 +22,8 @@ pub(super) struct MjpegFile {
     path: PathBuf,
     reader: BufReader<File>,
     layout: Layout,
+    /// The start of a picture was read that cut off the one before (bare streams).
+    has_begun: bool,
     rate: (u32, u32),
     pool: Pool,
 }
@@ -39,7 +41,14 @@ impl MjpegFile {
         let file = File::open(path).map_err(|error| CameraError::read(path.display(), error))?;
         let mut reader = BufReader::with_capacity(1 << 18, file);
         let (layout, rate) = find_layout(&mut reader, path)?;
-        Ok(Self { path: path.into(), reader, layout, rate, pool: Pool::default() })
+        Ok(Self {
+            path: path.into(),
+            reader,
+            layout,
+            has_begun: false,
+            rate,
+            pool: Pool::default(),
+        })
     }
 }
 
@@ -59,7 +68,7 @@ impl Source for MjpegFile {
     fn next(&mut self) -> Result<Option<Captured>, CameraError> {
         let jpeg = match self.layout {
             Layout::Avi { end } => self.next_of_avi(end),
-            Layout::Bare => next_marked(&mut self.reader, self.pool.empty()),
+            Layout::Bare => next_marked(&mut self.reader, self.pool.empty(), &mut self.has_begun),
         };
         jpeg.map(|jpeg| jpeg.map(Captured::Jpeg))
             .map_err(|error| CameraError::read(self.path.display(), error))
@@ -213,33 +222,44 @@ fn chunk_header(reader: &mut impl Read) -> std::io::Result<Option<([u8; 4], u32)
 /// The next picture of a bare stream, from its start marker to its end marker.
 ///
 /// Segments are stepped over by their length, because an EXIF thumbnail has an end marker of
-/// its own; only the entropy-coded part is searched byte by byte.
-fn next_marked(reader: &mut impl Read, mut jpeg: Bytes) -> std::io::Result<Option<Bytes>> {
+/// its own; only the entropy-coded part is searched byte by byte. A picture that is cut off by the
+/// start of the next, which `has_begun` remembers, is one, too: masks count on.
+fn next_marked(
+    reader: &mut impl Read,
+    mut jpeg: Bytes,
+    has_begun: &mut bool,
+) -> std::io::Result<Option<Bytes>> {
     jpeg.vector().clear();
     let ended = |error: std::io::Error| match error.kind() {
         ErrorKind::UnexpectedEof => Ok(None),
         _ => Err(error),
     };
-    match read_marked(reader, jpeg.vector()) {
+    match read_marked(reader, jpeg.vector(), has_begun) {
         Ok(()) => Ok(Some(jpeg)),
         Err(error) => ended(error),
     }
 }
 
-fn read_marked(reader: &mut impl Read, jpeg: &mut Vec<u8>) -> std::io::Result<()> {
+fn read_marked(
+    reader: &mut impl Read,
+    jpeg: &mut Vec<u8>,
+    has_begun: &mut bool,
+) -> std::io::Result<()> {
     let mut byte = || -> std::io::Result<u8> {
         let mut one = [0];
         reader.read_exact(&mut one)?;
         Ok(one[0])
     };
     // Look for a start, skipping whatever lies between two pictures.
-    let mut last = byte()?;
-    loop {
-        let next = byte()?;
-        if (last, next) == (0xff, 0xd8) {
-            break;
+    if !std::mem::take(has_begun) {
+        let mut last = byte()?;
+        loop {
+            let next = byte()?;
+            if (last, next) == (0xff, 0xd8) {
+                break;
+            }
+            last = next;
         }
-        last = next;
     }
     jpeg.extend([0xff, 0xd8]);
     let mut previous = 0;
@@ -252,10 +272,11 @@ fn read_marked(reader: &mut impl Read, jpeg: &mut Vec<u8>) -> std::io::Result<()
         if previous == 0xff {
             match next {
                 0xd9 => return Ok(()),
-                // A new start inside a picture: the one before was cut off. Begin again.
+                // A new start inside a picture, which was cut off.
                 0xd8 => {
-                    jpeg.clear();
-                    jpeg.extend([0xff, 0xd8]);
+                    jpeg.truncate(jpeg.len() - 2);
+                    *has_begun = true;
+                    return Ok(());
                 }
                 // Fill bytes, stuffed zeros, restart markers and TEM have no length.
                 0x00 | 0x01 | 0xd0..=0xd7 => {}
@@ -293,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn thumbnails_and_cut_pictures_are_not_frames() {
+    fn thumbnails_are_no_frames_and_cut_pictures_damaged_ones() {
         let whole = [
             0xff, 0xd8, 0xff, 0xe1, 0, 6, 0xff, 0xd8, 0xff, 0xd9, 0xff, 0xda, 0, 2, 1, 0xff, 0, 2,
             0xff, 0xd9,
@@ -305,8 +326,13 @@ mod tests {
         stream.extend(whole);
         stream.extend(cut);
         let mut reader = stream.as_slice();
-        let mut next = || next_marked(&mut reader, Pool::default().empty()).unwrap();
+        let mut has_begun = false;
+        let mut next =
+            || next_marked(&mut reader, Pool::default().empty(), &mut has_begun).unwrap();
         assert_eq!(next().as_deref(), Some(&whole[..]));
+        let damaged = next().unwrap();
+        assert_eq!(&damaged[..], cut);
+        assert!(crate::picture::Frame::from_jpeg(&Pool::default(), &damaged).is_err());
         assert_eq!(next().as_deref(), Some(&whole[..]));
         assert_eq!(next().as_deref(), None);
     }

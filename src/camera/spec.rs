@@ -139,7 +139,7 @@ pub enum MaskSpec {
 impl MaskSpec {
     /// Whether masks come at their own time, so that one picture has none of its own.
     pub fn is_live(&self) -> bool {
-        matches!(self, Self::Device(_) | Self::Socket(_))
+        matches!(self, Self::Page | Self::Device(_) | Self::Socket(_))
     }
 }
 

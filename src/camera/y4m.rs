@@ -175,6 +175,15 @@ fn parse_header(line: &[u8]) -> Result<Header, String> {
             ));
         }
     };
+    // A colour sample then covers lines of one half picture, between which lie the other's.
+    if format == PixelFormat::Yuv420 && matches!(stream.interlace, Some('t' | 'b' | 'm')) {
+        return Err(
+            "it is interlaced with colours for two lines of a half picture (4:2:0), which \
+                    masks do not part; make it progressive (ffmpeg -vf yadif), or give it colours \
+                    for every line (ffmpeg -pix_fmt yuv422p)"
+                .into(),
+        );
+    }
     // Unstated: video is limited, grey is full; ffmpeg sees it so too.
     let unstated =
         if format == PixelFormat::Grey8 { ColourRange::Full } else { ColourRange::Limited };
@@ -225,10 +234,15 @@ mod tests {
             "YUV4MPEG2 W16 H16 C420p10\n",
             "YUV4MPEG2 W16 H16 C411\n",
             "YUV4MPEG2 W\u{e4} H2\n",
+            "YUV4MPEG2 W16 H16 It\n",
+            "YUV4MPEG2 W16 H16 Ib C420jpeg\n",
         ] {
             assert!(read(header.as_bytes()).is_err(), "{header}");
         }
         assert!(read(&[b'x'; 5000]).is_err());
+        for header in ["YUV4MPEG2 W16 H16 It C422\n", "YUV4MPEG2 W16 H16 I? C420\n"] {
+            assert!(read(header.as_bytes()).is_ok(), "{header}");
+        }
         assert!(read(b"YUV4MPEG2 W2 H2\nFRAMES\n123456").unwrap().next().is_err());
     }
 }

@@ -33,6 +33,7 @@
 //! Hazard: decoder layers count downwards here (decoder layer `l` makes the features beside
 //! `e_l`, and layer 0 makes the picture), while the authors' names count upwards from the
 //! deepest (`dc1` .. `dc7`). [`Network::decoder`] is the one place that translates.
+#![forbid(unsafe_code)]
 
 mod activation;
 mod field;

@@ -67,7 +67,7 @@ struct Shared {
     /// One part of the multipart stream: its header, the JPEG and its end.
     parts: watch::Sender<Bytes>,
     status: Mutex<String>,
-    painting: Option<Painting>,
+    painting: Mutex<Option<Painting>>,
     /// Names that the page answers to.
     hosts: Vec<String>,
     snapshots: Arc<Semaphore>,
@@ -90,7 +90,7 @@ impl Shared {
             spectators: AtomicUsize::new(0),
             parts: watch::Sender::new(Bytes::new()),
             status: Mutex::new("{}".into()),
-            painting,
+            painting: Mutex::new(painting),
             hosts,
             snapshots: Arc::new(Semaphore::new(MOST_AT_WORK)),
             masks: Arc::new(Semaphore::new(MOST_AT_WORK)),
@@ -100,6 +100,11 @@ impl Shared {
     /// A panic elsewhere leaves nothing half done in these locks: they hold plain values.
     fn newest(&self) -> MutexGuard<'_, Newest> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Likewise.
+    fn painting(&self) -> MutexGuard<'_, Option<Painting>> {
+        self.painting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,6 +175,10 @@ impl Sink for Page {
     fn stand_in(&mut self, placeholder: &Frame) {
         // Taken as any other; this sink's writing cannot fail.
         let _ = self.write(placeholder);
+    }
+
+    fn take_masks(&mut self, painting: Option<Painting>) {
+        *self.shared.painting() = painting;
     }
 
     fn report(&mut self, status: &serde_json::Value) {
@@ -327,12 +336,12 @@ async fn snapshot(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// What is between a request and the mask.
-fn may_paint<'a>(
-    shared: &'a Shared,
+fn may_paint(
+    shared: &Shared,
     peer: SocketAddr,
     headers: &HeaderMap,
-) -> Result<&'a Painting, (StatusCode, &'static str)> {
-    let Some(painting) = &shared.painting else {
+) -> Result<Painting, (StatusCode, &'static str)> {
+    let Some(painting) = shared.painting().clone() else {
         return Err((StatusCode::NOT_FOUND, "masks are not painted here: add --mask http:\n"));
     };
     if !painting.by_others && !peer.ip().to_canonical().is_loopback() {
@@ -382,7 +391,7 @@ async fn paint(
     request: Request,
 ) -> Response {
     let file = match may_paint(&shared, peer, request.headers()) {
-        Ok(painting) => painting.file.clone(),
+        Ok(painting) => painting.file,
         Err((code, why)) => return (code, HEADERS, why).into_response(),
     };
     let place = Arc::clone(&shared.masks).acquire_owned().await;

@@ -174,6 +174,14 @@ fn others_paint_only_where_the_user_said_so() {
     }
     assert!(!may(false, "192.0.2.7"));
     assert!(may(true, "192.0.2.7"));
+    // And only for as long as that is so.
+    let mut page = page_of(Some(Painting { file: "mask.png".into(), by_others: true }));
+    let may = |page: &Page| may_paint(&page.shared, peer("192.0.2.7"), &HeaderMap::new()).is_ok();
+    assert!(may(&page));
+    page.take_masks(Some(Painting { file: "mask.png".into(), by_others: false }));
+    assert!(!may(&page));
+    page.take_masks(None);
+    assert!(put(page.address, &format!("http://{}", page.address), b"").contains("--mask http:"));
 }
 
 #[test]

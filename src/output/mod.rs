@@ -60,6 +60,9 @@ pub trait Sink: Send {
     /// stream as it comes: a file must not hold it.
     fn stand_in(&mut self, _placeholder: &Frame) {}
 
+    /// From now on masks are painted in this way, for sinks on which that can be done.
+    fn take_masks(&mut self, _painting: Option<Painting>) {}
+
     /// How the service is doing, for sinks that show it.
     fn report(&mut self, _status: &serde_json::Value) {}
 

@@ -11,12 +11,19 @@ use super::{OutputError, Sink, StreamFormat};
 use crate::picture::{ColourRange, Frame, PixelFormat};
 
 const BUFFER: usize = 1 << 20;
+/// What each frame begins with.
+const FRAME: &[u8] = b"FRAME\n";
 
 /// Writes frames as y4m. Planes go out as they are; RGB, which y4m does not know, as 4:4:4.
 pub struct Y4mWriter<W: Write> {
     writer: W,
     stream: StreamFormat,
     begun: Option<Shape>,
+    /// Bytes of the header, and of each frame.
+    header: usize,
+    frame: usize,
+    /// Frames that were written as a whole.
+    frames: usize,
     /// What RGB becomes.
     planes: Vec<u8>,
 }
@@ -44,7 +51,15 @@ impl From<std::io::Error> for Fault {
 
 impl<W: Write> Y4mWriter<W> {
     pub fn new(writer: W) -> Self {
-        Self { writer, stream: StreamFormat::default(), begun: None, planes: Vec::new() }
+        Self {
+            writer,
+            stream: StreamFormat::default(),
+            begun: None,
+            header: 0,
+            frame: 0,
+            frames: 0,
+            planes: Vec::new(),
+        }
     }
 
     fn write(&mut self, frame: &Frame, name: &dyn Display) -> Result<(), Fault> {
@@ -68,20 +83,46 @@ impl<W: Write> Y4mWriter<W> {
             }
             Some(_) => {}
             None => {
-                self.writer.write_all(header(shape, &self.stream).as_bytes())?;
-                self.begun = Some(shape);
+                let header = header(shape, &self.stream);
+                self.writer.write_all(header.as_bytes())?;
+                (self.begun, self.header) = (Some(shape), header.len());
             }
         }
-        self.writer.write_all(b"FRAME\n")?;
-        if shape.format == PixelFormat::Rgb8 {
+        self.writer.write_all(FRAME)?;
+        let data = if shape.format == PixelFormat::Rgb8 {
             frame
                 .to_planes(PixelFormat::Yuv444, ColourRange::Limited, &mut self.planes)
                 .map_err(|error| Fault::Other(error.into()))?;
-            self.writer.write_all(&self.planes)?;
+            &self.planes
         } else {
-            self.writer.write_all(frame.data())?;
-        }
+            frame.data()
+        };
+        self.writer.write_all(data)?;
+        self.frame = FRAME.len() + data.len();
+        self.frames += 1;
         Ok(())
+    }
+}
+
+impl Y4mWriter<BufWriter<NamedTempFile>> {
+    /// The file with all whole frames and nothing more, if there are any: the last one may be a part,
+    /// or not yet be written, when the disk is full. And whether all could be written.
+    fn into_whole(self) -> std::io::Result<(Option<NamedTempFile>, std::io::Result<()>)> {
+        let Self { writer, header, frame, frames, .. } = self;
+        let (mut file, rest) = writer.into_parts();
+        let rest = rest.unwrap_or_default();
+        let length = |file: &NamedTempFile| {
+            Ok::<_, std::io::Error>(file.as_file().metadata()?.len() as usize)
+        };
+        let missing = (header + frames * frame).saturating_sub(length(&file)?);
+        let written = file.write_all(&rest[..missing.min(rest.len())]);
+        let frames = frames.min(length(&file)?.saturating_sub(header) / frame.max(1));
+        if frames == 0 {
+            return Ok((None, written));
+        }
+        file.as_file().set_len((header + frames * frame) as u64)?;
+        file.as_file().sync_all()?;
+        Ok((Some(file), written))
     }
 }
 
@@ -222,12 +263,13 @@ impl Sink for Clip {
         let fail = |source| OutputError::Write { path: path.clone(), source };
         match target {
             Target::Direct(mut writer) => writer.writer.flush().map_err(fail),
-            // No frame ever came: leave what is there alone.
-            Target::Aside(writer) if writer.begun.is_none() => Ok(()),
             Target::Aside(writer) => {
-                let file = writer.writer.into_inner().map_err(|error| fail(error.into_error()))?;
-                file.persist(&path).map_err(|error| fail(error.error))?;
-                Ok(())
+                let (file, written) = writer.into_whole().map_err(fail)?;
+                // If no frame ever came: leave what is there alone.
+                if let Some(file) = file {
+                    file.persist(&path).map_err(|error| fail(error.error))?;
+                }
+                written.map_err(fail)
             }
         }
     }
@@ -240,6 +282,41 @@ mod tests {
     fn frame(format: PixelFormat) -> Frame {
         let data = (0..=255).cycle().take(format.bytes(5, 3)).collect();
         Frame::new(5, 3, format, ColourRange::Full, data).unwrap()
+    }
+
+    /// The disk was full within a frame: in the buffer, in the file, or before the buffer went there.
+    #[test]
+    fn a_clip_that_failed_has_all_whole_frames() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("o.y4m");
+        let frame = frame(PixelFormat::Yuv444);
+        let begun = |frames: usize| {
+            let mut clip = Clip::open(&path).unwrap();
+            (0..frames).for_each(|_| clip.write(&frame).unwrap());
+            let Target::Aside(writer) = clip.target else { panic!("not aside") };
+            writer
+        };
+        let finish =
+            |writer| Box::new(Clip { path: path.clone(), target: Target::Aside(writer) }).finish();
+        finish(begun(3)).unwrap();
+        let three = std::fs::read(&path).unwrap();
+        for part in [vec![7; 9], vec![7; 2 * BUFFER]] {
+            std::fs::write(&path, "before").unwrap();
+            let mut writer = begun(3);
+            writer.writer.write_all(&part).unwrap();
+            finish(writer).unwrap();
+            assert!(std::fs::read(&path).unwrap() == three, "{}", part.len());
+        }
+        // Nothing can be written.
+        std::fs::write(&path, "before").unwrap();
+        let mut writer = begun(0);
+        let (file, name) = writer.writer.into_inner().unwrap().into_parts();
+        drop(file);
+        let read_only = NamedTempFile::from_parts(File::open(&name).unwrap(), name);
+        writer.writer = BufWriter::with_capacity(BUFFER, read_only);
+        writer.write(&frame, &"it").ok().unwrap();
+        assert!(finish(writer).is_err());
+        assert!(std::fs::read(&path).unwrap() == b"before");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use super::frame::{check_side, short};
 use super::{ColourRange, Frame, FrameError, MAX_SIDE, PixelFormat, Pool};
 use crate::kernels::colour::{self, Levels};
 
+/// Grey, or no colour.
+const MIDDLE: u8 = 128;
+
 impl ColourRange {
     fn levels(self) -> Levels {
         match self {
@@ -306,6 +309,9 @@ impl Frame {
         let (format, range) = (PixelFormat::Rgb8, ColourRange::Full);
         if decoder.color_type() == image::ColorType::Rgb8 {
             let mut frame = Frame::within(pool, width, height, format, range)?;
+            // Of a damaged picture the decoder may leave lines as they are: those of an earlier
+            // picture, with what was to be hidden there.
+            frame.data_mut().fill(MIDDLE);
             decoder.read_image(frame.data_mut()).map_err(fault)?;
             return Ok(frame);
         }

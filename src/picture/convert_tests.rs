@@ -119,6 +119,32 @@ fn jpeg_whole_cut_and_broken() {
     }
 }
 
+/// The decoder leaves out what it does not find, and the memory was another picture's.
+#[test]
+fn a_damaged_jpeg_shows_nothing_of_an_earlier_picture() {
+    let bytes = jpeg(64, 48);
+    let scan = 20 + bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+    let mut decoded = 0;
+    for at in scan..bytes.len() - 2 {
+        if bytes[at - 1] == 0xff {
+            continue;
+        }
+        // An empty comment, and the end.
+        let broken = [&bytes[..at], &[0xff, 0xfe, 0, 2, 0xff, 0xd9]].concat();
+        let found = [3, 250].map(|secret| {
+            let pool = Pool::default();
+            let (format, range) = (PixelFormat::Rgb8, ColourRange::Full);
+            let mut earlier = Frame::within(&pool, 64, 48, format, range).unwrap();
+            earlier.data_mut().fill(secret);
+            drop(earlier);
+            Frame::from_jpeg(&pool, &broken).ok().map(|frame| frame.data().to_vec())
+        });
+        assert!(found[0] == found[1], "cut at {at}");
+        decoded += usize::from(found[0].is_some());
+    }
+    assert!(decoded > 0, "none was decoded");
+}
+
 /// Phones append a video to a picture ("motion photo"); any bytes may stand in it.
 #[test]
 fn what_follows_the_end_of_a_jpeg_does_not_matter() {

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::error::{ImageError, LimitErrorKind};
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader};
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader, Rgba, RgbaImage,
+};
 
 use super::{
     ColourRange, DECODE_PIXEL, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError,
@@ -70,19 +72,56 @@ impl RgbPicture {
     }
 }
 
-/// Reads any picture format lbam knows, turned upright as its EXIF says. Alpha is dropped.
-pub fn read_rgb(path: &Path) -> Result<RgbPicture, PictureError> {
-    Ok(read_rgb_with_profile(path)?.0)
+/// A picture file.
+#[derive(Debug)]
+pub struct PictureFile {
+    pub picture: RgbPicture,
+    /// The ICC profile that says which colours the bytes mean, where there is one for RGB: for
+    /// [`write_picture_with_profile`].
+    pub profile: Option<Vec<u8>>,
+    /// What of the file's colours is not in `picture`, for people.
+    pub lost: Option<&'static str>,
 }
 
-/// As [`read_rgb`], with the ICC profile that says which colours the bytes mean, where there is one:
-/// for [`write_picture_with_profile`]. Nothing else goes along: in EXIF lies a small copy of the
-/// picture, which would show what is to be hidden.
-pub fn read_rgb_with_profile(path: &Path) -> Result<(RgbPicture, Option<Vec<u8>>), PictureError> {
+/// Reads any picture format lbam knows, turned upright as its EXIF says. What is transparent is
+/// white, as on paper.
+pub fn read_rgb(path: &Path) -> Result<RgbPicture, PictureError> {
+    Ok(read_picture(path)?.picture)
+}
+
+/// As [`read_rgb`], with what a program needs that writes the picture again. Nothing else goes along:
+/// in EXIF lies a small copy of the picture, which would show what is to be hidden.
+pub fn read_picture(path: &Path) -> Result<PictureFile, PictureError> {
     let (picture, profile) = open(path)?;
-    let picture = picture.into_rgb8();
+    let colour = picture.color();
+    let is_deep = colour.bytes_per_pixel() > colour.channel_count();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Ok((RgbPicture { width, height, data: picture.into_raw() }, profile))
+    let (data, is_transparent) = match colour.has_alpha() {
+        false => (picture.into_rgb8().into_raw(), false),
+        true => over_white(&picture.into_rgba8()),
+    };
+    let lost = match (is_deep, is_transparent) {
+        (false, false) => None,
+        (true, false) => Some("colours of more than 8 bits"),
+        (false, true) => Some("transparency (white stands for it)"),
+        (true, true) => Some("colours of more than 8 bits and transparency (white stands for it)"),
+    };
+    Ok(PictureFile { picture: RgbPicture { width, height, data }, profile, lost })
+}
+
+/// A picture on white paper, and whether that shows anywhere. Without the paper, what somebody erased
+/// would come back: many programs keep the colours below.
+fn over_white(picture: &RgbaImage) -> (Vec<u8>, bool) {
+    let mut is_transparent = false;
+    let mut data = Vec::with_capacity(picture.len() / 4 * 3);
+    for &Rgba([r, g, b, alpha]) in picture.pixels() {
+        is_transparent |= alpha < u8::MAX;
+        let paper = u32::from(u8::MAX - alpha) * 255;
+        data.extend(
+            [r, g, b].map(|c| ((u32::from(c) * u32::from(alpha) + paper + 127) / 255) as u8),
+        );
+    }
+    (data, is_transparent)
 }
 
 pub(crate) fn read_rgba(path: &Path) -> Result<RgbaPicture, PictureError> {
@@ -230,7 +269,7 @@ pub fn write_picture(path: &Path, picture: &RgbPicture) -> Result<(), PictureErr
     write_picture_with_profile(path, picture, None)
 }
 
-/// As [`write_picture`], with the ICC profile that [`read_rgb_with_profile`] gave.
+/// As [`write_picture`], with the ICC profile that [`read_picture`] gave.
 pub fn write_picture_with_profile(
     path: &Path,
     picture: &RgbPicture,
@@ -413,18 +452,44 @@ mod tests {
         for name in ["a.png", "a.jpg"] {
             let path = folder.path().join(name);
             write_picture(&path, &ramp(33, 17)).unwrap();
-            let (plain, none) = read_rgb_with_profile(&path).unwrap();
-            assert_eq!(none, None, "{name}");
+            let PictureFile { picture: plain, profile: none, lost } = read_picture(&path).unwrap();
+            assert_eq!((none, lost), (None, None), "{name}");
             let rgb = profile(b"RGB ");
             write_picture_with_profile(&path, &plain, Some(rgb.clone())).unwrap();
-            let (picture, found) = read_rgb_with_profile(&path).unwrap();
+            let PictureFile { picture, profile: found, .. } = read_picture(&path).unwrap();
             assert!(found == Some(rgb), "{name}");
             if name == "a.png" {
                 assert_eq!(picture, plain);
             }
             write_picture_with_profile(&path, &plain, Some(profile(b"CMYK"))).unwrap();
-            assert_eq!(read_rgb_with_profile(&path).unwrap().1, None, "{name}");
+            assert_eq!(read_picture(&path).unwrap().profile, None, "{name}");
         }
+    }
+
+    /// What lies below transparent pixels was erased, and stays so.
+    #[test]
+    fn transparent_pixels_are_white_and_it_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        let read = |picture: DynamicImage| {
+            picture.save(&path).unwrap();
+            let PictureFile { picture, lost, .. } = read_picture(&path).unwrap();
+            (picture.data, lost.unwrap_or_default())
+        };
+        let pixels = [[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 255, 51], [10, 20, 30, 254]];
+        let rgba = RgbaImage::from_raw(2, 2, pixels.concat()).unwrap();
+        let (data, lost) = read(rgba.into());
+        assert_eq!(data, [10, 20, 30, 255, 255, 255, 204, 224, 255, 11, 21, 31]);
+        assert!(lost.starts_with("transparency"), "{lost}");
+        let solid = RgbaImage::from_raw(1, 1, vec![10, 20, 30, 255]).unwrap();
+        assert_eq!(read(solid.into()), (vec![10, 20, 30], ""));
+        let deep = image::ImageBuffer::from_raw(1, 1, vec![0x1234_u16, 0xff00, 0, 0]).unwrap();
+        let (data, lost) = read(DynamicImage::ImageRgba16(deep));
+        assert_eq!(data, [255; 3]);
+        assert!(lost.contains("8 bits and transparency"), "{lost}");
+        let deep = image::ImageBuffer::from_raw(1, 1, vec![0x8080_u16]).unwrap();
+        let (data, lost) = read(DynamicImage::ImageLuma16(deep));
+        assert_eq!((data, lost), (vec![0x80; 3], "colours of more than 8 bits"));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};
 pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat};
 pub use io::{
-    JPEG_QUALITY, RgbPicture, read_rgb, read_rgb_with_profile, write_jpeg, write_picture,
+    JPEG_QUALITY, PictureFile, RgbPicture, read_picture, read_rgb, write_jpeg, write_picture,
     write_picture_with_profile, write_png,
 };
 pub(crate) use io::{MOST_PAINTED_PIXELS, decode_size, read_size};

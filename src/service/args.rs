@@ -82,7 +82,7 @@ pub struct LiveArgs {
     /// What to fill, repeatable: a picture (white: fill; re-read when it changes), a folder of
     /// pictures (one a frame), rect:x,y,w,h in pixels or percent, http: (painted on the page),
     /// /dev/videoN (white: fill), unix:PATH (a socket to which another program sends masks)
-    /// [default: what was painted on the page last] [env: LBAM_MASK, several with ; between]
+    /// [default: what was painted on the page for this camera] [env: LBAM_MASK, several with ; between]
     #[arg(id = "mask", long = "mask", value_name = "MASK")]
     pub masks: Vec<MaskSpec>,
     /// Where pictures go, repeatable: http: (a page), /dev/videoN (a V4L2 output device, a camera
@@ -109,12 +109,13 @@ pub struct LiveArgs {
     /// End after N frames
     #[arg(long, value_name = "N", env = "LBAM_FRAMES")]
     pub frames: Option<u64>,
-    /// Newest frame first, drop what cannot be kept up with [default for cameras, and for what
-    /// is only shown on the page]
+    /// Newest frame first, drop what cannot be kept up with [default for cameras, and for files that
+    /// are only shown, on the page or a V4L2 device]
     #[arg(long, overrides_with = "no_realtime", env = "LBAM_REALTIME", value_parser = switch,
         value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub realtime: Option<bool>,
-    /// Every frame in order, as fast as possible [default for files]
+    /// Every frame in order, as fast as possible [default for standard input, and for files that are
+    /// written out]
     #[arg(long, overrides_with = "realtime")]
     pub no_realtime: bool,
     /// Print one JSON object with the statistics at the end
@@ -173,7 +174,7 @@ impl LiveArgs {
                 }),
             },
             masks: self.masks.clone(),
-            painted: painted_mask(),
+            painted: painted_mask(&self.camera),
             outputs,
             http: self.http,
             http_hosts: self.http_hosts.clone(),
@@ -186,18 +187,35 @@ impl LiveArgs {
     }
 }
 
-/// The file that keeps what is painted on the page: a service's own folder, else the user's.
-pub(super) fn painted_mask() -> Option<PathBuf> {
+/// The file that keeps what is painted on the page over a camera's pictures: in a service's own folder,
+/// else in the user's.
+fn painted_mask(camera: &SourceSpec) -> Option<PathBuf> {
     let folder = |variable| {
         let folder = PathBuf::from(std::env::var_os(variable)?);
         folder.is_absolute().then_some(folder)
     };
     // systemd names several folders with colons between; the unit has one.
-    let state = folder("STATE_DIRECTORY").or_else(|| {
-        let users = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
-        Some(users?.join("lbam"))
-    });
-    Some(state?.join("mask.png"))
+    if let Some(service) = folder("STATE_DIRECTORY") {
+        return Some(service.join("mask.png"));
+    }
+    let users = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
+    Some(users.join("lbam/masks").join(mask_name(camera)))
+}
+
+/// Each of a user's cameras has a mask of its own: to paint over one must not uncover what another hides.
+fn mask_name(camera: &SourceSpec) -> String {
+    let whole = match camera {
+        SourceSpec::Device(path)
+        | SourceSpec::Y4m(path)
+        | SourceSpec::Folder(path)
+        | SourceSpec::Mjpeg(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+        SourceSpec::Stdin => "standard-input".into(),
+        SourceSpec::Test { .. } => "test".into(),
+    };
+    // The name is for people, the hash tells apart what has one name.
+    let name = whole.file_stem().unwrap_or_default().to_string_lossy();
+    let hash = blake3::hash(whole.as_os_str().as_encoded_bytes()).to_hex();
+    format!("{}-{}.png", name.chars().take(40).collect::<String>(), &hash[..12])
 }
 
 /// Of two opposite flags the later one on the command line stays, by `overrides_with`. A no that
@@ -353,6 +371,22 @@ mod tests {
         assert_eq!(parse(&["--realtime", "--no-realtime"]), Some(false));
         assert_eq!(parse(&["--no-realtime", "--realtime"]), Some(true));
         assert_eq!(parse(&["--realtime=false"]), Some(false));
+    }
+
+    #[test]
+    fn each_camera_has_a_painted_mask_of_its_own() {
+        let name = |camera: &str| mask_name(&camera.parse().unwrap());
+        assert!(
+            name("/dev/video0").starts_with("video0-") && name("/dev/video0").ends_with(".png")
+        );
+        assert_eq!(name("test:"), name("test:320x240"));
+        let here = std::env::current_dir().unwrap().join("clip.y4m");
+        assert_eq!(name("clip.y4m"), name(here.to_str().unwrap()));
+        let cameras = ["/dev/video0", "/dev/video1", "a/clip.y4m", "b/clip.y4m", "test:", "-", "/"];
+        let names: std::collections::BTreeSet<_> = cameras.map(name).into();
+        assert_eq!(names.len(), cameras.len(), "{names:?}");
+        // Far below what a file's name may be long.
+        assert!(name(&format!("/{}.y4m", "ä".repeat(120))).len() < 120);
     }
 
     #[test]

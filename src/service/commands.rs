@@ -3,7 +3,6 @@
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
-use super::args::painted_mask;
 use super::doctor::{Diagnosis, System};
 use super::filler::{Filler, open_model, open_model_ahead};
 use super::{
@@ -12,7 +11,9 @@ use super::{
 };
 use crate::camera::{MaskSource, Masks, SourceSpec};
 use crate::output::SinkSpec;
-use crate::picture::{PictureError, RgbPicture, read_rgb_with_profile, write_picture_with_profile};
+use crate::picture::{
+    PictureError, PictureFile, RgbPicture, read_picture, write_picture_with_profile,
+};
 
 /// The main job.
 pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
@@ -70,18 +71,24 @@ fn reload(args: &LiveArgs) -> Result<Option<Reload>, ServiceError> {
 /// Fills one picture.
 pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
     use_threads(args.threads);
-    let (picture, profile) = read_rgb_with_profile(&args.input)?;
+    let PictureFile { picture, profile, lost } = read_picture(&args.input)?;
+    if let Some(lost) = lost {
+        log::warn!("{}: the filled picture is without {lost}", args.input.display());
+    }
     let mut frame = picture.into_frame().map_err(PictureError::from)?;
     let (width, height) = (frame.width(), frame.height());
     if let Some(mask) = args.masks.iter().find(|mask| mask.is_live()) {
         let reason = format!("--mask {mask} is for live pictures; give a picture or rect:x,y,w,h");
         return Err(ServiceError::Usage(reason));
     }
-    let mut masks = Masks::open(&args.masks, painted_mask().as_deref())?;
+    let mut masks = Masks::open(&args.masks, None)?;
     let Some(mask) = masks.next(width, height, 0)? else {
         return Err(ServiceError::Usage("--mask gives no mask".into()));
     };
     mask.fits(width, height).map_err(FillError::from)?;
+    if mask.is_empty() {
+        return Err(ServiceError::HidesNothing(masks.describe()));
+    }
     let (model, check) = open_model_ahead(args.model.as_deref())?;
     let mut filler = told(Filler::for_pictures(model), &args.detail);
     let filled = filler.set_mask(&mask).and_then(|()| filler.fill(&mut frame));

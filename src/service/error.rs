@@ -25,6 +25,8 @@ pub enum ServiceError {
     Configuration(String),
     #[error("{0}")]
     Usage(String),
+    #[error("{0}: the mask hides nothing, and the picture would be as it is; white means fill")]
+    HidesNothing(String),
     #[error("{0} problem(s) found; the report names the mend of each")]
     Unwell(usize),
     #[error("the system refused what lbam needs ({0})")]

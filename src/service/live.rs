@@ -155,7 +155,6 @@ impl LiveOptions {
     fn can_follow(&self, before: &Self) -> bool {
         let Self { masks, fail_closed, .. } = self.clone();
         *self == Self { masks, fail_closed, ..before.clone() }
-            && self.painting() == before.painting()
     }
 
     /// Who may paint on the page. Where the page was not named as a source of masks, that is this
@@ -269,7 +268,7 @@ struct Run {
     tally: Arc<Tally>,
     /// Of frames that are decoded here.
     pool: Pool,
-    /// There is a page to paint on. That does not change while it runs.
+    /// There is a page to paint on.
     has_canvas: bool,
     /// The end after so many.
     frames: u64,
@@ -316,14 +315,23 @@ impl Run {
     /// Goes over to another configuration, as far as can be without a restart.
     fn follow(&mut self, reloaded: Reloaded) -> Result<(), ServiceError> {
         let Reloaded { options, fill } = reloaded;
-        if options.masks.contains(&MaskSpec::Page) && !self.has_canvas {
-            let reason = "the mask http: is painted on the page, and this run has none that takes \
-                          masks; restart the service";
+        let has_page = self.options.outputs.contains(&SinkSpec::Http);
+        if options.masks.contains(&MaskSpec::Page) && !has_page {
+            let reason = "the mask http: is painted on the page, and this run has none; restart \
+                          the service";
+            return Err(ServiceError::Usage(reason.into()));
+        }
+        // Masks are for the pictures of their camera: on another's they would hide another place.
+        let cameras = [&options, &self.options].map(|options| (&options.camera, options.wish));
+        if cameras[0] != cameras[1] {
+            let reason = "the camera or its format or size changed; restart the service";
             return Err(ServiceError::Usage(reason.into()));
         }
         self.guard.change_over(fill, &options)?;
         let mask = self.guard.masks().describe();
         log::info!("configuration read again; mask: {mask}");
+        let painting = options.painting().filter(|_| has_page);
+        self.has_canvas = painting.is_some();
         warn_without(self.guard.masks(), options.fail_closed, self.has_canvas);
         if !options.can_follow(&self.options) {
             log::warn!(
@@ -332,7 +340,7 @@ impl Run {
         }
         // What was not followed is still to be told the next time.
         (self.options.masks, self.options.fail_closed) = (options.masks, options.fail_closed);
-        self.outputs.tell(Order::Masks(mask));
+        self.outputs.tell(Order::Masks(mask, painting));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The promise of the loop: whatever the network does, no hidden pixel comes out.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -306,9 +307,24 @@ fn what_cannot_be_read_again_changes_nothing() {
         let options = LiveOptions { masks: vec![MaskSpec::Path(path.clone())], ..options };
         Ok(Reloaded { options, fill: Box::new(Flat::default()) })
     };
-    for (left, middle) in
-        [flat_left_and_middle(wrong), flat_left_and_middle(absent), flat_left_and_middle(small)]
-    {
+    let masks = || vec!["rect:0,0,10%,100%".parse().unwrap()];
+    let camera = move |options| {
+        let camera = SourceSpec::Test { width: 2 * WIDTH, height: 2 * HEIGHT };
+        let options = LiveOptions { camera, masks: masks(), ..options };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    };
+    let wish = move |options: LiveOptions| {
+        let wish = CameraWish { size: Some((32, 32)), ..options.wish };
+        let options = LiveOptions { wish, masks: masks(), ..options };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    };
+    for (left, middle) in [
+        flat_left_and_middle(wrong),
+        flat_left_and_middle(absent),
+        flat_left_and_middle(small),
+        flat_left_and_middle(camera),
+        flat_left_and_middle(wish),
+    ] {
         assert!(middle.iter().all(|flat| *flat) && !left.iter().any(|flat| *flat));
     }
 }
@@ -392,9 +408,68 @@ fn what_needs_a_restart_is_told_apart() {
     let other = LiveOptions { masks, fail_closed: true, ..before.clone() };
     assert!(other.can_follow(&before));
     assert!(!LiveOptions { frames: None, ..before.clone() }.can_follow(&before));
-    // The page would have to take masks from others.
-    let painted = Some("mask.png".into());
-    let before = LiveOptions { painted: painted.clone(), ..before };
-    let page = LiveOptions { masks: vec![MaskSpec::Page], painted, ..before.clone() };
-    assert!(!page.can_follow(&before));
+}
+
+/// Reloads twice, and keeps what it hears of masks that are painted.
+struct Hears {
+    ask: Arc<AtomicBool>,
+    heard: Arc<Mutex<Vec<Option<bool>>>>,
+    frames: u64,
+    stop: Stop,
+}
+
+impl Sink for Hears {
+    fn describe(&self) -> String {
+        "hears".into()
+    }
+
+    fn write(&mut self, _: &Frame) -> Result<(), OutputError> {
+        self.frames += 1;
+        if self.frames == 2 {
+            self.ask.store(true, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn take_masks(&mut self, painting: Option<Painting>) {
+        let mut heard = self.heard.lock().unwrap();
+        heard.push(painting.map(|painting| painting.by_others));
+        match heard.len() {
+            1 => self.ask.store(true, Ordering::SeqCst),
+            _ => self.stop.set(),
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), OutputError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn who_may_paint_changes_with_the_masks() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = LiveOptions {
+        masks: vec![MaskSpec::Page],
+        painted: Some(folder.path().join("mask.png")),
+        outputs: vec![SinkSpec::Http],
+        overlap: false,
+        ..options(Path::new("o.y4m"), 100_000)
+    };
+    // By everyone; then by this machine alone; then the page is no mask any more.
+    let (before, second) = (page.clone(), AtomicBool::new(false));
+    let reload = Reload::by(move || {
+        let masks = match second.fetch_or(true, Ordering::SeqCst) {
+            false => Vec::new(),
+            true => vec![RECT.parse().unwrap()],
+        };
+        let options = LiveOptions { masks, ..before.clone() };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    });
+    let (heard, stop) = (Arc::default(), Stop::default());
+    let sink =
+        Hears { ask: reload.ask(), heard: Arc::clone(&heard), frames: 0, stop: stop.clone() };
+    let masks = page.open_masks().unwrap();
+    let fill = Box::new(Flat::default());
+    run_to(vec![Box::new(sink)], &page, fill, masks, &stop, Some(reload)).unwrap();
+    assert_eq!(*heard.lock().unwrap(), [Some(false), None]);
 }

@@ -19,7 +19,7 @@ use super::notify::Manager;
 use super::statistics::{Clock, Tally};
 use super::{Statistics, Stop};
 use crate::camera::StreamInfo;
-use crate::output::{OutputError, Sink, StreamFormat, placeholder};
+use crate::output::{OutputError, Painting, Sink, StreamFormat, placeholder};
 
 /// How often the log says how it goes, and the service manager is told.
 const LOG_EVERY: Duration = Duration::from_secs(5);
@@ -35,8 +35,8 @@ const PLACEHOLDER: (usize, usize) = (640, 480);
 pub(super) enum Order {
     /// The source gives frames: its name, and what it says about its stream.
     Opened(String, StreamInfo),
-    /// Other masks count: their names.
-    Masks(String),
+    /// Other masks count: their names, and how the page takes masks now.
+    Masks(String, Option<Painting>),
     /// The camera is away: why.
     Waiting(String),
     /// Something to say where pictures are looked at, since there is none.
@@ -211,7 +211,10 @@ impl Worker {
         }
         match order {
             Order::Opened(name, stream) => self.opened(name, stream),
-            Order::Masks(names) => (self.mask, self.reported) = (names, None),
+            Order::Masks(names, painting) => {
+                (self.mask, self.reported) = (names, None);
+                self.sinks.iter_mut().for_each(|sink| sink.take_masks(painting.clone()));
+            }
             Order::Waiting(why) => {
                 self.manager.status(&format!("waiting for the camera: {why}"));
                 self.state = "waiting for the camera";
