@@ -418,6 +418,8 @@ def main():
     torch.backends.cudnn.allow_tf32 = True
     device, graphs = arguments.device, arguments.device == "cuda"
     weights, metadata = read(arguments.init)
+    if {"attention", "attention_masks"} & metadata.keys():
+        sys.exit(f"train.py: {arguments.init} is an ablation; lbam-desk trains those")
     photographs = Photographs(arguments.photographs, device)
     masks = Masks(arguments.masks, device, np.random.default_rng(arguments.seed))
     network = Network(weights, device)

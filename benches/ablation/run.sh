@@ -31,7 +31,7 @@ else
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
 fi
-[ -x "$desk" ] || { echo "run.sh: no $desk; cargo build --release --features desk" >&2; exit 1; }
+[ -x "$desk" ] || { echo "run.sh: no $desk; cargo build --locked --release --features desk --target-dir ${desk%/release/*}" >&2; exit 1; }
 [ -d "$heldout" ] || { echo "run.sh: no folder $heldout" >&2; exit 1; }
 [ -d "$images" ] || { echo "run.sh: no photographs; run models/photographs/fetch.sh" >&2; exit 1; }
 for features in "$vgg" "$alexnet"; do

@@ -6,6 +6,7 @@
 //
 //   $LBAM_TRACE/trace     a line a call; those of a recording begin with C
 //   $LBAM_TRACE/N.ptx     module N
+//   $LBAM_MEMORY          the bytes that it has; without, as many as are asked for
 //
 // Functions and numbers are those of NVIDIA's cuda.h; what cubecl-cuda does not call is left out.
 #define _GNU_SOURCE
@@ -99,6 +100,10 @@ static void *pages(size_t bytes) {
     return memory == MAP_FAILED ? NULL : memory;
 }
 int cuMemAlloc_v2(Pointer *pointer, size_t bytes) {
+    static size_t taken;
+    const char *memory = getenv("LBAM_MEMORY");
+    taken += bytes;
+    if (memory && taken > strtoull(memory, NULL, 10)) return OUT_OF_MEMORY;
     *pointer = (Pointer)pages(bytes);
     say("take %zu", bytes);
     return *pointer ? refused("cuMemAlloc") : OUT_OF_MEMORY;

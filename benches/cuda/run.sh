@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What training would have an NVIDIA H200 do, without one: kernels are compiled by NVRTC for it, a
 # driver that runs nothing writes down every call (driver.c), and the machine code of the convolutions
-# is looked at (report.py). Fails if CUDA would refuse to record the step.
+# is looked at (report.py). Fails if CUDA would refuse to record the step, or a GPU with too little
+# memory were not told of.
 #
 #   benches/cuda/run.sh                # small, 64 pictures of 256x256 a step
 #   benches/cuda/run.sh nano 128 8     # another width, size and batch
@@ -28,8 +29,18 @@ trace=${LBAM_KEEP:-$work}
 mkdir -p "$trace"
 # Not libcuda.so.1: NVRTC would look for more in that.
 cc -shared -fPIC -O1 -o "$work/libcuda.so" benches/cuda/driver.c
-LBAM_TRACE=$trace CUDA_PATH=$packages/nvidia/cu13 \
-    LD_LIBRARY_PATH=$work:$packages/nvidia/cu13/lib \
-    "$desk" train --images "$images" --output "$work/run" --preset "$preset" --size "$size" \
-    --batch "$batch" --steps 3 --backend cuda >/dev/null 2>"$work/log" || { cat "$work/log" >&2; exit 1; }
+train() {
+    rm -rf "$work/run"
+    CUDA_PATH=$packages/nvidia/cu13 LD_LIBRARY_PATH=$work:$packages/nvidia/cu13/lib \
+        "$desk" train --images "$images" --output "$work/run" --preset "$preset" --size "$size" \
+        --batch "$batch" --steps 3 --backend cuda >/dev/null 2>"$work/log"
+}
+# Too little memory ends a run with one clear line.
+if LBAM_TRACE=$work LBAM_MEMORY=50000000 train || [ $? -ne 1 ] ||
+    ! grep -q 'GPU could not go on (out of device memory' "$work/log" || [ "$(wc -l <"$work/log")" -gt 9 ]; then
+    cat "$work/log" >&2
+    echo "run.sh: too little memory is not told as it should be" >&2
+    exit 1
+fi
+LBAM_TRACE=$trace train || { cat "$work/log" >&2; exit 1; }
 python3 benches/cuda/report.py "$trace" "$packages/triton/backends/nvidia/bin"

@@ -70,7 +70,7 @@ programs=("$desk")
 [ -n "$only_prepare" ] || programs+=("$edge")
 for program in "${programs[@]}"; do
     [ -x "$program" ] ||
-        fail "no program $program; build with: cargo build --release --features desk"
+        fail "no program $program; build with: cargo build --locked --release --bins --features desk --target-dir ${program%/release/*}"
 done
 
 home=$cache/peers

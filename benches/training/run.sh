@@ -31,7 +31,7 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/lbam
 desk=${LBAM_DESK:-${CARGO_TARGET_DIR:-$cache/target}/release/lbam-desk}
 home=$cache/pytorch
 python=${LBAM_PYTHON:-$home/bin/python}
-[ -x "$desk" ] || { echo "run.sh: no $desk; cargo build --release --features desk" >&2; exit 1; }
+[ -x "$desk" ] || { echo "run.sh: no $desk; cargo build --locked --release --features desk --target-dir ${desk%/release/*}" >&2; exit 1; }
 case $preset in
 nano) base=8 ;;
 small) base=16 ;;

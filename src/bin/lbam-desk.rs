@@ -12,6 +12,7 @@ use lbam::desk::fillers::{self, BASELINES, USUAL_BASELINES};
 use lbam::desk::lpips::Lpips;
 use lbam::desk::{self, DeskError};
 use lbam::file::{FileError, Precision, Weights, write_model};
+use lbam::net::Network;
 
 // A folder of its own: a file beside this one would become a program.
 #[path = "lbam-desk/train.rs"]
@@ -19,6 +20,9 @@ mod train;
 
 /// The exit code where a model file cannot be used, as lbam-edge's.
 const UNUSABLE: u8 = 78;
+/// What is logged without `RUST_LOG`. A GPU's runtime warns of every kernel that it cannot run for want of
+/// another, thousands of times; what began it comes as an error.
+const LOG: &str = "warn,cubecl_runtime=error,cubecl_server=error";
 
 /// Trains, imports, evaluates and exports LBAM inpainting networks for lbam-edge.
 #[derive(Parser)]
@@ -106,8 +110,8 @@ struct Eval {
     /// Folder of pictures, searched in depth; the central square of each is used
     #[arg(long)]
     images: PathBuf,
-    /// Side of the pictures compared, pixels
-    #[arg(long, default_value_t = 256)]
+    /// Side of the pictures compared in pixels, a multiple of 128
+    #[arg(long, default_value_t = 256, value_parser = side)]
     size: usize,
     /// Folder of masks (white: fill), in turn
     #[arg(long, conflicts_with = "seed")]
@@ -188,7 +192,7 @@ enum PrecisionName {
 }
 
 fn main() -> ExitCode {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG)).init();
     let result = match Cli::parse().command {
         Command::Train(arguments) => train::train(*arguments),
         Command::Import(arguments) => import(&arguments),
@@ -229,6 +233,13 @@ fn import(arguments: &Import) -> anyhow::Result<()> {
     let network = weights.network();
     eprintln!("{} base channels, {} parameters", network.base(), network.parameter_count());
     Ok(())
+}
+
+/// A side of pictures that networks take.
+fn side(text: &str) -> Result<usize, String> {
+    let side = text.parse().map_err(|_| "a number of pixels is wanted")?;
+    Network::check_size(side, side).map_err(|error| error.to_string())?;
+    Ok(side)
 }
 
 fn export(arguments: &Export) -> anyhow::Result<()> {
@@ -300,6 +311,11 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
         })?;
         fillers.push((name.as_str(), filler));
     }
+    // What cannot be written is told before an hour of work.
+    if let Some(folder) = &a.report {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{}: cannot be made", folder.display()))?;
+    }
     let lpips = a.lpips.as_deref().map(Lpips::read).transpose()?;
     let samples = read_samples(&a.images, a.size)?;
     let masks = match &a.masks {
@@ -322,12 +338,12 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
     )?;
     bar.finish_and_clear();
     report.models = models;
-    if let Some(folder) = &a.report {
-        report.write(folder)?;
-    }
     match a.json {
         true => println!("{}", report.to_json()),
         false => print!("{}", report.to_markdown()),
+    }
+    if let Some(folder) = &a.report {
+        report.write(folder)?;
     }
     Ok(())
 }

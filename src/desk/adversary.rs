@@ -18,6 +18,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::adam::{AdamSettings, adam};
 use super::discriminator::Discriminator;
+use super::read::number;
 use super::train::{ADAM_EPSILON, RunConfig};
 use super::{DeskError, gradients, masks};
 use crate::file::write_atomically;
@@ -85,7 +86,8 @@ impl Adversary {
     /// with masks `[K, 1, H, W]`, and judges `output` by what it then is.
     ///
     /// # Errors
-    /// [`DeskError::Diverged`] where its loss or gradient is not finite.
+    /// [`DeskError::Diverged`] where its loss or gradient is not finite, [`DeskError::Gpu`] where the
+    /// device could not compute them.
     pub fn judge(
         &mut self,
         step: u64,
@@ -108,7 +110,7 @@ impl Adversary {
         let between = real * share.clone() + fake * (share.neg() + 1.0);
         let penalty = self.discriminator.penalty(between, masks.clone());
         let loss = critic.clone() + penalty.clone() * PENALTY;
-        let value: f32 = loss.clone().into_scalar();
+        let value = number(loss.clone())?;
         if !value.is_finite() {
             let what = format!("the adversary's loss is {value}");
             return Err(DeskError::Diverged { step, what });
@@ -122,14 +124,14 @@ impl Adversary {
         let fixed = self.discriminator.clone().no_grad();
         Ok(Verdict {
             loss: fixed.scores(output, masks).mean().neg(),
-            critic: critic.into_scalar(),
-            penalty: penalty.into_scalar(),
+            critic: number(critic)?,
+            penalty: number(penalty)?,
         })
     }
 
     /// For each picture the share of the original in a mixture with the output, `[N, 1, 1, 1]`.
     fn mixture(&self, step: u64, count: usize, device: &Device) -> Tensor<4> {
-        let mut rng = masks::generator(self.seed, step, MIXTURE_INDEX);
+        let mut rng = masks::generator(masks::apart(self.seed), step, MIXTURE_INDEX);
         let shares: Vec<f32> = (0..count).map(|_| masks::unit(&mut rng)).collect();
         Tensor::from_data(TensorData::new(shares, [count, 1, 1, 1]), device)
     }
@@ -137,10 +139,11 @@ impl Adversary {
     /// The discriminator's weights as they go into a checkpoint.
     ///
     /// # Errors
-    /// [`DeskError::Diverged`] where one is not finite.
+    /// [`DeskError::Diverged`] where one is not finite, [`DeskError::Gpu`] where the device could not
+    /// compute it.
     pub fn weights(&self, step: u64) -> Result<Vec<u8>, DeskError> {
         let what = "a weight of the adversary is not finite";
-        self.discriminator.to_bytes().ok_or(DeskError::Diverged { step, what: what.into() })
+        self.discriminator.to_bytes()?.ok_or(DeskError::Diverged { step, what: what.into() })
     }
 
     /// Writes `weights` and the optimiser into a checkpoint.

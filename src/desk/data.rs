@@ -453,14 +453,15 @@ impl Pool {
     fn batch(&self, config: &BatchConfig, step: u64, resizer: &mut Resizer) -> Batch {
         let plane = config.size * config.size;
         let mut pictures = vec![0.0; config.batch * 3 * plane];
+        let seed = masks::apart(config.seed);
         for (index, out) in pictures.chunks_exact_mut(3 * plane).enumerate() {
-            let mut rng = masks::generator(config.seed, step, index as u64);
+            let mut rng = masks::generator(seed, step, index as u64);
             let picture = self.draw_picture(&mut rng);
             crop(&picture, (config.size, config.vary_colours), &mut rng, resizer, out);
         }
         let mut known = Vec::with_capacity(config.masks_per_batch * plane);
         for index in 0..config.masks_per_batch {
-            let mut rng = masks::generator(config.seed, step, MASK_INDEX + index as u64);
+            let mut rng = masks::generator(seed, step, MASK_INDEX + index as u64);
             let mask = match &self.masks {
                 Some(folder) => folder.draw(&mut rng),
                 None => {

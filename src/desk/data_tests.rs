@@ -75,6 +75,22 @@ fn shapes_ranges_and_the_masks_sense() {
     }
 }
 
+/// Step 1 of seed 0 would be step 0 of seed 1, if seed and step were taken together as they are.
+#[test]
+fn no_seed_draws_anothers_batches_in_another_order() {
+    let folder = folder();
+    let batches = |seed: u64| {
+        let batches = Batches::new(folder.path(), BatchConfig { seed, ..config() }).unwrap();
+        batches.take(4).collect::<Vec<_>>()
+    };
+    let all: Vec<_> = (0..4).flat_map(batches).collect();
+    for (at, batch) in all.iter().enumerate() {
+        let others = all[..at].iter();
+        assert!(others.clone().all(|other| other.pictures != batch.pictures));
+        assert!(others.clone().all(|other| other.masks != batch.masks));
+    }
+}
+
 /// Red tells the column and green the row, so orientation, mirroring and the crop's size can be
 /// read back from the crop. Planes and not pixels are stored, or blue would vary.
 #[test]

@@ -35,6 +35,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::convolutions::{double, halve};
+use super::read::floats;
 use super::{DeskError, masks};
 use crate::net::{KERNEL, LEAKY_SLOPE};
 
@@ -198,34 +199,36 @@ impl Discriminator {
     }
 
     /// All values by name, with their shapes.
-    fn values(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+    ///
+    /// # Errors
+    /// [`DeskError::Gpu`] where the device could not compute them.
+    fn values(&self) -> Result<Vec<Named>, DeskError> {
         let mut values = Vec::new();
-        let mut add = |name: String, data: TensorData| {
-            let shape = data.shape().to_vec();
-            values.push((name, shape, data.try_to_vec().expect("training is in 32-bit floats")));
-        };
         for (column, layers) in [("known", &self.known), ("hole", &self.hole)] {
             for (number, layer) in layers.iter().enumerate() {
-                add(format!("{column}.{number}.weight"), layer.weight.val().into_data());
-                add(format!("{column}.{number}.bias"), layer.bias.val().into_data());
+                values.push(named(format!("{column}.{number}.weight"), layer.weight.val())?);
+                values.push(named(format!("{column}.{number}.bias"), layer.bias.val())?);
             }
         }
-        add(FUSION.into(), self.fusion.val().into_data());
-        values
+        values.push(named(FUSION.into(), self.fusion.val())?);
+        Ok(values)
     }
 
     /// A `.safetensors` file's bytes; `None` where a value is not finite.
-    pub fn to_bytes(&self) -> Option<Vec<u8>> {
-        let values = self.values();
+    ///
+    /// # Errors
+    /// As [`Self::values`].
+    pub fn to_bytes(&self) -> Result<Option<Vec<u8>>, DeskError> {
+        let values = self.values()?;
         if values.iter().any(|(_, _, values)| values.iter().any(|value| !value.is_finite())) {
-            return None;
+            return Ok(None);
         }
         let views = values.iter().map(|(name, shape, values)| {
             let bytes = bytemuck::cast_slice(values);
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes);
             (name, view.expect("a value for each place of the shape"))
         });
-        Some(safetensors::serialize(views, None).expect("names are unique"))
+        Ok(Some(safetensors::serialize(views, None).expect("names are unique")))
     }
 
     /// Reads what [`Self::to_bytes`] made.
@@ -287,6 +290,13 @@ fn slopes(layers: &[Layer], view: Tensor<4>) -> Vec<Tensor<4>> {
 /// Only on a training device can gradients be asked for.
 fn trained<const D: usize>(value: Tensor<D>) -> Tensor<D> {
     if value.is_autodiff() { value.require_grad() } else { value }
+}
+
+/// A parameter's name, shape and values.
+type Named = (String, Vec<usize>, Vec<f32>);
+
+fn named<const D: usize>(name: String, parameter: Tensor<D>) -> Result<Named, DeskError> {
+    Ok((name, parameter.dims().to_vec(), floats(parameter)?))
 }
 
 #[cfg(test)]

@@ -214,16 +214,17 @@ fn what_is_written_reads_back_and_what_is_damaged_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("adversary.safetensors");
     let network = Discriminator::initialise(128, 2, 3, &device());
-    let bytes = network.to_bytes().expect("finite");
+    let bytes = network.to_bytes().unwrap().expect("finite");
     std::fs::write(&path, &bytes).unwrap();
     let read = Discriminator::read(&path, 128, 2, &device()).unwrap();
-    assert_eq!(read.values(), network.values());
+    assert_eq!(read.values().unwrap(), network.values().unwrap());
     let refused =
         |side, base| Discriminator::read(&path, side, base, &device()).unwrap_err().to_string();
     assert!(refused(128, 3).contains("--adversary-channels"));
     assert!(refused(256, 2).contains("--size"));
     // A deeper one has all that is wanted, and more.
-    let deeper = Discriminator::initialise(256, 2, 3, &device()).to_bytes().expect("finite");
+    let deeper =
+        Discriminator::initialise(256, 2, 3, &device()).to_bytes().unwrap().expect("finite");
     std::fs::write(&path, &deeper).unwrap();
     assert!(refused(128, 2).contains("--size"));
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
@@ -234,5 +235,5 @@ fn what_is_written_reads_back_and_what_is_damaged_is_refused() {
     std::fs::write(&path, &infinite).unwrap();
     assert!(refused(128, 2).contains("not finite"));
     let weights = network.fusion.map(|weight| (weight.inner() / 0.0).autodiff().require_grad());
-    assert!(Discriminator { fusion: weights, ..network }.to_bytes().is_none());
+    assert!(Discriminator { fusion: weights, ..network }.to_bytes().unwrap().is_none());
 }

@@ -60,9 +60,9 @@ pub enum DeskError {
     },
     /// Training left the finite numbers.
     #[error(
-        "training diverged at step {step}: {what}; nothing of it was saved, and the last \
-         checkpoint is as it was. Resume with a smaller --learning-rate or \
-         --adversary-learning-rate, or with --clip-gradient"
+        "training diverged at step {step}: {what}; nothing of it was saved, and a checkpoint from \
+         before is as it was. Go on from that (--resume), or begin again, with a smaller \
+         --learning-rate or --adversary-learning-rate, or with --clip-gradient"
     )]
     Diverged {
         /// The step.
@@ -105,6 +105,15 @@ pub enum DeskError {
         found: usize,
         /// How many were asked for.
         wanted: usize,
+    },
+    /// A GPU that stopped computing.
+    #[error(
+        "the GPU could not go on ({reason}){}; a checkpoint from before is as it was",
+        if reason.contains("memory") { ": a smaller --batch or --size needs less memory" } else { "" }
+    )]
+    Gpu {
+        /// What its driver says.
+        reason: String,
     },
     /// A GPU that does not compute, because its kernels cannot be compiled for one.
     #[error("backend \"{backend}\" finds a GPU that computes nothing ({reason}); {}", match backend.as_str() {

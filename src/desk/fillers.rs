@@ -107,10 +107,10 @@ fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
     let wrong = |error| run_error(path, &format!("{error:#}"));
     let model = tract_onnx::onnx().model_for_path(path).map_err(wrong)?;
     let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
-    if (inputs, outputs) != (2, 1) {
+    if inputs != 2 || outputs == 0 {
         let reason = format!(
             "it has {inputs} inputs and {outputs} outputs; a picture and its mask are wanted, and \
-             the filled picture, as export --format onnx writes them"
+             first of the outputs the filled picture, as export --format onnx writes them"
         );
         return Err(run_error(path, &reason));
     }

@@ -13,13 +13,17 @@ use super::engine::Engine;
 use super::model::{Lbam, shared};
 use super::objective::{Awaited, Losses, Terms};
 use super::prune::Pruning;
+use super::read::floats;
 use super::recording::{Found, Recording};
 use super::{DeskError, gradients, in_place};
-use crate::file::{FileError, Weights};
+use crate::file::Weights;
 use crate::net::Parameter;
 
 /// What messages call it.
 const NETWORK: &str = "the network";
+/// The optimiser's state in a checkpoint, in each form.
+const ENGINE_STATE: &str = "optimiser.safetensors";
+const BURN_STATE: &str = "optimiser.bpk";
 
 /// The network and its optimiser: written out for the processor, or Burn's for any device.
 pub(super) enum Generator {
@@ -155,7 +159,8 @@ impl Generator {
     /// their losses, and the gradient's length.
     ///
     /// # Errors
-    /// [`DeskError::Diverged`] where a loss or the length is not finite; nothing is changed then.
+    /// [`DeskError::Diverged`] where a loss or the length is not finite, [`DeskError::Gpu`] where the
+    /// device could not compute them; nothing is changed then.
     pub fn update(
         &mut self,
         mut passes: Vec<Pass>,
@@ -169,7 +174,7 @@ impl Generator {
                 let slopes = loss.backward();
                 let (losses, _) = awaited.read(step, None)?;
                 let Some(slope) = forward.output.grad(&slopes) else { return Ok((losses, 0.0)) };
-                engine.backward(&floats(slope));
+                engine.backward(&floats(slope)?);
                 let length = engine.gradient_norm();
                 gradients::finite(length as f32, step, NETWORK)?;
                 let scale = most.map_or(1.0, |most| (most / length).min(1.0));
@@ -183,10 +188,11 @@ impl Generator {
     /// Copies the weights out.
     ///
     /// # Errors
-    /// [`FileError::Tensor`] if a weight is not finite.
-    pub fn weights(&self, provenance: BTreeMap<String, String>) -> Result<Weights, FileError> {
+    /// [`DeskError::File`] if a weight is not finite, [`DeskError::Gpu`] if the device could not
+    /// compute it.
+    pub fn weights(&self, provenance: BTreeMap<String, String>) -> Result<Weights, DeskError> {
         match self {
-            Self::Engine(engine) => engine.weights(provenance),
+            Self::Engine(engine) => Ok(engine.weights(provenance)?),
             Self::Burn(burn) => burn.model.weights(provenance),
         }
     }
@@ -197,9 +203,9 @@ impl Generator {
     /// [`DeskError`] if it cannot be written.
     pub fn save_optimiser(&mut self, folder: &Path) -> Result<(), DeskError> {
         match self {
-            Self::Engine(engine) => engine.save_optimiser(&folder.join("optimiser.safetensors")),
+            Self::Engine(engine) => engine.save_optimiser(&folder.join(ENGINE_STATE)),
             Self::Burn(burn) => {
-                let path = folder.join("optimiser.bpk");
+                let path = folder.join(BURN_STATE);
                 burn.optimiser.save(&path).map_err(|error| DeskError::Run {
                     path,
                     reason: format!("the optimiser's state cannot be written: {error}"),
@@ -213,10 +219,20 @@ impl Generator {
     /// # Errors
     /// [`DeskError`] if it is absent, damaged, another network's or of another backend.
     pub fn load_optimiser(&mut self, folder: &Path) -> Result<(), DeskError> {
+        let (own, other, backend) = match self {
+            Self::Engine(_) => (ENGINE_STATE, BURN_STATE, "what it began with, which is not cpu"),
+            Self::Burn(_) => (BURN_STATE, ENGINE_STATE, "cpu"),
+        };
+        if !folder.join(own).exists() && folder.join(other).exists() {
+            let reason = format!(
+                "another backend's optimiser: the run can only go on with --backend {backend}"
+            );
+            return Err(DeskError::Run { path: folder.join(other), reason });
+        }
         match self {
-            Self::Engine(engine) => engine.load_optimiser(&folder.join("optimiser.safetensors")),
+            Self::Engine(engine) => engine.load_optimiser(&folder.join(ENGINE_STATE)),
             Self::Burn(burn) => {
-                let path = folder.join("optimiser.bpk");
+                let path = folder.join(BURN_STATE);
                 burn.optimiser = burn.optimiser.clone().load(&path).map_err(|error| {
                     let reason = format!("the optimiser's state is absent or damaged: {error}");
                     DeskError::Run { path, reason }
@@ -334,9 +350,4 @@ pub(super) fn uploaded(batch: Batch, size: usize, device: &Device) -> (Tensor<4>
     device.staging(data.iter_mut());
     let [pictures, masks] = data.map(|data| Tensor::from_data(data, device));
     (pictures, masks)
-}
-
-/// A tensor's values.
-pub(super) fn floats(tensor: Tensor<4>) -> Vec<f32> {
-    tensor.to_data().try_to_vec().expect("training is in 32-bit floats")
 }

@@ -8,20 +8,22 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 use super::DeskError;
+use super::read::number;
 
 /// The gradients of `module`, shortened to a length of `most` where they are longer, and the
 /// length they had. `whose` names the module in messages.
 ///
 /// # Errors
 /// [`DeskError::Diverged`] where the length is not finite: then some gradient is not, or its
-/// square is not, which would spoil the optimiser's averages.
+/// square is not, which would spoil the optimiser's averages. [`DeskError::Gpu`] where the device
+/// could not compute it.
 pub(super) fn bounded<M: Module>(
     module: &M,
     gradients: GradientsParams,
     most: Option<f64>,
     (step, whose): (u64, &str),
 ) -> Result<(GradientsParams, f32), DeskError> {
-    let length = squared(module, &gradients).map_or(0.0, |sum| sum.into_scalar::<f32>().sqrt());
+    let length = squared(module, &gradients).map_or(Ok(0.0), number)?.sqrt();
     finite(length, step, whose)?;
     Ok((shortened(module, gradients, most, length), length))
 }

@@ -116,6 +116,12 @@ pub(crate) fn generator(seed: u64, step: u64, index: u64) -> Pcg64 {
     Pcg64::new((u128::from(first) << 64) | u128::from(second), u128::from(third))
 }
 
+/// A seed as [`generator`] wants it where steps count up from 0: it names what it makes by seed and step
+/// taken together bit by bit, so that seeds 1 and 2 would draw the same in another order.
+pub(crate) fn apart(seed: u64) -> u64 {
+    split_mix(seed)
+}
+
 /// SplitMix64: every bit of the output depends on every bit of the input.
 fn split_mix(value: u64) -> u64 {
     let mut mixed = value.wrapping_add(0x9e37_79b9_7f4a_7c15);

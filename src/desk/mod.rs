@@ -46,6 +46,7 @@ mod onnx;
 pub mod patchmatch;
 mod prune;
 mod quantise;
+mod read;
 mod recording;
 mod run_log;
 pub mod sheet;

@@ -9,8 +9,9 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::convolutions::{double, halve};
 use super::in_place::overwritten;
-use super::masks;
-use crate::file::{FileError, Weights};
+use super::read::floats;
+use super::{DeskError, masks};
+use crate::file::Weights;
 use crate::net::{
     Attention, CLAMPS, Conv, ENCODER_LAYERS, KERNEL, LEAKY_SLOPE, MASK_UPDATE_POWER, MapActivation,
     Network, REVERSE_LAYERS, Variant,
@@ -295,19 +296,18 @@ impl Lbam {
     /// Copies the weights out.
     ///
     /// # Errors
-    /// [`FileError::Tensor`] if a weight is not finite.
-    pub fn weights(&self, provenance: BTreeMap<String, String>) -> Result<Weights, FileError> {
-        let floats =
-            |data: TensorData| data.try_to_vec::<f32>().expect("training is in 32-bit floats");
+    /// [`DeskError::File`] if a weight is not finite, [`DeskError::Gpu`] if the device could not
+    /// compute it.
+    pub fn weights(&self, provenance: BTreeMap<String, String>) -> Result<Weights, DeskError> {
         let mut tensors = BTreeMap::new();
         for (name, parameter) in self.named(self.network()) {
             match parameter {
                 Named::Kernel(kernel) => {
                     let kernel = kernel.val();
-                    tensors.insert(name, (kernel.dims().to_vec(), floats(kernel.to_data())));
+                    tensors.insert(name, (kernel.dims().to_vec(), floats(kernel)?));
                 }
                 Named::Scalars(scalars) => {
-                    for (name, value) in scalar_names(&name).zip(floats(scalars.val().to_data())) {
+                    for (name, value) in scalar_names(&name).zip(floats(scalars.val())?) {
                         tensors.insert(name, (vec![1], vec![value]));
                     }
                 }

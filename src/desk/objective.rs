@@ -12,6 +12,7 @@ use super::DeskError;
 use super::adversary::Adversary;
 use super::features::Features;
 use super::losses::dissimilarity;
+use super::read::floats;
 use super::train::RunConfig;
 
 /// All losses of a run with their weights.
@@ -72,13 +73,12 @@ impl Awaited {
     /// Waits for the losses, and for `other`, a number of the same device; 0 without.
     ///
     /// # Errors
-    /// [`DeskError::Diverged`] where the total at `step` is not finite.
+    /// [`DeskError::Diverged`] where the total at `step` is not finite, [`DeskError::Gpu`] where the
+    /// device could not compute it.
     pub fn read(self, step: u64, other: Option<Tensor<1>>) -> Result<(Losses, f32), DeskError> {
         let Self { known: mut losses, mut parts, setters } = self;
         parts.extend(other);
-        let values: Vec<f32> =
-            Tensor::cat(parts, 0).into_data().try_to_vec().expect("training is in 32-bit floats");
-        let mut values = values.into_iter();
+        let mut values = floats(Tensor::cat(parts, 0))?.into_iter();
         for (set, value) in setters.into_iter().zip(&mut values) {
             set(&mut losses, value);
         }
@@ -162,12 +162,17 @@ impl Objective {
         self.adversary.is_none().then_some(&self.terms)
     }
 
+    /// Whether a discriminator takes part in a step.
+    pub fn is_adversarial(&self, step: u64) -> bool {
+        self.adversary.is_some() && step >= self.adversary_from
+    }
+
     /// The loss of `output` `[N, 3, H, W]` at a step, to be differentiated, and all numbers, for the
     /// original `pictures` and `masks` `[K, 1, H, W]` (1 = known; `K` is `N`, or 1 for all). A
     /// discriminator is trained by the way.
     ///
     /// # Errors
-    /// [`DeskError::Diverged`] where the discriminator's loss is not finite.
+    /// As [`Awaited::read`], of the discriminator's loss.
     pub fn judge(
         &mut self,
         step: u64,
@@ -176,8 +181,8 @@ impl Objective {
         masks: Tensor<4>,
     ) -> Result<(Tensor<1>, Awaited), DeskError> {
         let (total, mut losses) = self.terms.judge(output.clone(), pictures.clone(), masks.clone());
-        let Some(adversary) = self.adversary.as_mut().filter(|_| step >= self.adversary_from)
-        else {
+        let takes_part = self.is_adversarial(step);
+        let Some(adversary) = self.adversary.as_mut().filter(|_| takes_part) else {
             return Ok((total, losses));
         };
         let verdict = adversary.judge(step, output, pictures, masks)?;
@@ -193,7 +198,8 @@ impl Objective {
     /// The weights of what is trained beside the network, if anything is.
     ///
     /// # Errors
-    /// [`DeskError::Diverged`] where one is not finite.
+    /// [`DeskError::Diverged`] where one is not finite, [`DeskError::Gpu`] where the device could not
+    /// compute it.
     pub fn weights(&self, step: u64) -> Result<Option<Vec<u8>>, DeskError> {
         self.adversary.as_ref().map(|adversary| adversary.weights(step)).transpose()
     }

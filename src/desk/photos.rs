@@ -1,6 +1,7 @@
 //! Photographs on disk: found below a folder, read upright, cut out and scaled.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -70,22 +71,36 @@ pub(in crate::desk) fn source_name(folder: &Path, path: &Path) -> String {
     }
 }
 
-/// All files below `folder` named like pictures, in the order of their paths. Links to folders
-/// are not followed: they could lead round in a circle. Sample strips of training runs are left
-/// out: a run whose folder lies among the pictures would learn from its own output.
+/// All files below `folder` named like pictures, in the order of their paths, each folder once
+/// however many links lead to it. What cannot be listed below is left out with a warning. Sample
+/// strips of training runs are left out: a run whose folder lies among the pictures would learn from
+/// its own output.
 pub(in crate::desk) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
     let failed = |source| DataError::Folder { path: folder.to_owned(), source };
-    let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        entries.push((entry.path(), entry.file_type().map_err(failed)?.is_dir()));
+    list_within(folder, &mut BTreeSet::new(), into).map_err(failed)
+}
+
+/// As [`list`]; `seen` are the folders that were entered, links resolved.
+fn list_within(
+    folder: &Path,
+    seen: &mut BTreeSet<PathBuf>,
+    into: &mut Vec<PathBuf>,
+) -> std::io::Result<()> {
+    if !seen.insert(folder.canonicalize()?) {
+        return Ok(());
     }
-    entries.sort();
-    for (path, is_folder) in entries {
+    let paths: std::io::Result<Vec<_>> =
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = paths?;
+    paths.sort();
+    for path in paths {
+        let is_folder = path.is_dir();
         if is_folder && path.ends_with("samples") && is_run(folder) {
             log::warn!("{} is skipped: it holds a training run's samples", path.display());
         } else if is_folder {
-            list(&path, into)?;
+            if let Err(error) = list_within(&path, seen, into) {
+                log::warn!("{} is skipped: {error}", path.display());
+            }
         } else if is_picture_name(&path) {
             into.push(path);
         }
@@ -117,4 +132,37 @@ pub(in crate::desk) fn central_square(path: &Path, side: usize) -> Result<Vec<u8
     let short = picture.width.min(picture.height);
     let region = ((picture.width - short) / 2, (picture.height - short) / 2, short, short);
     Ok(resized(&picture, region, (side, side), &mut Resizer::new()))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_lead_to_pictures_and_not_round_in_a_circle() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("elsewhere/deep")).unwrap();
+        fs::create_dir(at("photos")).unwrap();
+        for name in
+            ["photos/own.jpg", "photos/notes.txt", "elsewhere/one.png", "elsewhere/deep/two.png"]
+        {
+            fs::write(at(name), "").unwrap();
+        }
+        symlink(at("elsewhere"), at("photos/linked")).unwrap();
+        symlink(at("elsewhere/deep"), at("photos/twice")).unwrap();
+        symlink(at("photos"), at("elsewhere/deep/round")).unwrap();
+        symlink(at("nowhere"), at("photos/broken")).unwrap();
+        let mut found = Vec::new();
+        list(&at("photos"), &mut found).unwrap();
+        assert_eq!(
+            found,
+            ["linked/deep/two.png", "linked/one.png", "own.jpg"]
+                .map(|name| at("photos").join(name))
+        );
+        assert_eq!(source_name(&at("photos"), &found[0]), "linked");
+        assert!(list(&at("nowhere"), &mut found).is_err());
+    }
 }

@@ -224,24 +224,36 @@ impl Report {
     pub fn write(&self, folder: &Path) -> Result<(), EvaluateError> {
         let failed = |path: &Path, source| EvaluateError::Write { path: path.to_owned(), source };
         fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
-        let mut sheet = None;
-        if !self.examples.is_empty() {
-            // Of large pictures, as many rows as a picture may be high.
-            let rows =
-                MAX_SIDE / (self.examples[0].iter().map(|p| p.height).max().unwrap_or(0) + GAP);
-            let rows = rows.clamp(1, self.examples.len());
-            let picture = sheet.insert(contact_sheet(&self.examples[..rows], GAP)?);
-            write_png(&folder.join("sheet.png"), picture)?;
-        }
-        for (name, content) in [
-            ("report.json", format!("{:#}\n", self.to_json())),
-            ("report.md", self.to_markdown()),
-            ("report.html", self.to_html(sheet.as_ref())),
-        ] {
+        let write = |name: &str, content: String| {
             let path = folder.join(name);
-            fs::write(&path, content).map_err(|source| failed(&path, source))?;
+            fs::write(&path, content).map_err(|source| failed(&path, source))
+        };
+        write("report.json", format!("{:#}\n", self.to_json()))?;
+        write("report.md", self.to_markdown())?;
+        let sheet = self.sheet()?;
+        if let Some(sheet) = &sheet {
+            write_png(&folder.join("sheet.png"), sheet)?;
         }
-        Ok(())
+        write("report.html", self.to_html(sheet.as_ref()))
+    }
+
+    /// The examples side by side, of large pictures as many rows as a picture may be high; `None`
+    /// where there are none, or a row is too wide.
+    fn sheet(&self) -> Result<Option<RgbPicture>, EvaluateError> {
+        let all = || self.examples.iter().flatten();
+        let cell = |side: fn(&RgbPicture) -> usize| all().map(side).max().unwrap_or(0) + GAP;
+        let columns = self.examples.iter().map(Vec::len).max().unwrap_or(0);
+        if columns == 0 {
+            return Ok(None);
+        }
+        let width = columns * cell(|picture| picture.width) + GAP;
+        if width > MAX_SIDE {
+            log::warn!("no contact sheet: it would be {width} pixels wide; try a smaller --size");
+            return Ok(None);
+        }
+        let rows = (MAX_SIDE - GAP) / cell(|picture| picture.height);
+        let rows = &self.examples[..rows.clamp(1, self.examples.len())];
+        Ok(Some(contact_sheet(rows, GAP)?))
     }
 
     /// The columns that were measured.

@@ -20,15 +20,16 @@ use super::DeskError;
 use super::adam::AdamSettings;
 use super::dashboard::Dashboard;
 use super::data::{Batch, BatchConfig, Batches, divides};
-use super::generator::{Generator, Pass, floats, uploaded};
+use super::generator::{Generator, Pass, uploaded};
 use super::masks::{Border, Style};
 use super::model::Lbam;
 use super::objective::{Losses, Objective};
 use super::prune::Pruning;
+use super::read::floats;
 use super::run_log::{Figures, Log};
 use super::sheet::{GAP, contact_sheet, from_planes};
 use super::variants;
-use crate::file::{FILLS, FileError, SMOOTH, Weights, write_atomically};
+use crate::file::{FILLS, SMOOTH, Weights, write_atomically};
 use crate::net::{Network, Variant};
 use crate::picture::{PictureError, write_png};
 use crate::service::Stop;
@@ -208,6 +209,9 @@ pub enum Start {
 struct Progress {
     step: u64,
     seconds: f64,
+    /// Whether a discriminator took part in any step.
+    #[serde(default)]
+    adversarial: bool,
 }
 
 impl RunConfig {
@@ -461,7 +465,7 @@ impl<'a> Trainer<'a> {
             .map(|device| Objective::new(config, resumed, device))
             .collect::<Result<Vec<_>, _>>()?;
         let device = devices[0].clone();
-        let mut progress = Progress { step: 0, seconds: 0.0 };
+        let mut progress = Progress { step: 0, seconds: 0.0, adversarial: false };
         let mut average = None;
         let written_out = config.backend == "cpu";
         if config.mixed_precision && (written_out || !device.supports_dtype(DType::BF16)) {
@@ -561,6 +565,7 @@ impl<'a> Trainer<'a> {
                 }
                 Ok(())
             })?;
+            self.progress.adversarial |= self.objectives[0].is_adversarial(self.progress.step);
             self.progress.step += 1;
             let elapsed = begun.elapsed().as_secs_f64();
             self.progress.seconds = before + elapsed;
@@ -645,7 +650,7 @@ impl<'a> Trainer<'a> {
                 let found = self.generator.replay(pictures, masks, terms);
                 meanwhile(self)?;
                 if let Some(batch) = shown {
-                    self.save_sample(&batch, &floats(found.output.clone()))?;
+                    self.save_sample(&batch, &floats(found.output.clone())?)?;
                 }
                 return self.generator.update_replayed(found, rate, clip, step);
             }
@@ -661,7 +666,7 @@ impl<'a> Trainer<'a> {
             passes.push(Pass { forward, loss, awaited });
         }
         if let Some(batch) = shown {
-            self.save_sample(&batch, &floats(passes[0].forward.output.clone().inner()))?;
+            self.save_sample(&batch, &floats(passes[0].forward.output.clone().inner())?)?;
         }
         self.generator.update(passes, rate, clip, step)
     }
@@ -713,7 +718,7 @@ impl<'a> Trainer<'a> {
             ("training_learning_rate".to_owned(), c.learning_rate.to_string()),
             ("training_seconds".to_owned(), format!("{:.0}", self.progress.seconds)),
         ]);
-        if c.adversarial_weight == 0.0 {
+        if !self.progress.adversarial {
             provenance.insert(FILLS.to_owned(), SMOOTH.to_owned());
         }
         if let Some(init) = &c.init {
@@ -722,10 +727,13 @@ impl<'a> Trainer<'a> {
         self.finite(self.generator.weights(provenance))
     }
 
-    /// Weights are refused for one reason: a value is not finite.
-    fn finite(&self, weights: Result<Weights, FileError>) -> Result<Weights, DeskError> {
+    /// A file refuses weights for one reason: a value is not finite.
+    fn finite(&self, weights: Result<Weights, DeskError>) -> Result<Weights, DeskError> {
         let step = self.progress.step;
-        weights.map_err(|error| DeskError::Diverged { step, what: error.to_string() })
+        weights.map_err(|error| match error {
+            DeskError::File(error) => DeskError::Diverged { step, what: error.to_string() },
+            other => other,
+        })
     }
 
     /// Writes a whole checkpoint aside, then puts it in the old one's place. Nothing is written

@@ -249,9 +249,11 @@ fn an_adversarial_run_goes_on_to_the_same_losses() {
     stop.set();
     // Stopped before the discriminator's first step, after it, and between later ones.
     let mut start = Start::Fresh;
-    for _ in 1..5 {
+    for step in 1..5 {
         train(&config, &run, start, &stop).expect_err("stopped");
         start = Start::Resume;
+        let reached = Weights::read(&run.join("weights.safetensors")).expect("what was reached");
+        assert_eq!(reached.provenance.contains_key(FILLS), step <= 2, "after step {step}");
     }
     let resumed = train(&config, &run, Start::Resume, &Stop::default()).expect("trained");
     assert_eq!(figures(&whole), figures(&run));
@@ -264,6 +266,10 @@ fn an_adversarial_run_goes_on_to_the_same_losses() {
     assert!(adversarial[2..].iter().all(|&loss| loss != 0.0), "{adversarial:?}");
     // Of the network's own losses the gradients are longer than the clip.
     assert!(column(&run, "gradient").iter().all(|&length| length > 0.0));
+    // What the discriminator has taught is not gone with it.
+    let without = RunConfig { adversarial_weight: 0.0, steps: 6, ..config };
+    let weights = train(&without, &run, Start::Resume, &Stop::default()).expect("trained");
+    assert!(!weights.provenance.contains_key(FILLS));
 }
 
 #[test]
@@ -512,6 +518,9 @@ fn a_run_is_not_lost_to_another_nor_to_a_slip() {
     let other = RunConfig { base_channels: 8, ..config.clone() };
     let error = train(&other, &run, Start::Resume, &stop).expect_err("another width");
     assert!(error.to_string().contains("another network"), "{error}");
+    let other = RunConfig { backend: "cpu-burn".into(), ..config.clone() };
+    let error = train(&other, &run, Start::Resume, &stop).expect_err("another backend");
+    assert!(error.to_string().ends_with("--backend cpu"), "{error}");
 
     // A power cut between the old checkpoint's way out and the new one's way in.
     let at = |name: &str| run.join(name);

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{Args, ValueEnum};
 use lbam::desk::masks::{Border, Style, parse_ratio};
@@ -35,25 +35,26 @@ pub struct Train {
     /// Folder for the run: log, samples, checkpoint, weights
     #[arg(long, required_unless_present = "resume")]
     output: Option<PathBuf>,
-    /// Width of the network [default: small]
+    /// Width of the network [default: small, or that of --init]
     #[arg(long, value_enum, conflicts_with = "resume")]
     preset: Option<PresetName>,
     /// What makes attention maps; all but the paper's gaussian are ablations, which train and eval
-    /// run and devices do not [default: gaussian]
+    /// run and devices do not [default: gaussian, or that of --init]
     #[arg(long, value_enum)]
     attention: Option<AttentionName>,
-    /// Where attention maps come from; all but the paper's both are ablations [default: both]
+    /// Where attention maps come from; all but the paper's both are ablations [default:
+    /// both, or that of --init]
     #[arg(long, value_enum)]
     attention_masks: Option<MasksName>,
     /// Hold this share of each layer's kernels at zero, those that weigh least in --init, so that
     /// int8 files and kernels leave them out [default: 0]
-    #[arg(long, value_name = "SHARE", value_parser = share, requires = "init")]
+    #[arg(long, value_name = "SHARE", value_parser = share, requires = "init", conflicts_with = "resume")]
     prune_kernels: Option<f64>,
     /// Of each kernel hold all but the N weightiest of its 16 taps at zero [default: 16]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16), requires = "init")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16), requires = "init", conflicts_with = "resume")]
     kernel_taps: Option<u8>,
     /// Side of the training crops in pixels, a multiple of 128 [default: 256]
-    #[arg(long)]
+    #[arg(long, value_parser = super::side)]
     size: Option<usize>,
     /// Pictures a step [default: 4]
     #[arg(long)]
@@ -274,13 +275,17 @@ fn length(text: &str) -> Result<f64, String> {
     weight(text).ok().filter(|&number| number > 0.0).ok_or("a number above 0 is wanted".into())
 }
 
+/// Ends the program as one that was called wrongly.
+fn misused(told: &str) -> ! {
+    Train::augment_args(clap::Command::new("lbam-desk train"))
+        .error(ErrorKind::ArgumentConflict, told)
+        .exit()
+}
+
 pub fn train(a: Train) -> anyhow::Result<()> {
     let (mut config, folder, start) = match (a.resume, a.output) {
         (Some(folder), Some(output)) if folder != output => {
-            let told = "--resume goes on in its own folder: leave --output out";
-            Train::augment_args(clap::Command::new("lbam-desk train"))
-                .error(ErrorKind::ArgumentConflict, told)
-                .exit()
+            misused("--resume goes on in its own folder: leave --output out")
         }
         (Some(folder), _) => (RunConfig::read(&folder)?, folder, Start::Resume),
         (None, output) => {
@@ -370,17 +375,17 @@ pub fn train(a: Train) -> anyhow::Result<()> {
     config.perceptual_weight = a.perceptual_weight.unwrap_or(config.perceptual_weight);
     config.style_weight = a.style_weight.unwrap_or(config.style_weight);
     if config.vgg.is_none() && (config.perceptual_weight > 0.0 || config.style_weight > 0.0) {
-        bail!(
+        misused(
             "perceptual and style losses need feature weights: --vgg with torchvision's vgg16 \
-             (.pth), or with the file that models/features/fetch.sh makes"
-        );
+             (.pth), or with the file that models/features/fetch.sh makes",
+        )
     }
     config.adversarial_weight = a.adversarial_weight.unwrap_or(config.adversarial_weight);
     let of_the_adversary = a.adversary_from.is_some()
         || a.adversary_learning_rate.is_some()
         || a.adversary_channels.is_some();
     if of_the_adversary && config.adversarial_weight == 0.0 {
-        bail!("there is no discriminator without --adversarial-weight");
+        misused("there is no discriminator without --adversarial-weight")
     }
     config.adversary_from = a.adversary_from.unwrap_or(config.adversary_from);
     config.adversary_learning_rate =
@@ -398,9 +403,9 @@ pub fn train(a: Train) -> anyhow::Result<()> {
         config.mask_ratio = Some((*ratio.start(), *ratio.end()));
     }
     if config.masks.is_some() && (a.mask_style.is_some() || a.mask_border.is_some()) {
-        bail!(
-            "--mask-style and --mask-border are for masks that are drawn up; this run has --masks"
-        );
+        misused(
+            "--mask-style and --mask-border are for masks that are drawn up; this run has --masks",
+        )
     }
     config.mask_style = a.mask_style.map_or(config.mask_style, Style::from);
     config.mask_border = a.mask_border.map_or(config.mask_border, Border::from);
@@ -409,7 +414,6 @@ pub fn train(a: Train) -> anyhow::Result<()> {
     config.sample_every = a.sample_every.unwrap_or(config.sample_every).max(1);
     config.checkpoint_every = a.checkpoint_every.unwrap_or(config.checkpoint_every).max(1);
     config.steps = a.steps.unwrap_or(config.steps);
-    Network::check_size(config.size, config.size)?;
     if let Some(epochs) = a.epochs {
         config.steps = desk::steps_in(&config, epochs)?;
     }
