@@ -128,7 +128,9 @@ impl Levels {
         rgb: &mut [u8],
     ) {
         let (lumas, luma) = luma.as_chunks::<BLOCK>();
-        let [(us, u), (vs, v)] = chroma.map(|plane| plane.as_chunks::<SAMPLES>());
+        // Samples of an odd width may fill one chunk more than pixels do: the rest is where theirs is.
+        let [u, v] = chroma.map(|plane| &plane[lumas.len() * SAMPLES..]);
+        let [us, vs] = chroma.map(|plane| plane.as_chunks::<SAMPLES>().0);
         let (rgbs, rgb) = rgb.as_chunks_mut::<BYTES>();
         for (((luma, u), v), rgb) in lumas.iter().zip(us).zip(vs).zip(rgbs) {
             self.block_to_rgb(luma, &wide::<ACROSS, _>(u), &wide::<ACROSS, _>(v), rgb);
@@ -287,6 +289,30 @@ mod tests {
                     let good =
                         rgb.iter().zip(exact).all(|(&found, exact)| is_rounded(found, exact));
                     assert!(good, "{y} {} {}: {rgb:?}, not {exact:?}", u[at], v[at]);
+                }
+            }
+        }
+    }
+
+    /// In lines of every width a pixel is what it is alone.
+    #[test]
+    fn no_width_is_special() {
+        let (luma, chroma) = (noise(6 * BLOCK, 3), noise(6 * BLOCK, 5));
+        for across in [1, 2] {
+            for width in 1..=3 * BLOCK {
+                let samples = width.div_ceil(across);
+                let planes = [&chroma[..samples], &chroma[samples..2 * samples]];
+                // Two lines.
+                let (lines, both) = (&luma[..2 * width], planes.map(|plane| plane.repeat(2)));
+                let mut rgb = vec![0; 6 * width];
+                let both = both.each_ref().map(Vec::as_slice);
+                LIMITED.to_rgb(lines, both, width, (across, 1), &mut rgb);
+                for (at, found) in rgb.as_chunks::<3>().0.iter().enumerate() {
+                    let sample = at % width / across;
+                    let mut alone = [0; 3];
+                    let planes = planes.map(|plane| &plane[sample..=sample]);
+                    LIMITED.to_rgb(&lines[at..=at], planes, 1, (1, 1), &mut alone);
+                    assert_eq!(*found, alone, "{width} wide, pixel {at}, {across} a sample");
                 }
             }
         }

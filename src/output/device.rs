@@ -88,6 +88,18 @@ impl Layout {
         }
     }
 
+    /// Bytes of a picture as large as `frame`, lines of the first plane `stride` bytes apart.
+    fn bytes(self, frame: &Frame, stride: usize) -> usize {
+        let (height, across, down) =
+            (frame.height(), frame.width().div_ceil(2), frame.height().div_ceil(2));
+        let chroma = match self {
+            Self::Yu12 => 2 * stride.div_ceil(2),
+            Self::Nv12 => stride.max(2 * across),
+            Self::Yuyv | Self::Rgb3 | Self::Grey => 0,
+        };
+        stride * height + chroma * down
+    }
+
     /// Puts a frame of [`Layout::format`] after what is in `bytes`, lines of the first plane
     /// `stride` bytes apart.
     fn pack(self, frame: &Frame, stride: usize, bytes: &mut Vec<u8>) {
@@ -111,12 +123,15 @@ impl Layout {
                 first.chunks_exact(width).for_each(|y| line(&mut y.iter().copied(), stride));
                 for plane in [u, v] {
                     let lines = plane.chunks_exact(across);
-                    lines.for_each(|line_of| line(&mut line_of.iter().copied(), stride / 2));
+                    lines
+                        .for_each(|line_of| line(&mut line_of.iter().copied(), stride.div_ceil(2)));
                 }
             }
             Self::Nv12 => {
                 first.chunks_exact(width).for_each(|y| line(&mut y.iter().copied(), stride));
                 for (u, v) in u.chunks_exact(across).zip(v.chunks_exact(across)) {
+                    // Of an odd width it is longer than luma without gaps.
+                    let stride = stride.max(2 * across);
                     line(&mut u.iter().zip(v).flat_map(|(&u, &v)| [u, v]), stride);
                 }
             }
@@ -205,8 +220,12 @@ impl VideoDevice {
             let Ok(Ok(taken)) = catch_unwind(|| device_takes(&device, layout, frame)) else {
                 continue;
             };
-            if (taken.width, taken.height, taken.fourcc)
-                != (width as u32, height as u32, layout.name())
+            let stride = (taken.stride as usize).max(layout.line(width));
+            let has_room = (taken.stride == 0 || taken.stride as usize == stride)
+                && (taken.size == 0 || room(taken.size) >= layout.bytes(frame, stride));
+            if !has_room
+                || (taken.width, taken.height, taken.fourcc)
+                    != (width as u32, height as u32, layout.name())
             {
                 continue;
             }
@@ -214,7 +233,6 @@ impl VideoDevice {
             let (over, under) = self.rate;
             // Not all devices want to know.
             let _ = device.set_params(&Parameters::new(Fraction::new(under, over)));
-            let stride = (taken.stride as usize).max(layout.line(width));
             let (format, size) = (frame.format(), taken.size as usize);
             let _claim = if self.claims { Claim::of(&device) } else { None };
             self.stream =
@@ -308,6 +326,12 @@ fn connect(path: &Path) -> Result<(Device, String), OutputError> {
     Ok((device, abilities.card))
 }
 
+/// Bytes of a buffer for pictures of a stated size: whole pages. (v4l2loopback states fewer than it needs
+/// for odd sides.)
+fn room(size: u32) -> usize {
+    (size as usize).next_multiple_of(4096)
+}
+
 fn device_takes(device: &Device, layout: Layout, frame: &Frame) -> std::io::Result<Format> {
     let mut wanted = Format::new(frame.width() as u32, frame.height() as u32, layout.name());
     let range = match frame.format() == layout.format() {
@@ -362,7 +386,9 @@ mod tests {
 
     fn packed(layout: Layout, stride: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        layout.pack(&frame(layout.format()), stride, &mut bytes);
+        let frame = frame(layout.format());
+        layout.pack(&frame, stride, &mut bytes);
+        assert_eq!(bytes.len(), layout.bytes(&frame, stride), "{stride}");
         bytes
     }
 
@@ -375,6 +401,9 @@ mod tests {
         );
         assert_eq!(packed(Layout::Yu12, 4), [1, 2, 3, 0, 4, 5, 6, 0, 7, 8, 9, 10]);
         assert_eq!(packed(Layout::Nv12, 4), [1, 2, 3, 0, 4, 5, 6, 0, 7, 9, 8, 10]);
+        // Without gaps: the samples of an odd width reach beyond half a line.
+        assert_eq!(packed(Layout::Yu12, 3), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        assert_eq!(packed(Layout::Nv12, 3), [1, 2, 3, 4, 5, 6, 7, 9, 8, 10]);
         assert_eq!(packed(Layout::Grey, 3), [1, 2, 3, 4, 5, 6]);
         assert_eq!(packed(Layout::Rgb3, 9), (1..=18).collect::<Vec<u8>>());
     }

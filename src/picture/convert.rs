@@ -208,8 +208,8 @@ impl Frame {
         Ok(frame)
     }
 
-    /// V4L2 `NV12`: a luma plane, then U and V interleaved at half size, both of the same
-    /// stride. Becomes [`PixelFormat::Yuv420`].
+    /// V4L2 `NV12`: a luma plane, then U and V interleaved at half size, both of the same stride (but
+    /// for what an odd width takes more). Becomes [`PixelFormat::Yuv420`].
     pub fn from_nv12(
         pool: &Pool,
         width: usize,
@@ -225,6 +225,8 @@ impl Frame {
             luma[y * width..][..width].copy_from_slice(line);
         })?;
         let from = stride.saturating_mul(height);
+        // Of an odd width its lines are longer than luma's without gaps.
+        let stride = stride.max(across * 2);
         let whole = from.saturating_add(stride.saturating_mul(down - 1)).saturating_add(across * 2);
         let interleaved =
             raw.get(from..).ok_or_else(|| short("NV12", width, height, whole, raw.len()))?;

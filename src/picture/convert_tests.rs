@@ -89,6 +89,16 @@ fn nv12_with_stride_and_odd_sides() {
     }
 }
 
+#[test]
+fn nv12_of_an_odd_width_without_gaps() {
+    let raw = [1, 2, 3, 4, 5, 6, 50, 60, 51, 61];
+    let frame = Frame::from_nv12(&Pool::default(), 3, 2, 3, &raw, ColourRange::Limited).unwrap();
+    assert_eq!(frame.plane(0), [1, 2, 3, 4, 5, 6]);
+    assert_eq!((frame.plane(1), frame.plane(2)), (&[50, 51][..], &[60, 61][..]));
+    let cut = Frame::from_nv12(&Pool::default(), 3, 2, 3, &raw[..9], ColourRange::Limited);
+    assert!(matches!(cut.unwrap_err(), FrameError::Short { .. }));
+}
+
 fn jpeg(width: u32, height: u32) -> Vec<u8> {
     let picture = image::RgbImage::from_fn(width, height, |x, y| {
         image::Rgb([(x * 3) as u8, (y * 3) as u8, 90])

@@ -138,24 +138,27 @@ impl Matches {
     pub fn follow(&mut self, before: &Self) {
         for number in 0..self.targets.len() {
             let target = self.targets[number];
-            let found = before.found(self.place(target.at)).and_then(|(x, y)| {
+            let found = before.found(self.place(target.at)).and_then(|((x, y), cost)| {
                 let (x, y) = (x.checked_sub(self.origin.0)?, y.checked_sub(self.origin.1)?);
                 let at = y * self.width + x;
-                (x < self.width && self.whole.get(at) == Some(&true)).then_some(at)
+                (x < self.width && self.whole.get(at) == Some(&true)).then_some((at, cost))
             });
-            if let Some(found) = found.filter(|_| target.is_new()) {
-                self.targets[number].found = found as u32;
+            if let Some((found, cost)) = found.filter(|_| target.is_new()) {
+                // Until it is looked at again it counts what it counted.
+                (self.targets[number].found, self.targets[number].cost) = (found as u32, cost);
             }
         }
     }
 
-    /// What the patch at a place of the scene resembles, by the target that lies over its corner.
-    fn found(&self, (x, y): (usize, usize)) -> Option<(usize, usize)> {
+    /// What the patch at a place of the scene resembles, by the target that lies over its corner, and that
+    /// one's cost.
+    fn found(&self, (x, y): (usize, usize)) -> Option<((usize, usize), u32)> {
         let (column, row) =
             (x.checked_sub(self.origin.0)? / self.step, y.checked_sub(self.origin.1)? / self.step);
         let target = self.target(column, row)?;
         let (at, found) = (self.place(target.at), self.place(target.found));
-        Some(((x + found.0).checked_sub(at.0)?, (y + found.1).checked_sub(at.1)?))
+        let found = ((x + found.0).checked_sub(at.0)?, (y + found.1).checked_sub(at.1)?);
+        Some((found, target.cost))
     }
 
     /// Where in the scene a pixel is.

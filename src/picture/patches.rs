@@ -62,8 +62,6 @@ pub struct Patches {
     /// Of each pixel of that, what matches say by their weights, and those weights.
     sums: Vec<u32>,
     weights: Vec<u32>,
-    /// Whether there was a frame before.
-    running: bool,
     /// Which quarter of the matches was looked at last.
     turn: u32,
 }
@@ -100,7 +98,6 @@ impl Patches {
             sums: vec![0; 3 * voted.width * voted.height],
             weights: vec![0; voted.width * voted.height],
             voted,
-            running: false,
             turn: 0,
         })
     }
@@ -111,19 +108,37 @@ impl Patches {
         if before.scale != self.scale {
             return;
         }
+        // What both areas have in common, in the scene.
+        let common = |origin: fn(&Self) -> usize, length: fn(&Self) -> usize| {
+            let ends = [&*self, before].map(|one| origin(one) + length(one));
+            origin(self).max(origin(before))..ends[0].min(ends[1])
+        };
+        let columns = common(|one| one.origin.0, |one| one.area.width);
+        let rows = common(|one| one.origin.1, |one| one.area.height);
+        if columns.is_empty() || rows.is_empty() {
+            return;
+        }
+        let (is_hole, was_hole) = (self.hole_pixels(), before.hole_pixels());
         let mut both = false;
-        for from in before.holes.iter().cloned().flatten().filter(|&from| before.begun[from]) {
-            let (x, y) = (from % before.area.width, from / before.area.width);
-            let x = (before.origin.0 + x).wrapping_sub(self.origin.0);
-            let y = (before.origin.1 + y).wrapping_sub(self.origin.1);
-            if x < self.area.width && y < self.area.height {
-                let to = y * self.area.width + x;
-                self.picture[3 * to..][..3].copy_from_slice(&before.picture[3 * from..][..3]);
-                (self.begun[to], both) = (true, true);
+        for y in rows {
+            let row =
+                |one: &Self| (y - one.origin.1) * one.area.width + columns.start - one.origin.0;
+            let (to, from) = (row(self), row(before));
+            for x in 0..columns.len() {
+                let (to, from) = (to + x, from + x);
+                // Known pixels go along, by which the next frame may turn out to be of another scene;
+                // what was known is never shown where a hole is now. Where regions overlap, the first
+                // that is followed counts.
+                if is_hole[to] == was_hole[from] && before.begun[from] && !self.begun[to] {
+                    self.picture[3 * to..][..3].copy_from_slice(&before.picture[3 * from..][..3]);
+                    self.begun[to] = true;
+                    both |= is_hole[to];
+                }
             }
         }
         if both {
             self.matches.follow(&before.matches);
+            self.turn = before.turn;
         }
     }
 
@@ -173,12 +188,28 @@ impl Patches {
         for run in self.known.iter().cloned() {
             let known = &known[3 * self.place(run.start)..][..3 * run.len()];
             let picture = &mut self.picture[3 * run.start..3 * run.end];
-            let differences = picture.iter().zip(known).map(|(a, b)| u32::from(a.abs_diff(*b)));
-            apart += u64::from(differences.sum::<u32>());
-            count += known.len() as u64;
+            let begun = &self.begun[run];
+            if begun.contains(&false) {
+                let pixels = picture.as_chunks::<3>().0.iter().zip(known.as_chunks::<3>().0);
+                for ((a, b), _) in pixels.zip(begun).filter(|(_, begun)| **begun) {
+                    let levels = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b)));
+                    (apart, count) = (apart + levels.sum::<u64>(), count + 3);
+                }
+            } else {
+                let levels = picture.iter().zip(known).map(|(a, b)| u32::from(a.abs_diff(*b)));
+                (apart, count) =
+                    (apart + u64::from(levels.sum::<u32>()), count + known.len() as u64);
+            }
             picture.copy_from_slice(known);
         }
-        std::mem::replace(&mut self.running, true) && apart > CUT * count
+        apart > CUT * count
+    }
+
+    /// For each pixel of the area, whether it is one of a hole.
+    fn hole_pixels(&self) -> Vec<bool> {
+        let mut holes = vec![false; self.begun.len()];
+        self.holes.iter().for_each(|run| holes[run.clone()].fill(true));
+        holes
     }
 
     /// Where in the network's picture a pixel of the area is.

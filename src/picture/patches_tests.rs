@@ -23,6 +23,42 @@ fn matches_are_taken_over_by_the_next_mask() {
     is_taken_over_by_the_next_mask::<Patches>();
 }
 
+/// Every match keeps its vote when another mask has the same holes, and its turn to be looked at.
+#[test]
+fn the_same_mask_once_more_changes_nothing() {
+    let region = region_of(&[(44, 30, 40, 60)]);
+    let mut patches = Patches::new(&region, Search::Live).unwrap();
+    for frame in 0..7 {
+        let [known, mut smooth] = cloth(0);
+        patches.add(&known, &mut smooth);
+        let mut next = Patches::new(&region, Search::Live).unwrap();
+        next.follow(&patches);
+        let costs = |patches: &Patches| -> Vec<(u32, u32)> {
+            patches.matches.targets.iter().map(|target| (target.found, target.cost)).collect()
+        };
+        assert!(costs(&next) == costs(&patches), "frame {frame}");
+        assert!(next.picture == patches.picture && next.turn == patches.turn, "frame {frame}");
+        patches = next;
+    }
+    assert_ne!(patches.turn, 1, "always the same quarter");
+}
+
+/// Where regions overlap, each has a fill of its own, and the first that is followed counts.
+#[test]
+fn of_two_fills_the_first_is_taken() {
+    let region = region_of(&[(44, 30, 40, 60)]);
+    let [first, second] = [40, 200].map(|level| {
+        let mut patches = Patches::new(&region, Search::Live).unwrap();
+        let mut fill = vec![level; 3 * SIZE * SIZE];
+        patches.add(&vec![level; 3 * SIZE * SIZE], &mut fill);
+        patches
+    });
+    let mut next = Patches::new(&region, Search::Live).unwrap();
+    next.follow(&first);
+    next.follow(&second);
+    assert!(next.picture == first.picture);
+}
+
 #[test]
 fn where_no_patch_is_known_there_is_none() {
     wants_a_known_patch::<Patches>();
@@ -44,11 +80,22 @@ fn edge() -> [Vec<u8>; 2] {
 fn a_blurred_edge_gets_sharp_where_it_was() {
     let region = region_of(&[(44, 30, 40, 60)]);
     let [known, blurred] = edge();
-    for (search, before) in [(Search::Thorough, 0), (Search::Live, 0), (Search::Live, 20)] {
+    let cases = [
+        (Search::Thorough, 0, false),
+        (Search::Live, 0, false),
+        (Search::Live, 20, false),
+        (Search::Live, 20, true),
+    ];
+    for (search, before, another_mask) in cases {
         let mut patches = Patches::new(&region, search).unwrap();
         for _ in 0..before {
             let [known, mut smooth] = cloth(0);
             patches.add(&known, &mut smooth);
+        }
+        if another_mask {
+            let mut next = Patches::new(&region, search).unwrap();
+            next.follow(&patches);
+            patches = next;
         }
         let mut fill = blurred.clone();
         patches.add(&known, &mut fill);
@@ -58,7 +105,7 @@ fn a_blurred_edge_gets_sharp_where_it_was() {
             let light = levels.filter(|&level| level > 120).count();
             assert!(
                 between <= 6 && (17..=24).contains(&light),
-                "{search:?}, row {y}: {between}, {light}"
+                "{search:?}, {another_mask}, row {y}: {between}, {light}"
             );
         }
     }

@@ -65,6 +65,23 @@ impl Finish {
         Self { patches: Patches::new(region, search), detail }
     }
 
+    /// Goes on from other masks' regions in the same frames, first from the nearest: where they overlap,
+    /// each has a fill, and its own is most likely the one that was shown.
+    fn follow_all<'a>(
+        &mut self,
+        region: &Region,
+        before: impl Iterator<Item = (&'a Region, &'a Self)>,
+    ) {
+        let mut before: Vec<_> = before.collect();
+        before.sort_by_key(|(other, _)| {
+            let centre =
+                |region: &Region| (2 * region.x + region.width, 2 * region.y + region.height);
+            let (mine, theirs) = (centre(region), centre(other));
+            mine.0.abs_diff(theirs.0) + mine.1.abs_diff(theirs.1)
+        });
+        before.iter().for_each(|(_, before)| self.follow(before));
+    }
+
     /// Goes on from another mask in the same frames.
     fn follow(&mut self, before: &Self) {
         if let Some((patches, before)) = self.patches.as_mut().zip(before.patches.as_ref()) {
@@ -116,9 +133,9 @@ impl Fill for Filler {
         let plan = self.plan(mask)?;
         // Sessions of a size already built serve again: building one costs more than a frame.
         let (mut spare, mut before) = (Vec::new(), Vec::new());
-        for Work { session, finish, .. } in self.regions.drain(..) {
+        for Work { session, finish, region } in self.regions.drain(..) {
             spare.push(session);
-            before.push(finish);
+            before.push((region, finish));
         }
         for region in plan {
             let (width, height) = (region.network_width, region.network_height);
@@ -135,7 +152,7 @@ impl Fill for Filler {
             let mut finish = Finish::default();
             if self.detailed {
                 finish = Finish::new(&region, self.search);
-                before.iter().for_each(|before| finish.follow(before));
+                finish.follow_all(&region, before.iter().map(|(region, finish)| (region, finish)));
             }
             self.regions.push(Work { region, session, finish });
         }
@@ -167,8 +184,9 @@ impl Fill for Filler {
     fn follow(&mut self, before: Box<dyn Fill>) {
         let before: Box<dyn Any> = before;
         let Ok(before) = before.downcast::<Self>() else { return };
-        for mine in &mut self.regions {
-            before.regions.iter().for_each(|before| mine.finish.follow(&before.finish));
+        for Work { region, finish, .. } in &mut self.regions {
+            let before = before.regions.iter().map(|before| (&before.region, &before.finish));
+            finish.follow_all(region, before);
         }
     }
 }

@@ -109,6 +109,8 @@ impl Job {
         let (count, channels) = (output.count(), output.channels());
         assert!(channels.is_multiple_of(LANES), "{channels} output channels");
         let last = |length: usize, stride: usize| length.saturating_sub(1) * stride;
+        // Two places with one output would have two writers.
+        assert!(walk.output_stride > 0, "no stride");
         assert!(
             last(walk.height, walk.output_stride) + walk.output_down < output.height()
                 && last(walk.width, walk.output_stride) + walk.output_right < output.width(),

@@ -376,7 +376,7 @@ impl Kernel {
     ///
     /// # Panics
     /// If a plane, the weights or a pixel do not fit each other.
-    pub fn modulate(
+    pub(crate) fn modulate(
         self,
         convolutions: &[(Convolution, (usize, usize))],
         inputs: &[&Plane],
@@ -405,7 +405,7 @@ impl Kernel {
     ///
     /// # Panics
     /// If a plane, the weights or a pixel do not fit each other.
-    pub fn attend(
+    pub(crate) fn attend(
         self,
         convolution: &Convolution,
         input: &Plane,
@@ -427,7 +427,7 @@ impl Kernel {
     ///
     /// # Panics
     /// If a plane, the weights or a pixel do not fit each other.
-    pub fn picture(
+    pub(crate) fn picture(
         self,
         convolution: &Convolution,
         inputs: &[&Plane],

@@ -27,8 +27,9 @@
 //! println!("{}", kernel.name());
 //! ```
 //!
-//! Hazard: the unsafe code trusts [`Pixels`] to name only places inside the planes; every public
-//! method checks its farthest place against the planes it is given before it starts.
+//! Hazard: the unsafe code trusts [`Pixels`] to name only places inside the planes, and each once;
+//! every method of a kernel checks the farthest place against the planes it is given before it starts,
+//! and those that write are for the crate alone.
 
 #![allow(clippy::needless_range_loop, reason = "a lane or pixel indexes several arrays at once")]
 
