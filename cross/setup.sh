@@ -20,7 +20,7 @@ export cross_target=aarch64-unknown-linux-gnu
 export CARGO_TARGET_DIR=${LBAM_CROSS_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/lbam/target-aarch64}
 
 cross_offered() {
-    apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9][^ ]*\)$/\1/p'
+    LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9][^ ]*\)$/\1/p'
 }
 
 cross_refresh() {

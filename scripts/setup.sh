@@ -63,7 +63,7 @@ setup_apt() {
 # Succeeds if apt can install the package.
 setup_offers() {
     # No pipe into grep -q: it stops reading at the first match, and apt-cache may die of that.
-    [[ $(apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[!\(]* ]]
+    [[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) == *"Candidate: "[!\(]* ]]
 }
 
 setup_has_libclang() {

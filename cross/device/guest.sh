@@ -137,6 +137,14 @@ v4l2-ctl -d "$camera" --stream-mmap --stream-count=1000000 >/dev/null 2>&1 &
 holder=$!
 within "a camera in use ends with 75 under --no-wait" ends_with_75
 is "and says so" 1 "$(grep -c 'in use by another program' /out/refused.txt)"
+lbam-edge --camera "$camera" --frames 1 --output /out/never.y4m 2>/out/busy.txt &
+waiting=$!
+within "one that is in use is waited for" grep -q 'in use by another program' /out/busy.txt
+sleep 15
+is "and that is said once, and nothing else" "1 0" \
+    "$(grep -c 'in use by another program' /out/busy.txt) $(grep -c 'another was tried' /out/busy.txt)"
+kill $waiting
+wait $waiting
 kill $holder
 wait $holder
 

@@ -20,6 +20,8 @@ pub enum CameraError {
         path = path.display()
     )]
     Idle { path: PathBuf },
+    #[error("{path}: the camera does not begin to send ({reason}); {mend}", path = path.display())]
+    Unstarted { path: PathBuf, reason: String, mend: &'static str },
     #[error("{path}: the camera stopped sending ({reason}); check its cable", path = path.display())]
     Lost { path: PathBuf, reason: String },
     #[error(
@@ -58,12 +60,16 @@ impl CameraError {
         Self::Read { name: name.to_string(), source }
     }
 
-    /// Whether waiting may mend it: a camera that is away, in use or was unplugged, or a loopback
-    /// device before its writer.
+    /// Whether waiting may mend it: a camera that is away, in use, beside others that take all of the
+    /// bus or was unplugged, or a loopback device before its writer.
     pub fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::Absent { .. } | Self::Busy { .. } | Self::Idle { .. } | Self::Lost { .. }
+            Self::Absent { .. }
+                | Self::Busy { .. }
+                | Self::Idle { .. }
+                | Self::Unstarted { .. }
+                | Self::Lost { .. }
         )
     }
 }

@@ -25,25 +25,26 @@ pub(super) fn open(path: &Path) -> Result<FedMask, MaskSourceError> {
     let spec = SourceSpec::Device(path.into());
     let wish = CameraWish { format: Some(CameraFormat::Grey), size: None };
     let open = move || open_with(&spec, &wish);
-    let device = match open() {
-        Ok(device) => Some(device),
+    let (device, told) = match open() {
+        Ok(device) => (Some(device), None),
         Err(error) if error.may_pass() => {
             log::warn!("masks: {error}");
-            None
+            (None, Some(error.to_string()))
         }
         Err(error) => return Err(error.into()),
     };
     let (masks, feeder) = FedMask::new(path.display().to_string());
     std::thread::Builder::new()
         .name("masks".into())
-        .spawn(move || feed(device, open, &feeder, RETRY, SETTLE))
+        .spawn(move || feed((device, told), open, &feeder, RETRY, SETTLE))
         .map_err(|source| MaskSourceError::Read { path: path.into(), source })?;
     Ok(masks)
 }
 
-/// Until nobody wants masks any more.
+/// Until nobody wants masks any more. The device comes with the trouble that was told of it, which is not
+/// told again while nothing changes: one that is away is looked for often.
 fn feed(
-    mut device: Option<Box<dyn Source>>,
+    (mut device, mut told): (Option<Box<dyn Source>>, Option<String>),
     open: impl Fn() -> Result<Box<dyn Source>, CameraError>,
     feeder: &Feeder,
     retry: Duration,
@@ -54,11 +55,14 @@ fn feed(
     while feeder.is_wanted() {
         let Some(opened) = &mut device else {
             std::thread::sleep(retry);
-            device = open().ok();
+            device = match open() {
+                Ok(device) => Some(device),
+                Err(error) => {
+                    tell(&mut told, error.to_string());
+                    None
+                }
+            };
             pictures = Pictures::default();
-            if let Some(device) = &device {
-                log::info!("masks: {}", device.describe());
-            }
             continue;
         };
         match opened.next() {
@@ -68,16 +72,27 @@ fn feed(
                 // A damaged one is passed over: it is for their age that masks stop to count.
                 if let Ok(mask) = mask.and_then(|frame| Mask::from_frame(&frame)) {
                     feeder.give(mask);
+                    if told.take().is_some() {
+                        log::info!("masks: {}", opened.describe());
+                    }
                 }
             }
             ended => {
                 if let Err(error) = ended {
-                    log::warn!("masks: {error}");
+                    tell(&mut told, error.to_string());
                 }
                 feeder.lose();
                 device = None;
             }
         }
+    }
+}
+
+/// Tells trouble that is not the one that was told last.
+fn tell(told: &mut Option<String>, trouble: String) {
+    if told.as_ref() != Some(&trouble) {
+        log::warn!("masks: {trouble}");
+        *told = Some(trouble);
     }
 }
 
@@ -162,7 +177,7 @@ mod tests {
             Err(_) => Err(CameraError::Absent { path: "device".into() }),
         };
         let thread = std::thread::spawn(move || {
-            feed(None, open, &feeder, Duration::from_millis(1), AT_ONCE)
+            feed((None, None), open, &feeder, Duration::from_millis(1), AT_ONCE)
         });
         assert_eq!(hidden(&mut masks), 8);
         for begun in [0, 100_i128] {

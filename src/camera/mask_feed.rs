@@ -139,8 +139,16 @@ mod tests {
         assert_eq!(hidden(&mut masks), Some(4));
         feeder.lose();
         assert_eq!(hidden(&mut masks), Some(8));
-        feeder.give(quarter);
+        feeder.give(quarter.clone());
         assert_eq!(hidden(&mut masks), Some(4));
+        // As it is outside of tests: for two seconds.
+        let (mut masks, feeder) = FedMask::new("there".into());
+        assert_eq!(masks.stale_after, Duration::from_secs(2));
+        feeder.give(quarter);
+        if let Some((_, since)) = &mut lock(&masks.newest).mask {
+            *since = since.checked_sub(Duration::from_secs(2)).expect("up for so long");
+        }
+        assert_eq!(hidden(&mut masks), Some(8));
         assert!(feeder.is_wanted());
         drop(masks);
         assert!(!feeder.is_wanted());

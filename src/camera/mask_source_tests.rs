@@ -102,6 +102,7 @@ fn the_page_adds_to_what_is_hidden() {
     let specs = [MaskSpec::Page, "rect:0,0,1,1".parse().unwrap()];
     let mut masks = Masks::open(&specs, Some(&path)).unwrap();
     assert_eq!(masks.next(4, 2, 0).unwrap().unwrap().hole_pixels(), 1);
+    assert!(!masks.is_empty(), "what is not yet painted does not outweigh the rectangle");
     paint(&path, 4, 2, &[7]);
     assert_eq!(masks.next(4, 2, 1).unwrap().unwrap().hole_pixels(), 2);
     paint(&path, 4, 2, &[]);
@@ -170,6 +171,7 @@ fn a_picture_that_could_not_be_read_is_tried_again() {
     let path = folder.path().join("m.png");
     paint(&path, 4, 2, &[7]);
     let mut picture = PictureMask::open(&path, usize::MAX).unwrap();
+    assert_eq!(picture.retry, Duration::from_secs(1));
     let next =
         |picture: &mut PictureMask| picture.next(4, 2, 0).unwrap().map(|mask| mask.hole_pixels());
     assert_eq!(next(&mut picture), Some(1));

@@ -222,8 +222,9 @@ fn chunk_header(reader: &mut impl Read) -> std::io::Result<Option<([u8; 4], u32)
 /// The next picture of a bare stream, from its start marker to its end marker.
 ///
 /// Segments are stepped over by their length, because an EXIF thumbnail has an end marker of
-/// its own; only the entropy-coded part is searched byte by byte. A picture that is cut off by the
-/// start of the next, which `has_begun` remembers, is one, too: masks count on.
+/// its own; only the entropy-coded part is searched byte by byte. One that the next cuts off there,
+/// whose start `has_begun` then remembers, is a picture, too: masks count on. (Cut off within a
+/// segment, it takes the next along.)
 fn next_marked(
     reader: &mut impl Read,
     mut jpeg: Bytes,
@@ -251,7 +252,8 @@ fn read_marked(
         Ok(one[0])
     };
     // Look for a start, skipping whatever lies between two pictures.
-    if !std::mem::take(has_begun) {
+    let has_begun_before = std::mem::take(has_begun);
+    if !has_begun_before {
         let mut last = byte()?;
         loop {
             let next = byte()?;
@@ -263,6 +265,10 @@ fn read_marked(
     }
     jpeg.extend([0xff, 0xd8]);
     let mut previous = 0;
+    if has_begun_before {
+        jpeg.push(0xff);
+        previous = 0xff;
+    }
     loop {
         let next = byte()?;
         jpeg.push(next);
@@ -272,11 +278,15 @@ fn read_marked(
         if previous == 0xff {
             match next {
                 0xd9 => return Ok(()),
-                // A new start inside a picture, which was cut off.
+                // A new start inside a picture, which was cut off; or damage, if no marker follows.
                 0xd8 => {
-                    jpeg.truncate(jpeg.len() - 2);
-                    *has_begun = true;
-                    return Ok(());
+                    let after = byte()?;
+                    if after == 0xff {
+                        jpeg.truncate(jpeg.len() - 2);
+                        *has_begun = true;
+                        return Ok(());
+                    }
+                    jpeg.push(after);
                 }
                 // Fill bytes, stuffed zeros, restart markers and TEM have no length.
                 0x00 | 0x01 | 0xd0..=0xd7 => {}
@@ -324,6 +334,9 @@ mod tests {
         stream.extend(whole);
         stream.extend(cut);
         stream.extend(whole);
+        // Two bytes that look like a start are none.
+        let broken = [&whole[..14], &[0xff, 0xd8, 7], &whole[14..]].concat();
+        stream.extend(&broken);
         stream.extend(cut);
         let mut reader = stream.as_slice();
         let mut has_begun = false;
@@ -332,8 +345,10 @@ mod tests {
         assert_eq!(next().as_deref(), Some(&whole[..]));
         let damaged = next().unwrap();
         assert_eq!(&damaged[..], cut);
-        assert!(crate::picture::Frame::from_jpeg(&Pool::default(), &damaged).is_err());
+        assert!(!crate::picture::jpeg_is_whole(&damaged) && crate::picture::jpeg_is_whole(&whole));
         assert_eq!(next().as_deref(), Some(&whole[..]));
+        assert_eq!(next().as_deref(), Some(&broken[..]));
+        assert!(!crate::picture::jpeg_is_whole(&broken));
         assert_eq!(next().as_deref(), None);
     }
 

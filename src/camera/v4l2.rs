@@ -6,9 +6,9 @@
 //!
 //! A camera fails in more ways than by going away: it stops sending, sends nothing but damaged
 //! frames, or says again and again that there is a frame and then has none. All of these are told
-//! by the age of the last good frame, and all end in [`CameraError::Lost`]: opening it anew is
-//! what mends them. Of a JPEG only its end is looked for; whether the rest is good shows when it is
-//! decoded.
+//! by the age of the last good frame, or of one that had to be let go, and all end in
+//! [`CameraError::Lost`]: opening it anew is what mends them. Of a JPEG only its end is looked for;
+//! whether the rest is good shows when it is decoded.
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use v4l::buffer::{Flags, Type};
 use v4l::capability::Flags as Capability;
-use v4l::format::{Colorspace, Quantization};
+use v4l::format::{Colorspace, FieldOrder, Quantization};
 use v4l::io::mmap::Stream;
 use v4l::io::traits::CaptureStream;
 use v4l::timestamp::Timestamp;
@@ -44,6 +44,11 @@ const SILENCE: Duration = Duration::from_secs(8);
 const EBUSY: i32 = 16;
 const ENODEV: i32 = 19;
 const ENXIO: i32 = 6;
+const EIO: i32 = 5;
+const EINVAL: i32 = 22;
+const ENOSPC: i32 = 28;
+const EPIPE: i32 = 32;
+const ENOLINK: i32 = 67;
 
 pub(super) struct Camera {
     path: PathBuf,
@@ -61,7 +66,17 @@ pub(super) struct Camera {
     taken: Option<i128>,
     /// Since when there were only damaged frames, and what was wrong with the first.
     damaged: Option<(Instant, FrameError)>,
+    /// When a frame came that had to be let go.
+    let_go: Option<Instant>,
+    is_loopback: bool,
+    /// The driver has begun to send, or at least to wait for frames.
+    has_started: bool,
+    /// What there is to say of its formats: with the first frame, since a camera that is waited for is
+    /// opened again and again.
+    remarks: Vec<Remark>,
 }
+
+type Remark = (log::Level, String);
 
 impl Camera {
     pub fn open(path: &Path, wish: &CameraWish) -> Result<Self, CameraError> {
@@ -89,7 +104,8 @@ impl Camera {
                 offered: format!("nothing ({} is not a capture device)", abilities.card),
             });
         }
-        let format = choose(&device, path, wish).map_err(|error| match error {
+        let mut remarks = Vec::new();
+        let format = choose(&device, path, wish, &mut remarks).map_err(|error| match error {
             CameraError::Formats { path, offered } if is_loopback && offered.is_empty() => {
                 CameraError::Idle { path }
             }
@@ -117,6 +133,10 @@ impl Camera {
             frames: 0,
             taken: None,
             damaged: None,
+            let_go: None,
+            is_loopback,
+            has_started: false,
+            remarks,
         })
     }
 
@@ -129,6 +149,7 @@ impl Camera {
             // `next` would hand back a buffer that the driver already has, which is an error;
             // so wait here, let that frame go, and take the one after it, which may take as long.
             CaptureStream::dequeue(stream)?;
+            self.let_go = Some(Instant::now());
             self.patience = (2 * self.patience).min(SILENCE);
             stream.set_timeout(self.patience);
         }
@@ -150,6 +171,7 @@ impl Camera {
     /// The camera is lost if a frame has been waited for since `begun`, or there have been only
     /// damaged ones, for too long.
     fn check(&self, begun: Instant) -> Result<(), CameraError> {
+        let begun = self.let_go.map_or(begun, |let_go| let_go.max(begun));
         let since = self.damaged.as_ref().map_or(begun, |(since, _)| *since);
         if since.elapsed() < SILENCE {
             return Ok(());
@@ -160,6 +182,26 @@ impl Camera {
             Some((_, error)) => format!("no good frame for {seconds} seconds: {error}"),
         };
         Err(CameraError::Lost { path: self.path.clone(), reason })
+    }
+
+    /// Why it does not begin to send.
+    fn unstarted(&self, error: &io::Error) -> CameraError {
+        let path = self.path.clone();
+        let mend = match error.raw_os_error() {
+            Some(ENODEV | ENXIO) => return CameraError::Absent { path },
+            Some(EBUSY) => return CameraError::Busy { path },
+            Some(EIO) if self.is_loopback => return CameraError::Idle { path },
+            Some(ENOSPC) => {
+                "there is no room for it on the USB bus beside others; --camera-format MJPG or a \
+                 smaller --camera-size takes less, another socket may be on another bus"
+            }
+            Some(EPIPE | EINVAL | ENOLINK) => {
+                "if it hangs on the board's own connector, it needs libcamera before it \
+                 (docs/devices.md)"
+            }
+            _ => "try another --camera-format or --camera-size",
+        };
+        CameraError::Unstarted { path, reason: error.to_string(), mend }
     }
 }
 
@@ -190,15 +232,21 @@ impl Source for Camera {
                     // A signal, a frame that another wait took, or none yet: no fault, unless
                     // it goes on.
                     ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                        self.has_started = true;
                         self.check(begun)?;
                         continue;
                     }
+                    _ if !self.has_started => return Err(self.unstarted(&error)),
                     _ => {
                         let reason = error.to_string();
                         return Err(CameraError::Lost { path: self.path.clone(), reason });
                     }
                 },
             };
+            self.has_started = true;
+            for (level, remark) in self.remarks.drain(..) {
+                log::log!(level, "{}: {remark}", self.path.display());
+            }
             let now = Instant::now();
             match &captured {
                 Captured::Damaged(error) => {
@@ -236,7 +284,12 @@ fn names(format: CameraFormat) -> &'static [&'static [u8; 4]] {
     }
 }
 
-fn choose(device: &Device, path: &Path, wish: &CameraWish) -> Result<Format, CameraError> {
+fn choose(
+    device: &Device,
+    path: &Path,
+    wish: &CameraWish,
+    remarks: &mut Vec<Remark>,
+) -> Result<Format, CameraError> {
     let wished = wish.format.map_or(&[][..], names);
     let offered: Vec<FourCC> = device
         .enum_formats()
@@ -245,58 +298,76 @@ fn choose(device: &Device, path: &Path, wish: &CameraWish) -> Result<Format, Cam
         .map(|description| description.fourcc)
         .collect();
     let mut refusal = None;
-    if !wished.is_empty() && !wished.iter().any(|name| offered.contains(&FourCC::new(name))) {
+    let is_offered = wished.iter().any(|name| offered.contains(&FourCC::new(name)));
+    if !is_offered && !wished.is_empty() && !offered.is_empty() {
         let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
-        log::warn!(
-            "{}: does not offer the format asked for, but: {}; taking what suits best",
-            path.display(),
-            offered.join(", ")
-        );
+        let offered = offered.join(", ");
+        let remark =
+            format!("does not offer the format asked for, but: {offered}; taking what suits best");
+        remarks.push((log::Level::Warn, remark));
     }
-    for wanted in wished.iter().chain(&FORMATS).map(|name| FourCC::new(name)) {
+    let mut interlaced = false;
+    let others = FORMATS.iter().filter(|name| !wished.contains(name));
+    for wanted in wished.iter().chain(others).map(|name| FourCC::new(name)) {
         if !offered.contains(&wanted) {
             continue;
         }
         for (width, height) in wish.size.into_iter().chain(SIZES) {
             match device.set_format(&Format::new(width, height, wanted)) {
+                // A colour sample of NV12 covers two lines, which in interlaced pictures lie apart.
+                Ok(format) if &wanted.repr == b"NV12" && is_interlaced(format.field_order) => {
+                    interlaced = true;
+                    break;
+                }
                 Ok(format) if format.fourcc == wanted && format.width > 0 && format.height > 0 => {
-                    tell_size(path, wish.size, (width, height), (format.width, format.height));
+                    let given = (format.width, format.height);
+                    remarks.extend(size_remark(wish.size, (width, height), given));
                     return Ok(format);
                 }
                 Ok(_) => break,
                 Err(error) => refusal = Some(error),
             }
         }
-        log::info!("{}: offers {wanted} but does not take it; trying the next", path.display());
+        let remark = format!("offers {wanted} but not as lbam takes it; another was tried");
+        remarks.push((log::Level::Info, remark));
     }
     match refusal {
         Some(error) => Err(explain(path, error)),
         None => {
             let names: Vec<String> = offered.iter().map(ToString::to_string).collect();
-            Err(CameraError::Formats { path: path.into(), offered: names.join(", ") })
+            let mut offered = names.join(", ");
+            if interlaced {
+                offered += " (NV12 interlaced, whose colours masks do not part)";
+            }
+            Err(CameraError::Formats { path: path.into(), offered })
         }
     }
 }
 
-/// Says so where a camera gives another size than was asked of it. If the user asked, that is more than
-/// a matter of taste: masks may have been made for that size.
-fn tell_size(path: &Path, wished: Option<(u32, u32)>, asked: (u32, u32), given: (u32, u32)) {
-    let (name, (width, height)) = (path.display(), given);
+fn is_interlaced(order: FieldOrder) -> bool {
+    !matches!(order, FieldOrder::Any | FieldOrder::Progressive)
+}
+
+/// What to say where a camera gives another size than was asked of it. If the user asked, that is more
+/// than a matter of taste: masks may have been made for that size.
+fn size_remark(wished: Option<(u32, u32)>, asked: (u32, u32), given: (u32, u32)) -> Option<Remark> {
+    let (width, height) = given;
     match wished {
-        Some(wished) if wished != given => log::warn!(
-            "{name}: refuses the size asked for, {}x{}, and gives {width}x{height}; a rectangle in \
-             pixels would cover another place of it: give it in percent, or another --camera-size",
-            wished.0,
-            wished.1
-        ),
-        None if asked != given => {
-            log::info!(
-                "{name}: gives {width}x{height} where {}x{} was asked for",
-                asked.0,
-                asked.1
+        Some(wished) if wished != given => {
+            let remark = format!(
+                "refuses the size asked for, {}x{}, and gives {width}x{height}; a rectangle in \
+                 pixels would cover another place of it: give it in percent, or another \
+                 --camera-size",
+                wished.0, wished.1
             );
+            Some((log::Level::Warn, remark))
         }
-        _ => {}
+        None if asked != given => {
+            let remark =
+                format!("gives {width}x{height} where {}x{} was asked for", asked.0, asked.1);
+            Some((log::Level::Info, remark))
+        }
+        _ => None,
     }
 }
 
@@ -323,9 +394,7 @@ fn unpack(pool: &Pool, format: &Format, bytes: &[u8]) -> Captured {
         b"YUYV" => {
             Frame::from_yuyv(pool, width, height, stride(width.div_ceil(2) * 4), bytes, range)
         }
-        b"NV12" => {
-            Frame::from_nv12(pool, width, height, stride(width.div_ceil(2) * 2), bytes, range)
-        }
+        b"NV12" => Frame::from_nv12(pool, width, height, stride(width), bytes, range),
         b"RGB3" => Frame::from_rgb3(pool, width, height, stride(width * 3), bytes),
         b"GREY" => Frame::from_grey(pool, width, height, stride(width), bytes, ColourRange::Full),
         // Looked at here, so that a camera that sends nothing but cut ones counts as lost.
@@ -366,6 +435,64 @@ mod tests {
         let error =
             Camera::open(Path::new("/dev/null"), &CameraWish::default()).err().expect("no camera");
         assert!(!error.may_pass(), "{error}");
+    }
+
+    fn silent() -> Camera {
+        Camera {
+            path: "/dev/video7".into(),
+            card: "Eye".into(),
+            format: Format::new(64, 48, FourCC::new(b"YUYV")),
+            rate: (30, 1),
+            stream: None,
+            pool: Pool::default(),
+            patience: PATIENCE,
+            waiting: false,
+            frames: 0,
+            taken: None,
+            damaged: None,
+            let_go: None,
+            is_loopback: false,
+            has_started: false,
+            remarks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn why_a_camera_does_not_begin_is_told_with_its_mend() {
+        let mut camera = silent();
+        let told = |camera: &Camera, code| {
+            let error = camera.unstarted(&io::Error::from_raw_os_error(code));
+            assert!(error.may_pass(), "{error}");
+            error.to_string()
+        };
+        assert!(told(&camera, ENOSPC).contains("--camera-format MJPG"));
+        assert!(told(&camera, EPIPE).contains("libcamera"));
+        assert!(told(&camera, EIO).contains("--camera-size"));
+        camera.is_loopback = true;
+        assert!(told(&camera, EIO).contains("start the program that does"));
+        assert!(told(&camera, EBUSY).contains("another program"));
+    }
+
+    #[test]
+    fn a_frame_that_is_let_go_ends_the_silence() {
+        let mut camera = silent();
+        let begun = Instant::now().checked_sub(SILENCE).expect("up for so long");
+        assert!(camera.check(begun).is_err());
+        camera.let_go = Some(Instant::now());
+        assert!(camera.check(begun).is_ok());
+        camera.let_go = Some(begun);
+        assert!(camera.check(begun).is_err());
+    }
+
+    #[test]
+    fn of_sizes_only_another_than_wanted_is_told() {
+        let vga = (640, 480);
+        assert_eq!(size_remark(Some(vga), vga, vga), None);
+        assert_eq!(size_remark(None, vga, vga), None);
+        let (level, remark) = size_remark(Some((800, 600)), (800, 600), vga).expect("a remark");
+        assert!(level == log::Level::Warn && remark.contains("800x600"), "{remark}");
+        let (level, remark) = size_remark(None, vga, (320, 240)).expect("a remark");
+        assert!(level == log::Level::Info && remark.contains("320x240"), "{remark}");
     }
 
     #[test]

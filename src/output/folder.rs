@@ -8,17 +8,37 @@ use crate::picture::{Frame, RgbPicture, write_picture};
 pub(super) struct Folder {
     path: PathBuf,
     kind: PictureKind,
+    /// The number of the last one.
     written: u64,
     /// The picture written last, for its memory.
     rgb: Vec<u8>,
 }
 
 impl Folder {
+    /// Goes on behind the pictures that are there: a service that starts again loses none of them.
     pub fn open(path: &Path, kind: PictureKind) -> Result<Self, OutputError> {
-        std::fs::create_dir_all(path)
-            .map_err(|source| OutputError::Write { path: path.into(), source })?;
-        Ok(Self { path: path.into(), kind, written: 0, rgb: Vec::new() })
+        let fail = |source| OutputError::Write { path: path.into(), source };
+        std::fs::create_dir_all(path).map_err(fail)?;
+        let mut written = 0;
+        for entry in std::fs::read_dir(path).map_err(fail)? {
+            written = written.max(number_of(&entry.map_err(fail)?.path(), kind).unwrap_or(0));
+        }
+        if written > 0 {
+            log::warn!(
+                "{}: holds pictures up to number {written}; these go on behind them (for numbers \
+                 from 1 empty it first)",
+                path.display()
+            );
+        }
+        Ok(Self { path: path.into(), kind, written, rgb: Vec::new() })
     }
+}
+
+/// That of a picture as they are numbered here.
+fn number_of(path: &Path, kind: PictureKind) -> Option<u64> {
+    let name = path.file_name()?.to_str()?.strip_suffix(kind.extension())?.strip_suffix('.')?;
+    let is_number = name.len() >= 6 && name.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| name.parse().ok())?
 }
 
 impl Sink for Folder {
@@ -59,5 +79,15 @@ mod tests {
         }
         sink.finish().unwrap();
         assert_eq!(read_rgb(&path.join("000002.png")).unwrap().data, [20; 45]);
+        // The next run's come behind them, whatever else lies there.
+        for name in ["000007.jpg", "12.png", "a00009.png", "000009.png.part", "999999"] {
+            std::fs::write(path.join(name), "").unwrap();
+        }
+        let mut sink = Folder::open(&path, PictureKind::Png).unwrap();
+        let frame = Frame::flat(5, 3, PixelFormat::Rgb8, ColourRange::Full, 30).unwrap();
+        sink.write(&frame).unwrap();
+        assert_eq!(read_rgb(&path.join("000002.png")).unwrap().data, [20; 45]);
+        assert_eq!(read_rgb(&path.join("000003.png")).unwrap().data, [30; 45]);
+        assert_eq!(Folder::open(&path, PictureKind::Jpeg).unwrap().written, 7);
     }
 }

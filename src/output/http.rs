@@ -390,16 +390,21 @@ async fn paint(
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
     request: Request,
 ) -> Response {
-    let file = match may_paint(&shared, peer, request.headers()) {
-        Ok(painting) => painting.file,
-        Err((code, why)) => return (code, HEADERS, why).into_response(),
-    };
+    let headers = request.headers().clone();
+    if let Err((code, why)) = may_paint(&shared, peer, &headers) {
+        return (code, HEADERS, why).into_response();
+    }
     let place = Arc::clone(&shared.masks).acquire_owned().await;
     let body = Bytes::from_request(request, &());
     let body = match tokio::time::timeout(MASK_PATIENCE, body).await {
         Ok(Ok(body)) => body,
         Ok(Err(refused)) => return (HEADERS, refused).into_response(),
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, HEADERS, "too slow\n").into_response(),
+    };
+    // Again: that may have changed while it came.
+    let file = match may_paint(&shared, peer, &headers) {
+        Ok(painting) => painting.file,
+        Err((code, why)) => return (code, HEADERS, why).into_response(),
     };
     let keep = move || {
         let _place = place;

@@ -109,6 +109,9 @@ fn a_painted_mask_is_kept_and_given_back() {
     // Nor what takes more memory than a mask should; all but its header is not there.
     assert!(put(address, &own, b"P5 5000 5000 255\n").starts_with("HTTP/1.1 413"));
     assert_eq!(Mask::read(&file).unwrap(), mask);
+    // What was sent in another form is written anew.
+    assert!(put(address, &own, b"P5 1 1 255\n\xff").starts_with("HTTP/1.1 204"));
+    assert!(std::fs::read(&file).unwrap().starts_with(b"\x89PNG"));
     // Nothing beside it is left behind.
     assert_eq!(std::fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
 }
@@ -131,12 +134,55 @@ fn nothing_is_read_of_who_may_not_paint() {
     assert_eq!(&start, b"HTTP/1.1 403");
 }
 
+#[test]
+fn a_mask_that_comes_slowly_is_not_taken_of_who_may_no_longer_paint() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mask.png");
+    let mut page = page_of(Some(Painting { file: file.clone(), by_others: true }));
+    let mut socket = connect(page.address);
+    let mask = b"P5 1 1 255\n\xff";
+    write!(
+        socket,
+        "PUT /mask HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        page.address,
+        mask.len()
+    )
+    .unwrap();
+    assert!(waits(&mut socket), "it waits for the mask");
+    page.take_masks(None);
+    socket.write_all(mask).unwrap();
+    assert!(rest(socket).starts_with("HTTP/1.1 404"));
+    assert!(!file.exists());
+}
+
 /// Whether nothing is answered for a moment.
 fn waits(socket: &mut TcpStream) -> bool {
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let error = socket.read(&mut [0]).err();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     error.is_some_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+}
+
+#[test]
+fn words_take_the_place_of_the_last_picture() {
+    let mut sink = page_of(None);
+    sink.write(&frame(9)).unwrap();
+    let words = frame(200);
+    sink.stand_in(&words);
+    assert_eq!(sink.shared.newest().frame.as_ref().unwrap().data(), words.data());
+}
+
+#[test]
+fn pictures_are_never_to_be_stored() {
+    let mut sink = page_of(None);
+    sink.write(&frame(9)).unwrap();
+    for path in ["/snapshot.jpg", "/stream.mjpg"] {
+        let mut socket = ask(sink.address, path, "localhost");
+        let mut head = [0; 400];
+        let count = socket.read(&mut head).unwrap();
+        let head = String::from_utf8_lossy(&head[..count]).to_ascii_lowercase();
+        assert!(head.contains("cache-control: no-store"), "{path}: {head}");
+    }
 }
 
 #[test]

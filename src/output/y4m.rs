@@ -121,7 +121,6 @@ impl Y4mWriter<BufWriter<NamedTempFile>> {
             return Ok((None, written));
         }
         file.as_file().set_len((header + frames * frame) as u64)?;
-        file.as_file().sync_all()?;
         Ok((Some(file), written))
     }
 }
@@ -266,10 +265,11 @@ impl Sink for Clip {
             Target::Aside(writer) => {
                 let (file, written) = writer.into_whole().map_err(fail)?;
                 // If no frame ever came: leave what is there alone.
-                if let Some(file) = file {
-                    file.persist(&path).map_err(|error| fail(error.error))?;
-                }
-                written.map_err(fail)
+                let Some(file) = file else { return written.map_err(fail) };
+                // Also where the disk says only now that it is full: a recording is not thrown away.
+                let synced = file.as_file().sync_all();
+                file.persist(&path).map_err(|error| fail(error.error))?;
+                written.and(synced).map_err(fail)
             }
         }
     }
@@ -307,6 +307,12 @@ mod tests {
             finish(writer).unwrap();
             assert!(std::fs::read(&path).unwrap() == three, "{}", part.len());
         }
+        // The buffer went there in part: of the fourth frame.
+        let mut writer = begun(3);
+        writer.writer.write_all(b"FRAME\nhalf").unwrap();
+        writer.frames += 1;
+        finish(writer).unwrap();
+        assert!(std::fs::read(&path).unwrap() == three);
         // Nothing can be written.
         std::fs::write(&path, "before").unwrap();
         let mut writer = begun(0);

@@ -93,11 +93,11 @@ pub fn set_threads(threads: usize) {
 /// The integer kernel in use: the fastest, or the one that the environment's `LBAM_KERNEL` names.
 fn int8_kernel() -> Result<Kernel, RuntimeError> {
     match std::env::var(KERNEL_VARIABLE) {
-        Ok(name) => Kernel::named(&name).ok_or_else(|| RuntimeError::Kernel {
+        Ok(name) if !name.is_empty() => Kernel::named(&name).ok_or_else(|| RuntimeError::Kernel {
             name,
             known: Kernel::all().iter().map(|k| k.name()).collect::<Vec<_>>().join(", "),
         }),
-        Err(_) => Ok(Kernel::best()),
+        _ => Ok(Kernel::best()),
     }
 }
 

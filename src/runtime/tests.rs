@@ -51,6 +51,8 @@ fn reference_model(precision: Precision) -> Model {
 
 fn worst(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
+    // NaN is larger than nothing.
+    assert!(found.iter().all(|value| value.is_finite()));
     found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 

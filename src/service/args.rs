@@ -1,7 +1,7 @@
 //! What the user may type. The words are fixed: scripts rely on them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
@@ -82,12 +82,12 @@ pub struct LiveArgs {
     /// What to fill, repeatable: a picture (white: fill; re-read when it changes), a folder of
     /// pictures (one a frame), rect:x,y,w,h in pixels or percent, http: (painted on the page),
     /// /dev/videoN (white: fill), unix:PATH (a socket to which another program sends masks)
-    /// [default: what was painted on the page for this camera] [env: LBAM_MASK, several with ; between]
+    /// [default: what was painted on the page for the camera of this name] [env: LBAM_MASK, several with ; between]
     #[arg(id = "mask", long = "mask", value_name = "MASK")]
     pub masks: Vec<MaskSpec>,
     /// Where pictures go, repeatable: http: (a page), /dev/videoN (a V4L2 output device, a camera
-    /// to other programs), a .y4m file, - (y4m on standard output), a folder (numbered PNG;
-    /// FOLDER/%.jpg for JPEG) [default: http:] [env: LBAM_OUTPUT, several with ; between]
+    /// to other programs), a .y4m file, - (y4m on standard output), a folder (PNG,
+    /// FOLDER/%.jpg for JPEG, numbered on behind those that are there) [default: http:] [env: LBAM_OUTPUT, several with ; between]
     #[arg(id = "output", long = "output", value_name = "SINK")]
     pub outputs: Vec<SinkSpec>,
     /// The model, a .lbam file
@@ -190,19 +190,28 @@ impl LiveArgs {
 /// The file that keeps what is painted on the page over a camera's pictures: in a service's own folder,
 /// else in the user's.
 fn painted_mask(camera: &SourceSpec) -> Option<PathBuf> {
+    Some(painted_within(&state_folder()?, camera))
+}
+
+/// That file in a folder of one or the other kind. Each camera has one of its own, by the name under
+/// which it is given: what was painted over one would hide another place of another, and to paint
+/// over one must not uncover what another hides.
+pub(super) fn painted_within(state: &Path, camera: &SourceSpec) -> PathBuf {
+    state.join("painted").join(mask_name(camera))
+}
+
+fn state_folder() -> Option<PathBuf> {
     let folder = |variable| {
         let folder = PathBuf::from(std::env::var_os(variable)?);
         folder.is_absolute().then_some(folder)
     };
     // systemd names several folders with colons between; the unit has one.
-    if let Some(service) = folder("STATE_DIRECTORY") {
-        return Some(service.join("mask.png"));
-    }
-    let users = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")))?;
-    Some(users.join("lbam/masks").join(mask_name(camera)))
+    folder("STATE_DIRECTORY").or_else(|| {
+        let users = folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+        Some(users?.join("lbam"))
+    })
 }
 
-/// Each of a user's cameras has a mask of its own: to paint over one must not uncover what another hides.
 fn mask_name(camera: &SourceSpec) -> String {
     let whole = match camera {
         SourceSpec::Device(path)

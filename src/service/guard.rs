@@ -125,9 +125,6 @@ impl Guard {
         let (width, height) = (frame.width(), frame.height());
         self.last = Some((width, height, frame.sequence));
         if let Some(mask) = self.masks.next(width, height, frame.sequence)? {
-            if mask.is_empty() {
-                log::warn!("the mask is all black: nothing will be filled (white means: fill)");
-            }
             self.change_to(mask);
         }
         self.finish_change();
@@ -159,13 +156,20 @@ impl Guard {
 
     /// Takes a mask in force from now on.
     fn change_to(&mut self, mask: Mask) {
+        // Sources that give one a frame often give the same.
+        if self.mask.as_ref() == Some(&mask) {
+            return;
+        }
+        if mask.is_empty() {
+            log::warn!("the mask is all black: nothing will be filled (white means: fill)");
+        }
+        let ready = matches!(self.state, Readiness::Ready) && self.change.is_none();
         let (prompt, empty) = (self.masks.change_with_every_frame(), mask.is_empty());
         let before = self.mask.replace(mask);
         if self.change.is_some() && !empty {
             // Taken up when the mask that is being prepared is ready.
             return;
         }
-        let ready = matches!(self.state, Readiness::Ready) && self.change.is_none();
         if let Some(before) = before.filter(|_| ready && !prompt && !empty) {
             self.prepare(before);
         } else {

@@ -166,6 +166,19 @@ fn a_growing_mask_is_honoured_at_once_and_filled_when_ready() {
     assert!(scene.guard.change.is_none());
 }
 
+/// Sources that give one with every frame often give the same.
+#[test]
+fn the_same_mask_once_more_is_no_change() {
+    let mut scene = Scene::new();
+    scene.put("rect:0,0,4,4");
+    scene.settle();
+    for _ in 0..3 {
+        scene.put("rect:0,0,4,4");
+        assert_eq!(scene.frame().0, How::Filled);
+        assert!(scene.guard.change.is_none());
+    }
+}
+
 #[test]
 fn a_mask_that_cannot_be_prepared_leaves_the_holes_flat() {
     let mut scene = Scene::new();
@@ -175,7 +188,9 @@ fn a_mask_that_cannot_be_prepared_leaves_the_holes_flat() {
     scene.frame();
     scene.openers[0].send(false).expect("waited for");
     assert_eq!(scene.settle(), (How::Flat, FLAT_GREY, FLAT_GREY));
-    // The old network takes the mask itself after a pause.
+    // The old network takes the mask itself after a pause, which the same mask does not end.
+    scene.put("rect:0,0,12,12");
+    assert_eq!(scene.frame().0, How::Flat);
     std::thread::sleep(RETRY_AFTER);
     assert_eq!(scene.frame(), (How::Filled, FILL, FILL));
 }

@@ -1,7 +1,8 @@
 //! The main job: source, mask, fill, sinks, until the end or until asked to stop.
 
+use std::fs::DirEntry;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -137,6 +138,16 @@ impl LiveOptions {
         Ok(())
     }
 
+    /// Where there are masks that were painted for cameras of other names, if this one has none: it may
+    /// be one of them under another name.
+    pub(super) fn painted_for_others(&self) -> Option<&Path> {
+        let file = self.painted.as_deref()?;
+        let folder = file.parent()?;
+        let is_mask = |entry: &DirEntry| entry.path().extension().is_some_and(|png| png == "png");
+        let mut others = folder.read_dir().ok()?.flatten().filter(is_mask);
+        (!file.exists() && others.next().is_some()).then_some(folder)
+    }
+
     /// Whether there is a page to paint on.
     pub(super) fn has_canvas(&self) -> bool {
         self.outputs.contains(&SinkSpec::Http) && self.painting().is_some()
@@ -185,7 +196,7 @@ pub fn run_reloading(
 ) -> Result<Statistics, ServiceError> {
     options.check()?;
     let masks = options.open_masks()?;
-    warn_without(&masks, options.fail_closed, options.has_canvas());
+    warn_without(&masks, options, options.has_canvas());
     let mut sinks = Vec::new();
     let (http, hosts) = (options.http, options.http_hosts.clone());
     let settings = output::Options { http, hosts, painting: options.painting() };
@@ -197,14 +208,17 @@ pub fn run_reloading(
     run_to(sinks, options, fill, masks, stop, reload)
 }
 
-fn warn_without(masks: &Masks, fail_closed: bool, has_canvas: bool) {
+fn warn_without(masks: &Masks, options: &LiveOptions, has_canvas: bool) {
     if masks.is_empty() {
-        let so = match fail_closed {
+        let so = match options.fail_closed {
             true => "nothing passes (--fail-closed)",
             false => "frames pass unchanged",
         };
         let or = if has_canvas { ", or paint one on the page" } else { "" };
         log::warn!("no mask: {so}; give one with --mask{or}");
+        if let Some(folder) = options.painted_for_others() {
+            log::warn!("masks painted for cameras of other names are in {}", folder.display());
+        }
     }
 }
 
@@ -332,7 +346,7 @@ impl Run {
         log::info!("configuration read again; mask: {mask}");
         let painting = options.painting().filter(|_| has_page);
         self.has_canvas = painting.is_some();
-        warn_without(self.guard.masks(), options.fail_closed, self.has_canvas);
+        warn_without(self.guard.masks(), &options, self.has_canvas);
         if !options.can_follow(&self.options) {
             log::warn!(
                 "more changed than mask, model, detail and fail-closed; for the rest restart the service"

@@ -217,6 +217,27 @@ fn an_absent_camera_is_75_without_waiting() {
     assert_eq!(error.exit_code(), 75);
 }
 
+/// Ends the run with its third fill.
+struct Stops {
+    flat: Flat,
+    calls: u64,
+    stop: Stop,
+}
+
+impl Fill for Stops {
+    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
+        self.flat.set_mask(mask)
+    }
+
+    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+        self.calls += 1;
+        if self.calls == 3 {
+            self.stop.set();
+        }
+        self.flat.fill(frame)
+    }
+}
+
 #[test]
 fn stopping_completes_the_file() {
     let folder = tempfile::tempdir().unwrap();
@@ -224,13 +245,8 @@ fn stopping_completes_the_file() {
     let mut options = options(&path, u64::MAX);
     options.realtime = Some(true);
     let stop = Stop::default();
-    let other = stop.clone();
-    let stopper = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(400));
-        other.set();
-    });
-    let statistics = run(&options, Box::new(Flat::default()), &stop).unwrap();
-    stopper.join().unwrap();
+    let fill = Stops { flat: Flat::default(), calls: 0, stop: stop.clone() };
+    let statistics = run(&options, Box::new(fill), &stop).unwrap();
     assert_eq!(frames_of(&path).len() as u64, statistics.shown);
     assert!(statistics.shown > 0);
 }
@@ -268,7 +284,10 @@ fn flat_left_and_middle(
     let before = options.clone();
     let reload = Reload::by(move || read(before.clone()));
     let fill = Asks { flat: Flat::default(), calls: 0, ask: reload.ask() };
-    run_reloading(&options, Box::new(fill), &Stop::default(), Some(reload)).unwrap();
+    let statistics =
+        run_reloading(&options, Box::new(fill), &Stop::default(), Some(reload)).unwrap();
+    // A network without a mask would have had its frames painted flat instead.
+    assert_eq!((statistics.filled, statistics.flat), (1000, 0));
     let is_flat = |frame: &Frame, x: usize| {
         let at = |y: usize| frame.plane(0)[y * WIDTH + x];
         (13..35).all(|y| at(y) == at(13))
@@ -291,6 +310,33 @@ fn another_mask_comes_between_two_frames() {
     assert!(left[left.len() - 1] && !middle[middle.len() - 1]);
     // No frame showed both places, or hid neither because of the change.
     assert!(left.iter().zip(&middle).all(|(left, middle)| left != middle));
+}
+
+/// Says that it was used.
+struct Used(Flat, Arc<AtomicBool>);
+
+impl Fill for Used {
+    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
+        self.0.set_mask(mask)
+    }
+
+    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+        self.1.store(true, Ordering::SeqCst);
+        self.0.fill(frame)
+    }
+}
+
+#[test]
+fn another_network_takes_over_unless_its_masks_cannot_be_had() {
+    for masks in [RECT, "/absent.png"] {
+        let used = Arc::new(AtomicBool::new(false));
+        let tells = Arc::clone(&used);
+        flat_left_and_middle(move |options| {
+            let options = LiveOptions { masks: vec![masks.parse().unwrap()], ..options };
+            Ok(Reloaded { options, fill: Box::new(Used(Flat::default(), Arc::clone(&tells))) })
+        });
+        assert_eq!(used.load(Ordering::SeqCst), masks == RECT, "{masks}");
+    }
 }
 
 #[test]
@@ -399,6 +445,36 @@ fn words_take_the_place_of_frames_whenever_these_are_kept_back() {
     let fill = Box::new(Flat::default());
     run_to(sinks, &open, fill, Masks::default(), &stop, Some(reload)).unwrap();
     assert_eq!(words.load(Ordering::SeqCst), 2);
+}
+
+/// Only a camera comes back with another size: where a rectangle in pixels has gone then, nobody knows.
+#[test]
+fn a_camera_s_masks_know_that_it_is_one() {
+    let hidden = |camera: SourceSpec| {
+        let masks = vec!["rect:2,1,1,1".parse().unwrap()];
+        let options = LiveOptions { camera, masks, ..LiveOptions::default() };
+        let mut masks = options.open_masks().unwrap();
+        [(4, 2), (8, 4)].map(|(width, height)| {
+            let mask = masks.next(width, height, 0).unwrap();
+            mask.map(|mask| mask.hole_pixels())
+        })
+    };
+    assert_eq!(hidden(SourceSpec::Device("/dev/video0".into())), [Some(1), Some(32)]);
+    assert_eq!(hidden(SourceSpec::Stdin), [Some(1), Some(1)]);
+}
+
+#[test]
+fn masks_of_cameras_with_other_names_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let painted = folder.path().join("painted/this.png");
+    let options = LiveOptions { painted: Some(painted.clone()), ..options(Path::new("o.y4m"), 1) };
+    assert_eq!(options.painted_for_others(), None);
+    std::fs::create_dir(painted.parent().unwrap()).unwrap();
+    assert_eq!(options.painted_for_others(), None);
+    std::fs::write(painted.with_file_name("other.png"), "").unwrap();
+    assert_eq!(options.painted_for_others(), painted.parent());
+    std::fs::write(&painted, "").unwrap();
+    assert_eq!(options.painted_for_others(), None);
 }
 
 #[test]

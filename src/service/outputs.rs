@@ -156,6 +156,8 @@ pub(super) struct Worker {
     manager: Manager,
     source: String,
     mask: String,
+    /// Who may paint on the page, once that may have changed.
+    painters: Option<&'static str>,
     state: &'static str,
     /// Of the last frame shown, for placeholders.
     size: (usize, usize),
@@ -182,6 +184,7 @@ impl Worker {
             manager,
             source,
             mask,
+            painters: None,
             state: "starting",
             size: PLACEHOLDER,
             reported: None,
@@ -213,6 +216,11 @@ impl Worker {
             Order::Opened(name, stream) => self.opened(name, stream),
             Order::Masks(names, painting) => {
                 (self.mask, self.reported) = (names, None);
+                self.painters = Some(match &painting {
+                    None => "nobody",
+                    Some(painting) if painting.by_others => "everybody",
+                    Some(_) => "this device",
+                });
                 self.sinks.iter_mut().for_each(|sink| sink.take_masks(painting.clone()));
             }
             Order::Waiting(why) => {
@@ -266,7 +274,10 @@ impl Worker {
         self.reported = Some(Instant::now());
         let statistics = self.clock.now(&self.tally);
         if self.sinks.iter().any(|sink| sink.shows_reports()) {
-            let mut status = json!({"state": self.state, "source": self.source, "mask": self.mask});
+            let mut status = json!({
+                "state": self.state, "source": self.source, "mask": self.mask,
+                "painters": self.painters,
+            });
             if let (Some(status), Ok(serde_json::Value::Object(figures))) =
                 (status.as_object_mut(), serde_json::to_value(&statistics))
             {

@@ -65,7 +65,11 @@ pub(super) fn describe_in_words(model: &Model) -> Result<String, ServiceError> {
 fn receipt_in_words(receipt: &str) -> String {
     let receipt: Value = serde_json::from_str(receipt).unwrap_or_default();
     let mut text = String::new();
-    let pictures = receipt["pictures"].as_array().map_or(0, Vec::len);
+    // Very many are not listed.
+    let pictures = match &receipt["pictures"] {
+        Value::Array(list) => list.len() as u64,
+        brief => brief["count"].as_u64().unwrap_or(0),
+    };
     let loss = &receipt["held_back"];
     if let (Some(decibels), Some(count)) = (loss["psnr_to_float"].as_f64(), loss["count"].as_u64())
     {

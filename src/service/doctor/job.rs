@@ -5,9 +5,10 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::super::args::painted_within;
 use super::super::{LiveArgs, LiveOptions, open_model};
 use super::{Check, System};
-use crate::camera::{self, CameraError, MaskSource, MaskSourceError, SourceSpec};
+use crate::camera::{self, CameraError, MaskSource, MaskSourceError, MaskSpec, SourceSpec};
 use crate::output::{self, SinkSpec};
 use crate::runtime::kernel_name;
 
@@ -16,39 +17,125 @@ const GROUP: &str = "video";
 const ACCESS_OF_GROUP: u32 = 0o060;
 const LOOPBACK: &str = "v4l2loopback";
 
-/// The service's configuration, and where it keeps what is painted.
+/// The service's configuration, and the folder that it may write to.
 const SERVICE: (&str, &str) = ("/etc/lbam-edge.toml", "/var/lib/lbam-edge");
+/// What its unit hides from it.
+const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+/// Drivers on a Raspberry Pi whose nodes look like cameras and give no pictures without libcamera.
+const NO_CAMERAS: [&str; 3] = ["unicam", "rp1-cfe", "bcm2835-isp"];
 
 pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
     let mut options = args.options();
     let is_service = std::env::var_os("STATE_DIRECTORY").is_some();
-    if let Some(painted) = painted_for_service(args.config.as_deref(), is_service, system) {
-        options.painted = Some(painted);
+    let for_service = is_for_service(args.config.as_deref(), is_service);
+    let mut named = args.model.clone();
+    if for_service {
+        options.painted = Some(painted_within(&system.path(SERVICE.1), &options.camera));
+        // It runs in its own folder.
+        let own = |path: &mut PathBuf| *path = Path::new(SERVICE.1).join(&path);
+        named.iter_mut().for_each(own);
+        for mask in &mut options.masks {
+            if let MaskSpec::Path(path) | MaskSpec::Socket(path) = mask {
+                own(path);
+            }
+        }
+        if let SourceSpec::Y4m(path) | SourceSpec::Folder(path) | SourceSpec::Mjpeg(path) =
+            &mut options.camera
+        {
+            own(path);
+        }
     }
     let mut checks = source(&options.camera, system);
     checks.push(loopback(system));
-    checks.push(masks(&options));
-    checks.push(model(args));
+    let masks_are = || masks(&options);
+    checks.push(unless_closed("mask", &paths_of(&options), for_service, masks_are));
+    let model_is = || model(named.as_deref());
+    checks.push(unless_closed("model", &named.iter().collect::<Vec<_>>(), for_service, model_is));
+    if for_service {
+        checks.extend(named.as_deref().and_then(|model| service_reads("model", model)));
+        checks.extend(options.masks.iter().filter_map(|mask| match mask {
+            MaskSpec::Path(path) => service_reads("mask", path),
+            MaskSpec::Socket(path) => service_writes("mask", path),
+            _ => None,
+        }));
+    }
     for sink in &options.outputs {
         match sink {
             SinkSpec::Http => checks.push(page(args)),
-            SinkSpec::Device(_) => checks.push(output(sink)),
+            SinkSpec::Device(path) => checks.push(output(path, system)),
+            SinkSpec::Y4m(path) | SinkSpec::Folder { path, .. } if for_service => {
+                checks.extend(service_writes("output", path));
+            }
             _ => {}
         }
     }
     checks
 }
 
-/// Who looks at the service's configuration from outside means the mask that was painted for the
-/// service, and not one of their own.
-pub(super) fn painted_for_service(
-    config: Option<&Path>,
-    is_service: bool,
-    system: &System,
-) -> Option<PathBuf> {
-    let (file, folder) = (Path::new(SERVICE.0), system.path(SERVICE.1));
-    let meant = config == Some(file) && !is_service && folder.is_dir();
-    meant.then(|| folder.join("mask.png"))
+/// Who looks at the service's configuration from outside means what the service has and can reach, and
+/// not what is their own.
+pub(super) fn is_for_service(config: Option<&Path>, is_service: bool) -> bool {
+    config == Some(Path::new(SERVICE.0)) && !is_service
+}
+
+/// The files that masks are in.
+fn paths_of(options: &LiveOptions) -> Vec<&PathBuf> {
+    let masks = options.masks.iter().filter_map(|mask| match mask {
+        MaskSpec::Path(path) => Some(path),
+        _ => None,
+    });
+    masks.chain(&options.painted).collect()
+}
+
+/// A check of the service's files, unless they are its own and closed to whoever asks.
+fn unless_closed(
+    name: &'static str,
+    paths: &[&PathBuf],
+    for_service: bool,
+    check: impl FnOnce() -> Check,
+) -> Check {
+    let closed = |path: &&&PathBuf| {
+        std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    };
+    match paths.iter().find(closed).filter(|_| for_service) {
+        Some(path) => {
+            let finding = format!("{}: this user may not look there", path.display());
+            Check::warning(name, finding, "run the doctor with sudo")
+        }
+        None => check(),
+    }
+}
+
+/// A problem where the service, which is another user and sees no home folders, cannot read what the
+/// user of the doctor can.
+pub(super) fn service_reads(name: &'static str, path: &Path) -> Option<Check> {
+    if path.starts_with(SERVICE.1) {
+        return None;
+    }
+    let shown = path.display();
+    if let Some(hidden) = HIDDEN.iter().find(|hidden| path.starts_with(hidden)) {
+        let finding = format!("{shown}: the service sees nothing of {hidden}");
+        return Some(Check::problem(name, finding, "put it elsewhere, for instance into /etc"));
+    }
+    // A folder is entered, and itself listed; a file is read.
+    let closed = path.ancestors().enumerate().find_map(|(depth, part)| {
+        let about = std::fs::metadata(part).ok()?;
+        let needed = if about.is_dir() { if depth == 0 { 0o005 } else { 0o001 } } else { 0o004 };
+        (about.mode() & needed != needed).then(|| (part.display(), about.mode() & 0o777))
+    });
+    closed.map(|(part, mode)| {
+        let finding = format!("{shown}: the service may not read it ({part} has mode {mode:03o})");
+        Check::problem(name, finding, format!("sudo chmod o+rX {part}"))
+    })
+}
+
+/// A problem where the service may not write.
+pub(super) fn service_writes(name: &'static str, path: &Path) -> Option<Check> {
+    let path = Path::new(SERVICE.1).join(path);
+    (!path.starts_with(SERVICE.1)).then(|| {
+        let finding = format!("{}: the service may not write there", path.display());
+        Check::problem(name, finding, format!("choose a place below {}", SERVICE.1))
+    })
 }
 
 fn source(spec: &SourceSpec, system: &System) -> Vec<Check> {
@@ -67,6 +154,16 @@ fn device(path: &Path, system: &System) -> Vec<Check> {
     let name = path.display();
     let node = system.path(&name.to_string());
     match (system.probe)(&node) {
+        Ok(probe) if NO_CAMERAS.contains(&probe.driver.as_str()) => {
+            let finding = format!(
+                "{name}: {} gives pictures of a camera on the board's own connector to libcamera \
+                 alone",
+                probe.driver
+            );
+            let mend =
+                format!("put libcamera before it (docs/devices.md), or {}", others(path, system));
+            vec![Check::problem("camera", finding, mend)]
+        }
         Ok(probe) if probe.readable => {
             let formats = probe.formats.join(", ");
             let finding = format!("{name}: {} ({}), formats {formats}", probe.card, probe.driver);
@@ -133,7 +230,8 @@ fn others(path: &Path, system: &System) -> String {
         .filter(|other| Path::new(other) != path)
         .filter_map(|other| {
             let probe = (system.probe)(&system.path(&other)).ok()?;
-            probe.readable.then(|| format!("--camera {other} ({})", probe.card))
+            let is_camera = probe.readable && !NO_CAMERAS.contains(&probe.driver.as_str());
+            is_camera.then(|| format!("--camera {other} ({})", probe.card))
         })
         .collect();
     if !cameras.is_empty() {
@@ -167,8 +265,14 @@ fn masks(options: &LiveOptions) -> Check {
         Ok(masks) if masks.is_empty() => {
             let so = if options.fail_closed { "nothing passes" } else { "frames pass unchanged" };
             let paint = if options.has_canvas() { "paint one on the page, or " } else { "" };
-            let mend =
+            let mut mend =
                 format!("{paint}give one with --mask, or as mask = ... in the configuration");
+            if let Some(folder) = options.painted_for_others() {
+                mend += &format!(
+                    "; those painted for cameras of other names are in {}",
+                    folder.display()
+                );
+            }
             Check::warning("mask", format!("no mask: {so}"), mend)
         }
         Ok(masks) => Check::fine("mask", masks.describe()),
@@ -180,8 +284,8 @@ fn masks(options: &LiveOptions) -> Check {
     }
 }
 
-fn model(args: &LiveArgs) -> Check {
-    let model = match open_model(args.model.as_deref()) {
+fn model(named: Option<&Path>) -> Check {
+    let model = match open_model(named) {
         Ok(model) => model,
         Err(error) => return Check::failed("model", &error),
     };
@@ -199,10 +303,20 @@ fn model(args: &LiveArgs) -> Check {
     }
 }
 
-fn output(device: &SinkSpec) -> Check {
-    match output::open(device, &output::Options::default()) {
+fn output(path: &Path, system: &System) -> Check {
+    match output::open(&SinkSpec::Device(path.into()), &output::Options::default()) {
         Ok(sink) => Check::fine("output", sink.describe()),
-        Err(error) => Check::failed("output", &error),
+        Err(error) => match (system.probe)(&system.path(&path.display().to_string())) {
+            // It is a camera to others for as long as somebody writes to it.
+            Ok(probe) if probe.driver == "v4l2 loopback" && !probe.formats.is_empty() => {
+                Check::warning(
+                    "output",
+                    format!("{}: a program writes to it", path.display()),
+                    "if that is the running service, all is well (systemctl status lbam-edge)",
+                )
+            }
+            _ => Check::failed("output", &error),
+        },
     }
 }
 

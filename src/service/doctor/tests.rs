@@ -76,6 +76,77 @@ fn a_camera_is_found_or_its_absence_mended() {
     assert_found(&check, State::Problem, "/nowhere.y4m", "check the path");
 }
 
+/// A Raspberry Pi: what is no camera, and a camera.
+fn board(path: &Path) -> Result<Probe, CameraError> {
+    let driver = match path.file_name().and_then(|name| name.to_str()) {
+        Some("video0") => "unicam",
+        Some("video14") => "bcm2835-isp",
+        Some("video9") => "v4l2 loopback",
+        _ => "uvcvideo",
+    };
+    let formats = vec!["YUYV".into()];
+    Ok(Probe { card: driver.into(), driver: driver.into(), formats, readable: true })
+}
+
+#[test]
+fn a_board_s_own_nodes_are_no_cameras() {
+    let machine = Machine::new(board).with("dev/video0", "").with("dev/video14", "");
+    let check = machine.check("camera", &[]);
+    assert_found(&check, State::Problem, "libcamera", "plug a camera in");
+    let machine = machine.with("dev/video1", "");
+    let check = machine.check("camera", &["--camera=/dev/video14"]);
+    assert_found(
+        &check,
+        State::Problem,
+        "bcm2835-isp",
+        "choose another: --camera /dev/video1 (uvcvideo)",
+    );
+    assert!(!check.mend.unwrap().contains("video0"));
+}
+
+#[test]
+fn an_output_that_somebody_writes_to_is_no_problem() {
+    let machine = Machine::new(board);
+    let check = machine.check("output", &["--output=/dev/video9"]);
+    assert_found(&check, State::Warning, "a program writes to it", "running service");
+    let check = machine.check("output", &["--output=/dev/video99"]);
+    assert_eq!(check.state, State::Problem, "{check:?}");
+}
+
+#[test]
+fn the_service_is_looked_at_from_outside() {
+    let meant = |config: &str, is_service| job::is_for_service(Some(Path::new(config)), is_service);
+    assert!(meant("/etc/lbam-edge.toml", false));
+    assert!(!meant("/etc/lbam-edge.toml", true), "it has its own eyes");
+    assert!(!meant("lbam.toml", false) && !job::is_for_service(None, false));
+}
+
+#[test]
+fn what_the_service_cannot_reach_is_found() {
+    use std::os::unix::fs::PermissionsExt;
+    assert!(job::service_reads("mask", Path::new("/etc/passwd")).is_none());
+    assert!(job::service_reads("mask", Path::new("/etc")).is_none());
+    let check = job::service_reads("mask", Path::new("/etc/shadow")).unwrap();
+    assert_found(&check, State::Problem, "may not read it", "chmod o+rX /etc/shadow");
+    let check = job::service_reads("model", Path::new("/home/pi/mine.lbam")).unwrap();
+    assert_found(&check, State::Problem, "nothing of /home", "/etc");
+    // A folder on the way that is closed.
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = folder.path().join("mask.png");
+    std::fs::write(&file, "").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    let check = job::service_reads("mask", &file).unwrap();
+    assert_found(&check, State::Problem, "mode 700", &folder.path().display().to_string());
+    // Its own, in which it runs.
+    for own in ["/var/lib/lbam-edge/out", "out.y4m"] {
+        assert!(job::service_writes("output", Path::new(own)).is_none(), "{own}");
+    }
+    assert!(job::service_reads("mask", Path::new("/var/lib/lbam-edge/mask.png")).is_none());
+    let check = job::service_writes("output", Path::new("/srv/out.y4m")).unwrap();
+    assert_found(&check, State::Problem, "/srv/out.y4m", "/var/lib/lbam-edge");
+}
+
 #[test]
 fn the_video_group_is_looked_at() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -122,22 +193,6 @@ fn masks_and_model_are_opened() {
     assert_found(&check, State::Problem, "painted on the page", "--output http:");
     let check = machine.check("model", &["--model=/nowhere.lbam"]);
     assert_found(&check, State::Problem, "/nowhere.lbam", "");
-}
-
-#[test]
-fn the_service_s_own_mask_is_looked_at() {
-    let machine = Machine::new(camera).with("var/lib/lbam-edge/mask.png", "");
-    let system = System { root: machine.folder.path().into(), probe: camera };
-    let painted = |config: &str, is_service| {
-        job::painted_for_service(Some(Path::new(config)), is_service, &system)
-    };
-    let file = machine.folder.path().join("var/lib/lbam-edge/mask.png");
-    assert_eq!(painted("/etc/lbam-edge.toml", false), Some(file));
-    assert_eq!(painted("/etc/lbam-edge.toml", true), None, "it has its own folder");
-    assert_eq!(painted("lbam.toml", false), None);
-    let system = System { root: "/nonexistent".into(), probe: camera };
-    let config = Some(Path::new("/etc/lbam-edge.toml"));
-    assert_eq!(job::painted_for_service(config, false, &system), None);
 }
 
 #[test]
