@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch.nn import functional
 
 SIZE = 256
@@ -281,11 +281,14 @@ def squares(holes, side):
 
 
 def load_photograph(path):
-    return np.asarray(Image.open(path).convert("RGB"))
+    return np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
 
 
 def load_mask(path):
-    return np.packbits(np.asarray(Image.open(path).convert("L")) > 127)
+    mask = Image.open(path).convert("L")
+    if mask.size != (SIZE, SIZE):
+        raise SystemExit(f"train.py: {path}: a mask of {SIZE}x{SIZE} is wanted")
+    return np.packbits(np.asarray(mask) > 127)
 
 
 class Photographs:

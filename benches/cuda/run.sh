@@ -29,18 +29,18 @@ trace=${LBAM_KEEP:-$work}
 mkdir -p "$trace"
 # Not libcuda.so.1: NVRTC would look for more in that.
 cc -shared -fPIC -O1 -o "$work/libcuda.so" benches/cuda/driver.c
-train() {
+train() { # PRESET SIZE BATCH
     rm -rf "$work/run"
     CUDA_PATH=$packages/nvidia/cu13 LD_LIBRARY_PATH=$work:$packages/nvidia/cu13/lib \
-        "$desk" train --images "$images" --output "$work/run" --preset "$preset" --size "$size" \
-        --batch "$batch" --steps 3 --backend cuda >/dev/null 2>"$work/log"
+        "$desk" train --images "$images" --output "$work/run" --preset "$1" --size "$2" \
+        --batch "$3" --steps 3 --backend cuda >/dev/null 2>"$work/log"
 }
 # Too little memory ends a run with one clear line.
-if LBAM_TRACE=$work LBAM_MEMORY=50000000 train || [ $? -ne 1 ] ||
+if LBAM_TRACE=$work LBAM_MEMORY=50000000 train small 256 64 || [ $? -ne 1 ] ||
     ! grep -q 'GPU could not go on (out of device memory' "$work/log" || [ "$(wc -l <"$work/log")" -gt 9 ]; then
     cat "$work/log" >&2
     echo "run.sh: too little memory is not told as it should be" >&2
     exit 1
 fi
-LBAM_TRACE=$trace train || { cat "$work/log" >&2; exit 1; }
+LBAM_TRACE=$trace train "$preset" "$size" "$batch" || { cat "$work/log" >&2; exit 1; }
 python3 benches/cuda/report.py "$trace" "$packages/triton/backends/nvidia/bin"

@@ -222,7 +222,7 @@ fn main() -> ExitCode {
 fn is_unusable(error: &FileError) -> bool {
     match error {
         FileError::InFile { source, .. } => is_unusable(source),
-        FileError::Write { .. } => false,
+        FileError::Write { .. } | FileError::HeaderTooLong(_) => false,
         _ => true,
     }
 }
@@ -338,14 +338,13 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
     )?;
     bar.finish_and_clear();
     report.models = models;
+    // Each of the two where the other fails.
+    let written = a.report.as_deref().map_or(Ok(()), |folder| report.write(folder));
     match a.json {
         true => println!("{}", report.to_json()),
         false => print!("{}", report.to_markdown()),
     }
-    if let Some(folder) = &a.report {
-        report.write(folder)?;
-    }
-    Ok(())
+    Ok(written?)
 }
 
 fn masks(a: &MasksArguments) -> anyhow::Result<()> {

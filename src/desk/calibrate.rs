@@ -33,8 +33,14 @@ const SIDE: usize = 256;
 const HELD_BACK: usize = 4;
 /// Stands for the infinite PSNR of equal pictures, dB.
 const PSNR_CEILING: f64 = 100.0;
-/// Values of each channel kept for percentiles and mean squares.
+/// Values of each channel kept for percentiles and mean squares, of all pictures alike.
 const SAMPLES: usize = 8192;
+/// Most of them from one picture.
+const PLACES: usize = 199;
+/// So few pictures give as many as that each.
+const FEW: usize = SAMPLES / PLACES;
+/// Pictures that a model file names: several thousand would not fit into its header.
+const MOST_LISTED: usize = 1000;
 /// Pictures that a choice is tried on.
 const TRIALS: usize = 8;
 /// Shares of hole that masks have.
@@ -188,15 +194,28 @@ pub struct Calibrated {
 }
 
 impl Calibrated {
-    /// Writes the model file, with the receipt in its metadata.
+    /// Writes the model file, with the receipt in its metadata; a long list of pictures is its hash there.
     ///
     /// # Errors
     /// [`DeskError::File`] where it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), DeskError> {
         let (network, provenance) = (self.weights.network(), &self.weights.provenance);
-        let receipt = self.receipt.to_string();
+        let receipt = brief(&self.receipt).to_string();
         Ok(write_int8_model(network, &self.tensors, provenance, &receipt, path)?)
     }
+}
+
+/// A receipt that fits a model file's header.
+fn brief(receipt: &Value) -> Value {
+    let mut brief = receipt.clone();
+    for name in ["pictures", "held_back_pictures"] {
+        let list = &mut brief[name];
+        if let Some(count) = list.as_array().map(Vec::len).filter(|&count| count > MOST_LISTED) {
+            let hash = blake3::hash(list.to_string().as_bytes()).to_hex().to_string();
+            *list = json!({ "count": count, "blake3": hash });
+        }
+    }
+    brief
 }
 
 /// Calibrates `weights` on the pictures below `images`; `progress` is told the steps done and in
@@ -222,7 +241,9 @@ pub fn calibrate(
         progress(done.min(steps), steps);
     };
     let model = Lbam::from_weights(weights, &Device::flex());
-    let mut seen = Seen::default();
+    let held_back = paths.len() / HELD_BACK;
+    let places = (SAMPLES / (paths.len() - held_back).max(1)).clamp(1, PLACES);
+    let mut seen = Seen { places, ..Seen::default() };
     let mut used: Vec<Used> = Vec::new();
     for path in &paths {
         let index = used.len();
@@ -324,6 +345,10 @@ fn read(path: &Path, images: &Path, index: usize) -> Result<Read, DeskError> {
 /// What the float network's tensors held.
 #[derive(Default)]
 struct Seen {
+    /// Values to take of each channel of a picture, about.
+    places: usize,
+    /// Pictures that ranges were taken from.
+    looked_at: usize,
     /// Of `e_1 .. e_7`, then `d_1 .. d_6`: every channel.
     features: Vec<Vec<Channel>>,
     mask_tops: Vec<f32>,
@@ -363,12 +388,13 @@ impl Seen {
                     channel.low = plane.iter().copied().fold(channel.low, f32::min);
                     channel.high = plane.iter().copied().fold(channel.high, f32::max);
                     // A step prime to rows' lengths, so that all columns are seen.
-                    let step = (plane.len() / 199).max(1) | 1;
-                    if channel.sample.len() < SAMPLES {
-                        channel.sample.extend(plane.iter().step_by(step));
-                    }
+                    let step = (plane.len() / self.places).max(1) | 1;
+                    // Few of one picture lie elsewhere in others.
+                    let first = self.looked_at / FEW * 7919 % step;
+                    channel.sample.extend(plane.iter().skip(first).step_by(step));
                 }
             }
+            self.looked_at += 1;
         }
         Ok(filled)
     }
@@ -540,7 +566,10 @@ impl Bench {
 fn cost(compared: &[Compared]) -> Result<Value, DeskError> {
     let mut sums = [0.0; 5];
     for Compared { picture, float, int8, psnr, .. } in compared {
-        let psnr_of = |filled: &RgbPicture| metrics::psnr(&picture.data, &filled.data, SIDE, SIDE);
+        let psnr_of = |filled: &RgbPicture| {
+            metrics::psnr(&picture.data, &filled.data, SIDE, SIDE)
+                .map(|psnr| psnr.min(PSNR_CEILING))
+        };
         let ssim_of = |filled: &RgbPicture| metrics::ssim(&picture.data, &filled.data, SIDE, SIDE);
         let figures = [*psnr, psnr_of(float)?, psnr_of(int8)?, ssim_of(float)?, ssim_of(int8)?];
         sums.iter_mut().zip(figures).for_each(|(sum, figure)| *sum += figure);

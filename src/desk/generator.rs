@@ -220,12 +220,12 @@ impl Generator {
     /// [`DeskError`] if it is absent, damaged, another network's or of another backend.
     pub fn load_optimiser(&mut self, folder: &Path) -> Result<(), DeskError> {
         let (own, other, backend) = match self {
-            Self::Engine(_) => (ENGINE_STATE, BURN_STATE, "what it began with, which is not cpu"),
-            Self::Burn(_) => (BURN_STATE, ENGINE_STATE, "cpu"),
+            Self::Engine(_) => (ENGINE_STATE, BURN_STATE, "that it began with, which was not cpu"),
+            Self::Burn(_) => (BURN_STATE, ENGINE_STATE, "cpu, that it began with"),
         };
         if !folder.join(own).exists() && folder.join(other).exists() {
             let reason = format!(
-                "another backend's optimiser: the run can only go on with --backend {backend}"
+                "another backend's optimiser: the run can only go on with the --backend {backend}"
             );
             return Err(DeskError::Run { path: folder.join(other), reason });
         }

@@ -35,9 +35,9 @@ const PASSES: usize = 2;
 /// wrong: it is left out.
 const FEWEST_SOURCES: usize = 1000;
 /// What a vote loses with each pixel further from the rim (Wexler's gamma).
-const TRUST_FALLS: f32 = 1.3;
+const TRUST_FALLS: f64 = 1.3;
 /// Keeps a pixel's votes above zero in sum.
-const SMALLEST_VOTE: f32 = 1e-10;
+const SMALLEST_VOTE: f64 = 1e-10;
 
 /// Fills the holes of `picture`.
 pub fn patchmatch(picture: &RgbPicture, mask: &Mask) -> Result<RgbPicture, MaskError> {
@@ -237,7 +237,7 @@ impl Level {
                     let patch = top * width + left;
                     let says = &self.picture.data[3 * (self.matches[patch] + at - patch)..][..3];
                     for (colour, &value) in colour.iter_mut().zip(says) {
-                        *colour += votes[patch] * f32::from(value);
+                        *colour += votes[patch] * f64::from(value);
                     }
                     sum += votes[patch];
                 }
@@ -247,8 +247,8 @@ impl Level {
         self.picture.data = voted;
     }
 
-    /// The weight of each target's vote.
-    fn votes(&self) -> Vec<f32> {
+    /// The weight of each target's vote. (In 32 bits they would be nothing deep in a large hole.)
+    fn votes(&self) -> Vec<f64> {
         let mut costs: Vec<u32> = self.targets.iter().map(|&target| self.costs[target]).collect();
         // Wexler's choice: three quarters of all matches count as good ones.
         let quarter = costs.len() * 3 / 4;
@@ -257,7 +257,7 @@ impl Level {
         let centre = SIDE / 2 * (self.picture.width + 1);
         let mut votes = vec![0.0; self.matches.len()];
         for &target in &self.targets {
-            let alike = (-(self.costs[target] as f32) / (2.0 * (good as f32 + 1.0))).exp();
+            let alike = (-f64::from(self.costs[target]) / (2.0 * (f64::from(good) + 1.0))).exp();
             let trust = TRUST_FALLS.powi(-i32::from(depths[target + centre]));
             votes[target] = alike.max(SMALLEST_VOTE) * trust;
         }

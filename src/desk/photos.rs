@@ -72,12 +72,10 @@ pub(in crate::desk) fn source_name(folder: &Path, path: &Path) -> String {
 }
 
 /// All files below `folder` named like pictures, in the order of their paths, each folder once
-/// however many links lead to it. What cannot be listed below is left out with a warning. Sample
-/// strips of training runs are left out: a run whose folder lies among the pictures would learn from
-/// its own output.
+/// however many links lead to it. Sample strips of training runs are left out: a run whose folder lies
+/// among the pictures would learn from its own output. So is `lost+found`, which is the system's.
 pub(in crate::desk) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
-    let failed = |source| DataError::Folder { path: folder.to_owned(), source };
-    list_within(folder, &mut BTreeSet::new(), into).map_err(failed)
+    list_within(folder, &mut BTreeSet::new(), into)
 }
 
 /// As [`list`]; `seen` are the folders that were entered, links resolved.
@@ -85,22 +83,24 @@ fn list_within(
     folder: &Path,
     seen: &mut BTreeSet<PathBuf>,
     into: &mut Vec<PathBuf>,
-) -> std::io::Result<()> {
-    if !seen.insert(folder.canonicalize()?) {
+) -> Result<(), DataError> {
+    let failed = |source| DataError::Folder { path: folder.to_owned(), source };
+    let place = folder.canonicalize().map_err(failed)?;
+    if place.ends_with("samples") && place.parent().is_some_and(is_run) {
+        log::warn!("{} is skipped: it holds a training run's samples", folder.display());
         return Ok(());
     }
-    let paths: std::io::Result<Vec<_>> =
-        fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
-    let mut paths = paths?;
+    if place.ends_with("lost+found") || !seen.insert(place) {
+        return Ok(());
+    }
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        paths.push(entry.map_err(failed)?.path());
+    }
     paths.sort();
     for path in paths {
-        let is_folder = path.is_dir();
-        if is_folder && path.ends_with("samples") && is_run(folder) {
-            log::warn!("{} is skipped: it holds a training run's samples", path.display());
-        } else if is_folder {
-            if let Err(error) = list_within(&path, seen, into) {
-                log::warn!("{} is skipped: {error}", path.display());
-            }
+        if path.is_dir() {
+            list_within(&path, seen, into)?;
         } else if is_picture_name(&path) {
             into.push(path);
         }
@@ -155,6 +155,11 @@ mod tests {
         symlink(at("elsewhere/deep"), at("photos/twice")).unwrap();
         symlink(at("photos"), at("elsewhere/deep/round")).unwrap();
         symlink(at("nowhere"), at("photos/broken")).unwrap();
+        fs::create_dir_all(at("run/samples")).unwrap();
+        for name in ["config.json", "log.csv", "samples/1.png"] {
+            fs::write(at("run").join(name), "").unwrap();
+        }
+        symlink(at("run/samples"), at("photos/strips")).unwrap();
         let mut found = Vec::new();
         list(&at("photos"), &mut found).unwrap();
         assert_eq!(

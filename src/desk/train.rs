@@ -209,7 +209,7 @@ pub enum Start {
 struct Progress {
     step: u64,
     seconds: f64,
-    /// Whether a discriminator took part in any step.
+    /// Whether a discriminator took part in any step, or may have in those of the weights it began with.
     #[serde(default)]
     adversarial: bool,
 }
@@ -501,6 +501,8 @@ impl<'a> Trainer<'a> {
                     });
                 }
                 variants::same(config, &weights, folder)?;
+                let fills = weights.provenance.get(FILLS);
+                progress.adversarial = fills.is_none_or(|fills| fills != SMOOTH);
                 pruning = config
                     .prunes()
                     .then(|| Pruning::least(&weights, config.prune_kernels, config.kernel_taps));

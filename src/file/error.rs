@@ -45,6 +45,9 @@ pub enum FileError {
         /// Bytes there must be.
         needed: u64,
     },
+    /// What is to be written needs a header that no reader would take.
+    #[error("the model's provenance and receipt need a header of {0} bytes, and 1 MiB is the most")]
+    HeaderTooLong(usize),
     /// The header claims an absurd size.
     #[error("is not a model file: it claims a header of {0} bytes")]
     Header(u64),

@@ -64,7 +64,8 @@ impl Precision {
 ///
 /// # Errors
 /// [`FileError::Variant`] for an ablation, [`FileError::Tensor`] where a weight does not fit 16
-/// bits, [`FileError::Write`] where the file cannot be written.
+/// bits, [`FileError::HeaderTooLong`] where its provenance is longer than a file's header may be,
+/// [`FileError::Write`] where the file cannot be written.
 ///
 /// # Panics
 /// For [`Precision::Int8`], which takes calibration: [`write_int8_model`].
@@ -89,12 +90,13 @@ pub fn write_model(weights: &Weights, precision: Precision, path: &Path) -> Resu
         };
         tensors.push((stored, bytes));
     }
-    write_atomically(path, &encode(network, precision, tensors, &weights.provenance, None))
+    write_atomically(path, &encode(network, precision, tensors, &weights.provenance, None)?)
 }
 
 /// Writes calibrated integers as a model file. `receipt` is JSON that says how they were made.
 ///
 /// # Errors
+/// [`FileError::HeaderTooLong`] where receipt and provenance are longer than a file's header may be,
 /// [`FileError::Write`] where the file cannot be written.
 pub fn write_int8_model(
     network: Network,
@@ -108,7 +110,7 @@ pub fn write_int8_model(
         let bytes = int8.bytes(&stored.name).to_vec();
         (stored, bytes)
     });
-    let bytes = encode(network, Precision::Int8, tensors, provenance, Some(receipt));
+    let bytes = encode(network, Precision::Int8, tensors, provenance, Some(receipt))?;
     write_atomically(path, &bytes)
 }
 
@@ -118,7 +120,7 @@ fn encode(
     tensors: impl IntoIterator<Item = (Stored, Vec<u8>)>,
     provenance: &BTreeMap<String, String>,
     receipt: Option<&str>,
-) -> Vec<u8> {
+) -> Result<Vec<u8>, FileError> {
     let mut header = Map::new();
     // Filled in last, placed first.
     header.insert("__metadata__".into(), Value::Null);
@@ -155,11 +157,14 @@ fn encode(
     header["__metadata__"] = Value::Object(metadata);
     let mut json = serde_json::to_vec(&header).expect("plain data");
     let padded = (json.len() + 8).next_multiple_of(ALIGNMENT) - 8;
+    if padded as u64 > MAX_HEADER {
+        return Err(FileError::HeaderTooLong(padded));
+    }
     json.resize(padded, b' ');
     let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
     bytes.extend(json);
     bytes.extend(data);
-    bytes
+    Ok(bytes)
 }
 
 /// Fewest bytes worth sharing their hash among threads: less takes a millisecond or two.

@@ -281,6 +281,33 @@ fn an_absurd_header_is_refused() {
 }
 
 #[test]
+fn a_header_of_more_than_a_mebibyte_is_refused() {
+    let case = Case::new(Precision::F16);
+    let bytes = case.bytes();
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    for (padded, good) in [((1 << 20) - 8, true), ((1 << 20) + 56, false)] {
+        let mut new = (padded as u64).to_le_bytes().to_vec();
+        new.extend(&bytes[8..8 + length]);
+        new.resize(8 + padded, b' ');
+        new.extend(&bytes[8 + length..]);
+        case.put(&new);
+        assert_eq!(Model::open(&case.path).is_ok(), good, "{padded} bytes");
+    }
+    assert!(case.refusal().contains("not a model file"));
+}
+
+#[test]
+fn a_header_that_no_reader_would_take_is_not_written() {
+    let case = Case::new(Precision::F16);
+    let before = case.bytes();
+    let mut weights = weights();
+    weights.provenance.insert("notes".into(), "x".repeat(1 << 20));
+    let error = write_model(&weights, Precision::F16, &case.path).expect_err("too long");
+    assert!(error.to_string().contains("1 MiB"), "{error}");
+    assert!(case.bytes() == before);
+}
+
+#[test]
 fn misaligned_data_is_refused() {
     let case = Case::new(Precision::F16);
     let mut bytes = case.bytes();
@@ -288,6 +315,30 @@ fn misaligned_data_is_refused() {
     bytes[..8].copy_from_slice(&(length as u64 + 8).to_le_bytes());
     bytes.splice(8 + length..8 + length, [b' '; 8]);
     case.put(&bytes);
+    assert!(case.refusal().contains("multiple of 64"));
+}
+
+/// A tensor of 16 bytes changes places with the padding behind it.
+#[test]
+fn a_misaligned_tensor_is_refused() {
+    let case = Case::new(Precision::F32);
+    case.edit(|header| {
+        let entries = header.as_object().expect("an object").iter();
+        let places: Vec<(String, u64, u64)> = entries
+            .filter_map(|(name, entry)| {
+                let offsets = entry["data_offsets"].as_array()?;
+                Some((name.clone(), offsets[0].as_u64()?, offsets[1].as_u64()?))
+            })
+            .collect();
+        let swapped = places.iter().find_map(|(name, begin, end)| {
+            let behind = |place: &&(String, u64, u64)| place.1 == *end && place.2 - end == 48;
+            let padding = places.iter().find(behind)?;
+            (end - begin == 16).then_some((name, padding, *begin))
+        });
+        let (name, padding, begin) = swapped.expect("a tensor of four numbers");
+        header[&padding.0]["data_offsets"] = json!([begin, begin + 48]);
+        header[name]["data_offsets"] = json!([begin + 48, begin + 64]);
+    });
     assert!(case.refusal().contains("multiple of 64"));
 }
 

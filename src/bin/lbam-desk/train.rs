@@ -414,6 +414,8 @@ pub fn train(a: Train) -> anyhow::Result<()> {
     config.sample_every = a.sample_every.unwrap_or(config.sample_every).max(1);
     config.checkpoint_every = a.checkpoint_every.unwrap_or(config.checkpoint_every).max(1);
     config.steps = a.steps.unwrap_or(config.steps);
+    // That of a configuration may be a slip.
+    Network::check_size(config.size, config.size)?;
     if let Some(epochs) = a.epochs {
         config.steps = desk::steps_in(&config, epochs)?;
     }

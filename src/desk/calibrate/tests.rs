@@ -32,6 +32,19 @@ fn run(weights: &Weights, images: &Path) -> Result<Calibrated, DeskError> {
 }
 
 #[test]
+fn a_long_receipt_is_brief_in_the_model_file() {
+    let list = |count: usize| json!((0..count).map(|at| json!({ "name": at })).collect::<Vec<_>>());
+    let receipt = json!({
+        "size": SIDE, "pictures": list(MOST_LISTED + 1), "held_back_pictures": list(MOST_LISTED),
+    });
+    let brief = brief(&receipt);
+    assert_eq!(brief["pictures"]["count"], MOST_LISTED + 1);
+    assert_eq!(brief["pictures"]["blake3"].as_str().map(str::len), Some(64));
+    assert_eq!(brief["held_back_pictures"], receipt["held_back_pictures"]);
+    assert_eq!(brief["size"], receipt["size"]);
+}
+
+#[test]
 fn a_calibration_is_repeatable_close_to_float_and_tells_what_it_did() {
     let folder = tempfile::tempdir().expect("a folder");
     let images = folder.path().join("images");
