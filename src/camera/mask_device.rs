@@ -25,11 +25,12 @@ pub(super) fn open(path: &Path) -> Result<FedMask, MaskSourceError> {
     let spec = SourceSpec::Device(path.into());
     let wish = CameraWish { format: Some(CameraFormat::Grey), size: None };
     let open = move || open_with(&spec, &wish);
-    let (device, told) = match open() {
-        Ok(device) => (Some(device), None),
+    let mut told = None;
+    let device = match open() {
+        Ok(device) => Some(device),
         Err(error) if error.may_pass() => {
-            log::warn!("masks: {error}");
-            (None, Some(error.to_string()))
+            tell(&mut told, error.to_string());
+            None
         }
         Err(error) => return Err(error.into()),
     };

@@ -2,10 +2,11 @@
 //! the same bytes on every processor.
 //!
 //! The `yuv` library rounds by what a processor has: with AVX2 one level in five is off by one, and
-//! those of luma below black by up to twenty. It is faster, but a whole frame takes 1 % more instructions
-//! with what is here (640x480, one hole, patches and network included). These are plain loops in a form that
-//! compilers make vectors of; on x86-64 they are compiled a second time for AVX2. Floats are as exact
-//! as integers here: each operation is rounded as IEEE 754 says, none is fused with another.
+//! those of luma below black by up to twenty. It is faster, but a whole frame takes 1 % more
+//! instructions with what is here (640x480, one hole, patches and network included). These are plain
+//! loops in a form that compilers make vectors of; on x86-64 they are compiled a second time for AVX2.
+//! Floats are as exact as integers here: each operation is rounded as IEEE 754 says, none is fused with
+//! another.
 
 /// What red and blue count in luma; green counts the rest.
 const RED: f32 = 0.299;

@@ -82,12 +82,14 @@ pub struct LiveArgs {
     /// What to fill, repeatable: a picture (white: fill; re-read when it changes), a folder of
     /// pictures (one a frame), rect:x,y,w,h in pixels or percent, http: (painted on the page),
     /// /dev/videoN (white: fill), unix:PATH (a socket to which another program sends masks)
-    /// [default: what was painted on the page for the camera of this name] [env: LBAM_MASK, several with ; between]
+    /// [default: what was painted on the page for the camera of this name] [env: LBAM_MASK, several
+    /// with ; between]
     #[arg(id = "mask", long = "mask", value_name = "MASK")]
     pub masks: Vec<MaskSpec>,
     /// Where pictures go, repeatable: http: (a page), /dev/videoN (a V4L2 output device, a camera
-    /// to other programs), a .y4m file, - (y4m on standard output), a folder (PNG,
-    /// FOLDER/%.jpg for JPEG, numbered on behind those that are there) [default: http:] [env: LBAM_OUTPUT, several with ; between]
+    /// to other programs), a .y4m file, - (y4m on standard output), a folder (PNG, FOLDER/%.jpg for
+    /// JPEG, numbered on behind those that are there) [default: http:] [env: LBAM_OUTPUT, several
+    /// with ; between]
     #[arg(id = "output", long = "output", value_name = "SINK")]
     pub outputs: Vec<SinkSpec>,
     /// The model, a .lbam file

@@ -163,13 +163,13 @@ impl Guard {
         if mask.is_empty() {
             log::warn!("the mask is all black: nothing will be filled (white means: fill)");
         }
-        let ready = matches!(self.state, Readiness::Ready) && self.change.is_none();
         let (prompt, empty) = (self.masks.change_with_every_frame(), mask.is_empty());
         let before = self.mask.replace(mask);
         if self.change.is_some() && !empty {
             // Taken up when the mask that is being prepared is ready.
             return;
         }
+        let ready = matches!(self.state, Readiness::Ready) && self.change.is_none();
         if let Some(before) = before.filter(|_| ready && !prompt && !empty) {
             self.prepare(before);
         } else {

@@ -336,8 +336,7 @@ impl Run {
             return Err(ServiceError::Usage(reason.into()));
         }
         // Masks are for the pictures of their camera: on another's they would hide another place.
-        let cameras = [&options, &self.options].map(|options| (&options.camera, options.wish));
-        if cameras[0] != cameras[1] {
+        if options.camera != self.options.camera || options.wish != self.options.wish {
             let reason = "the camera or its format or size changed; restart the service";
             return Err(ServiceError::Usage(reason.into()));
         }

@@ -217,23 +217,27 @@ fn an_absent_camera_is_75_without_waiting() {
     assert_eq!(error.exit_code(), 75);
 }
 
-/// Ends the run with its third fill.
-struct Stops {
+/// Flat, and tells at each fill how many there were.
+struct Counted<F> {
     flat: Flat,
-    calls: u64,
-    stop: Stop,
+    fills: u64,
+    tell: F,
 }
 
-impl Fill for Stops {
+impl<F: FnMut(u64) + Send + 'static> Counted<F> {
+    fn telling(tell: F) -> Box<dyn Fill> {
+        Box::new(Self { flat: Flat::default(), fills: 0, tell })
+    }
+}
+
+impl<F: FnMut(u64) + Send + 'static> Fill for Counted<F> {
     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
         self.flat.set_mask(mask)
     }
 
     fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
-        self.calls += 1;
-        if self.calls == 3 {
-            self.stop.set();
-        }
+        self.fills += 1;
+        (self.tell)(self.fills);
         self.flat.fill(frame)
     }
 }
@@ -245,33 +249,15 @@ fn stopping_completes_the_file() {
     let mut options = options(&path, u64::MAX);
     options.realtime = Some(true);
     let stop = Stop::default();
-    let fill = Stops { flat: Flat::default(), calls: 0, stop: stop.clone() };
-    let statistics = run(&options, Box::new(fill), &stop).unwrap();
+    let other = stop.clone();
+    let fill = Counted::telling(move |fills| {
+        if fills == 3 {
+            other.set();
+        }
+    });
+    let statistics = run(&options, fill, &stop).unwrap();
     assert_eq!(frames_of(&path).len() as u64, statistics.shown);
     assert!(statistics.shown > 0);
-}
-
-/// Asks for a reload after some fills, and says when another took over.
-struct Asks {
-    flat: Flat,
-    calls: u64,
-    ask: Arc<AtomicBool>,
-}
-
-impl Fill for Asks {
-    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
-        self.flat.set_mask(mask)
-    }
-
-    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
-        self.calls += 1;
-        if self.calls == 3 {
-            self.ask.store(true, Ordering::SeqCst);
-        }
-        // So that the thread that reads has its turn.
-        std::thread::sleep(Duration::from_millis(1));
-        self.flat.fill(frame)
-    }
 }
 
 /// Whether frames are flat at the left, and in the middle; among them there is a reload by `read`.
@@ -283,9 +269,15 @@ fn flat_left_and_middle(
     let options = LiveOptions { overlap: false, ..options(&path, 1000) };
     let before = options.clone();
     let reload = Reload::by(move || read(before.clone()));
-    let fill = Asks { flat: Flat::default(), calls: 0, ask: reload.ask() };
-    let statistics =
-        run_reloading(&options, Box::new(fill), &Stop::default(), Some(reload)).unwrap();
+    let ask = reload.ask();
+    let fill = Counted::telling(move |fills| {
+        if fills == 3 {
+            ask.store(true, Ordering::SeqCst);
+        }
+        // So that the thread that reads has its turn.
+        std::thread::sleep(Duration::from_millis(1));
+    });
+    let statistics = run_reloading(&options, fill, &Stop::default(), Some(reload)).unwrap();
     // A network without a mask would have had its frames painted flat instead.
     assert_eq!((statistics.filled, statistics.flat), (1000, 0));
     let is_flat = |frame: &Frame, x: usize| {
@@ -312,20 +304,6 @@ fn another_mask_comes_between_two_frames() {
     assert!(left.iter().zip(&middle).all(|(left, middle)| left != middle));
 }
 
-/// Says that it was used.
-struct Used(Flat, Arc<AtomicBool>);
-
-impl Fill for Used {
-    fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
-        self.0.set_mask(mask)
-    }
-
-    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
-        self.1.store(true, Ordering::SeqCst);
-        self.0.fill(frame)
-    }
-}
-
 #[test]
 fn another_network_takes_over_unless_its_masks_cannot_be_had() {
     for masks in [RECT, "/absent.png"] {
@@ -333,7 +311,9 @@ fn another_network_takes_over_unless_its_masks_cannot_be_had() {
         let tells = Arc::clone(&used);
         flat_left_and_middle(move |options| {
             let options = LiveOptions { masks: vec![masks.parse().unwrap()], ..options };
-            Ok(Reloaded { options, fill: Box::new(Used(Flat::default(), Arc::clone(&tells))) })
+            let tells = Arc::clone(&tells);
+            let fill = Counted::telling(move |_| tells.store(true, Ordering::SeqCst));
+            Ok(Reloaded { options, fill })
         });
         assert_eq!(used.load(Ordering::SeqCst), masks == RECT, "{masks}");
     }

@@ -42,8 +42,8 @@ pub struct Train {
     /// run and devices do not [default: gaussian, or that of --init]
     #[arg(long, value_enum)]
     attention: Option<AttentionName>,
-    /// Where attention maps come from; all but the paper's both are ablations [default:
-    /// both, or that of --init]
+    /// Where attention maps come from; all but the paper's both are ablations
+    /// [default: both, or that of --init]
     #[arg(long, value_enum)]
     attention_masks: Option<MasksName>,
     /// Hold this share of each layer's kernels at zero, those that weigh least in --init, so that

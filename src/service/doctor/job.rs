@@ -47,10 +47,8 @@ pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
     }
     let mut checks = source(&options.camera, system);
     checks.push(loopback(system));
-    let masks_are = || masks(&options);
-    checks.push(unless_closed("mask", &paths_of(&options), for_service, masks_are));
-    let model_is = || model(named.as_deref());
-    checks.push(unless_closed("model", &named.iter().collect::<Vec<_>>(), for_service, model_is));
+    checks.push(unless_closed("mask", paths_of(&options), for_service, || masks(&options)));
+    checks.push(unless_closed("model", named.iter(), for_service, || model(named.as_deref())));
     if for_service {
         checks.extend(named.as_deref().and_then(|model| service_reads("model", model)));
         checks.extend(options.masks.iter().filter_map(|mask| match mask {
@@ -79,25 +77,25 @@ pub(super) fn is_for_service(config: Option<&Path>, is_service: bool) -> bool {
 }
 
 /// The files that masks are in.
-fn paths_of(options: &LiveOptions) -> Vec<&PathBuf> {
+fn paths_of(options: &LiveOptions) -> impl Iterator<Item = &PathBuf> {
     let masks = options.masks.iter().filter_map(|mask| match mask {
         MaskSpec::Path(path) => Some(path),
         _ => None,
     });
-    masks.chain(&options.painted).collect()
+    masks.chain(&options.painted)
 }
 
 /// A check of the service's files, unless they are its own and closed to whoever asks.
-fn unless_closed(
+fn unless_closed<'a>(
     name: &'static str,
-    paths: &[&PathBuf],
+    mut paths: impl Iterator<Item = &'a PathBuf>,
     for_service: bool,
     check: impl FnOnce() -> Check,
 ) -> Check {
-    let closed = |path: &&&PathBuf| {
+    let closed = |path: &&PathBuf| {
         std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
     };
-    match paths.iter().find(closed).filter(|_| for_service) {
+    match paths.find(closed).filter(|_| for_service) {
         Some(path) => {
             let finding = format!("{}: this user may not look there", path.display());
             Check::warning(name, finding, "run the doctor with sudo")
