@@ -23,13 +23,6 @@ cross_offered() {
     LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9][^ ]*\)$/\1/p'
 }
 
-cross_refresh() {
-    if [ -z "$setup_apt_ready" ]; then
-        setup_as_root apt-get update -qq >&2
-        setup_apt_ready=yes
-    fi
-}
-
 cross_foreign() {
     command -v dpkg >/dev/null || setup_stop "this needs Debian's arm64 packages (no dpkg here)"
     if ! dpkg --print-foreign-architectures | grep -qx arm64; then
@@ -40,7 +33,7 @@ by hand"
         setup_say "adding arm64 as a foreign architecture"
         setup_as_root dpkg --add-architecture arm64
         setup_apt_ready=
-        cross_refresh
+        setup_apt_update
     fi
 }
 
@@ -56,7 +49,7 @@ cross_rust() {
     if command -v apt-get >/dev/null; then
         found=$(/usr/bin/rustc --version 2>/dev/null | cut -d ' ' -f 2 || true)
         if ! setup_at_least "${found:-0}" "$wanted" || ! cross_has_std /usr/bin/rustc; then
-            cross_refresh
+            setup_apt_update
             found=$(cross_offered rustc-web)
             if setup_at_least "${found:-0}" "$wanted"; then
                 cross_foreign

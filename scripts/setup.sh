@@ -112,7 +112,8 @@ setup_packages() {
         command -v shellcheck >/dev/null || missing+=(shellcheck)
         # Some Vulkan device for the GPU's tests: Mesa has one in software.
         [ -d /usr/share/vulkan/icd.d ] || missing+=(mesa-vulkan-drivers)
-        ldconfig -p | grep libvulkan.so.1 >/dev/null || missing+=(libvulkan1)
+        # Debian has ldconfig where only root looks.
+        PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep libvulkan.so.1 >/dev/null || missing+=(libvulkan1)
     fi
     if [ "${#missing[@]}" -gt 0 ]; then setup_apt "${missing[@]}"; fi
     setup_libclang

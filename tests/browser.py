@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """browser.py URL [SCREENSHOT]: paints a mask on the page in Chromium, as somebody with a mouse would.
 
-Draws a box, takes a corner away with the eraser, saves, and prints what the page says of itself then.
+Draws a box, takes a corner away with the eraser, and saves.
 Who paints again must begin with what was saved, or not at all.
 Speaks WebDriver to chromedriver; needs nothing but Python.
 """
@@ -120,8 +120,6 @@ def main():
         until("it is told", lambda: "no luck" in browser.run("at('said').textContent"))
         if not browser.run("at('canvas').hidden"):
             sys.exit("browser.py: a mask that cannot be loaded may be painted over")
-        browser.run("at('said').textContent = ''")
-        print(browser.run("at('said').textContent || 'saved'"))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ desk=${LBAM_DESK:-$target/release/lbam-desk}
 data=$root/tests/data/parity
 # Settings of the caller must not change what is tested.
 unset LBAM_MODEL LBAM_HTTP LBAM_THREADS LBAM_CAMERA LBAM_FAIL_CLOSED LBAM_LOG RUST_LOG \
-    LBAM_CONFIG LBAM_MASK LBAM_OUTPUT LBAM_FRAMES LBAM_REALTIME LBAM_WAIT LBAM_HTTP_HOST \
+    LBAM_CAMERA_FORMAT LBAM_CAMERA_SIZE LBAM_DETAIL LBAM_KERNEL LBAM_CONFIG LBAM_MASK LBAM_OUTPUT LBAM_FRAMES LBAM_REALTIME LBAM_WAIT LBAM_HTTP_HOST \
     NOTIFY_SOCKET WATCHDOG_USEC STATE_DIRECTORY
+# A proxy would look for the page on its own machine.
+export no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
 
 work=$(mktemp -d)
 export XDG_STATE_HOME=$work/state

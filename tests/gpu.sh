@@ -19,7 +19,7 @@ tolerance=1e-4
 if [ -z "${LBAM_DESK:-}" ]; then
     . scripts/setup.sh tests
     CARGO_TARGET_DIR=$CARGO_TARGET_DIR-gpu
-    cargo test --locked --release --features "$backend" --lib -- convolutions adam
+    cargo test --locked --release --features "$backend" --lib -- convolutions adam clamp
     cargo build --locked --release --features "$backend" --bin lbam-desk
     LBAM_DESK=$CARGO_TARGET_DIR/release/lbam-desk
 fi

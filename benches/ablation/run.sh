@@ -2,7 +2,7 @@
 # The paper's ablations, trained alike and judged alike: what the maps are, and which losses count.
 #
 #   benches/ablation/run.sh HELDOUT          # a folder of pictures that training never sees
-#   benches/ablation/run.sh HELDOUT WORK     # keeps runs and weights in WORK, and resumes there
+#   benches/ablation/run.sh HELDOUT WORK     # keeps weights in WORK, and leaves out rows that are done
 #
 # Prints the tables of docs/ablation.md (the second with LBAM_STEPS=4000). `nano`, 128x128. Maps: from random weights, 8 pictures a
 # step, L1 losses; the paper's network with two more seeds, to show how far apart chance puts runs.
@@ -25,8 +25,9 @@ images=$cache/photographs
 vgg=${LBAM_VGG:-$cache/features/vgg16.safetensors}
 alexnet=${LBAM_ALEXNET:-$cache/features/alexnet.safetensors}
 if [ -n "${2:-}" ]; then
-    mkdir -p "$2"
-    work=$(cd "$2" && pwd)
+    # Of so many steps each.
+    work=$(realpath -m -- "$2/$steps-$loss_steps")
+    mkdir -p "$work"
 else
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT

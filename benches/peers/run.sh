@@ -78,16 +78,20 @@ python=$home/bin/python
 work=$home/$network
 mkdir -p "$work"
 
+# The versions that are installed.
+stamp=$home/installed
+[ -z "$only_prepare" ] || stamp=$home/installed-to-prepare
+
 # What `--prepare` needs, and what the peers are beyond that. pnnx is installed without what it
 # depends on: its converter for ONNX is one program, and the rest of the package would bring PyTorch.
 setup_peers() {
     local wanted=(numpy==2.4.6 pillow==13.0.0 onnx==1.23.2 onnxruntime==1.32.0 safetensors==0.8.0)
     local peers=(openvino==2026.4.1 nncf==3.4.0 ncnn==1.0.20261020 tract==0.23.9)
-    local stamp=$home/installed
-    if [ -n "$only_prepare" ]; then stamp=$home/installed-to-prepare; else wanted+=("${peers[@]}"); fi
+    if [ -z "$only_prepare" ]; then wanted+=("${peers[@]}"); fi
     if [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ]; then return; fi
     echo "installing Python packages into $home" >&2
-    [ -x "$python" ] || python3 -m venv "$home"
+    # Without python3-venv there would be a Python and no pip.
+    [ -x "$home/bin/pip" ] || python3 -m venv "$home"
     "$python" -m pip install -q "${wanted[@]}"
     [ -n "$only_prepare" ] || "$python" -m pip install -q --no-deps pnnx==20261020
     echo "${wanted[*]}" >"$stamp"
@@ -118,8 +122,8 @@ prepare() {
     fi
     int8=$work/int8.lbam
     if [ "$network" = small ] && [ -e "$shipped" ]; then int8=$shipped; fi
-    if [ "$made" -nt "$weights" ] && [ "$made" -nt benches/peers/prepare.py ] &&
-        [ -e "$int8" ]; then return; fi
+    if [ -z "$pictures" ] && [ "$made" -nt "$weights" ] && [ "$made" -nt "$stamp" ] &&
+        [ "$made" -nt benches/peers/prepare.py ] && [ -e "$int8" ]; then return; fi
     if [ -z "$pictures" ]; then pick_pictures; fi
     if [ "$network" = paper ] && [ ! -e "$work/random.safetensors" ]; then
         "$python" benches/peers/paper_weights.py "$weights" "$work/random.safetensors"

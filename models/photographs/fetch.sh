@@ -57,7 +57,8 @@ done
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lbam
-out=${out:-$cache/photographs}
+# Absolute: apt takes a folder that is not as one of its own.
+out=$(realpath -m -- "${out:-$cache/photographs}")
 export PYTHONDONTWRITEBYTECODE=1
 
 command -v python3 >/dev/null || fail "python3 is missing (apt-get install python3)"

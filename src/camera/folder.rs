@@ -1,17 +1,15 @@
 //! A folder of pictures as a source, in natural order.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use super::natural::pictures_in;
-use super::{CameraError, Captured, Source, StreamInfo};
-use crate::picture::read_rgb;
+use super::{CameraError, Captured, Source};
+use crate::picture::{StreamInfo, read_rgb};
 
 pub(super) struct Folder {
     path: PathBuf,
     pictures: std::vec::IntoIter<PathBuf>,
     count: usize,
-    frames: u64,
 }
 
 impl Folder {
@@ -22,17 +20,13 @@ impl Folder {
             return Err(CameraError::EmptyFolder { path: path.into() });
         }
         let count = pictures.len();
-        Ok(Self { path: path.into(), pictures: pictures.into_iter(), count, frames: 0 })
+        Ok(Self { path: path.into(), pictures: pictures.into_iter(), count })
     }
 }
 
 impl Source for Folder {
     fn describe(&self) -> String {
         format!("folder {} ({} pictures)", self.path.display(), self.count)
-    }
-
-    fn is_live(&self) -> bool {
-        false
     }
 
     fn stream(&self) -> StreamInfo {
@@ -45,9 +39,7 @@ impl Source for Folder {
         let Some(path) = self.pictures.next() else { return Ok(None) };
         let frame = read_rgb(&path)?
             .into_frame()
-            .map_err(|source| CameraError::Frame { name: path.display().to_string(), source })?
-            .stamped(self.frames, Instant::now());
-        self.frames += 1;
+            .map_err(|source| CameraError::Frame { name: path.display().to_string(), source })?;
         Ok(Some(Captured::Frame(frame)))
     }
 }

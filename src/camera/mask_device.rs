@@ -123,8 +123,9 @@ mod tests {
     use std::sync::mpsc;
 
     use super::super::mask_feed::next_hidden as hidden;
-    use super::super::{Captured, MaskSource, StreamInfo};
+    use super::super::{Captured, MaskSource};
     use super::*;
+    use crate::picture::StreamInfo;
     use crate::picture::{ColourRange, Frame, FrameError, PixelFormat};
 
     /// For devices that keep nothing.
@@ -151,10 +152,6 @@ mod tests {
 
         fn taken(&self) -> Option<i128> {
             self.taken
-        }
-
-        fn is_live(&self) -> bool {
-            true
         }
 
         fn stream(&self) -> StreamInfo {

@@ -59,8 +59,8 @@ pub struct Masks {
 }
 
 struct Entry {
-    /// What was typed, unless it was [added](Masks::add).
-    spec: Option<MaskSpec>,
+    /// What was typed.
+    spec: MaskSpec,
     source: Box<dyn MaskSource>,
     /// The mask that it gave last.
     held: Option<Mask>,
@@ -99,34 +99,31 @@ impl Masks {
         next: Option<(usize, usize, u64)>,
     ) -> Result<(), MaskSourceError> {
         let mut fresh = Vec::new();
-        for spec in specs.iter().filter(|spec| !self.sources.iter().any(|entry| entry.has(spec))) {
+        for spec in
+            specs.iter().filter(|spec| !self.sources.iter().any(|entry| entry.spec == **spec))
+        {
             let mut source = open(spec, painted, self.camera)?;
             let held = match next {
                 Some((width, height, number)) => source.next(width, height, number)?,
                 None => None,
             };
-            fresh.push(Entry { spec: Some(spec.clone()), source, held });
+            fresh.push(Entry { spec: spec.clone(), source, held });
         }
-        self.sources.retain(|entry| specs.iter().any(|spec| entry.has(spec)));
+        self.sources.retain(|entry| specs.contains(&entry.spec));
         self.sources.iter_mut().for_each(|entry| entry.source.look_again());
         self.sources.append(&mut fresh);
         self.changed = true;
         Ok(())
     }
 
+    #[cfg(test)]
     pub fn add(&mut self, source: Box<dyn MaskSource>) {
-        self.sources.push(Entry { spec: None, source, held: None });
+        self.sources.push(Entry { spec: MaskSpec::Page, source, held: None });
     }
 
     /// Whether there is nothing to hide so far: no source, or a page on which nothing was painted.
     pub fn is_empty(&self) -> bool {
         self.sources.iter().all(|entry| entry.held.is_none() && entry.source.is_blank())
-    }
-}
-
-impl Entry {
-    fn has(&self, spec: &MaskSpec) -> bool {
-        self.spec.as_ref() == Some(spec)
     }
 }
 

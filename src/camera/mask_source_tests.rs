@@ -216,7 +216,7 @@ fn sources_that_stay_look_again_when_all_is_well() {
     let spec: MaskSpec = "m.png".parse().unwrap();
     let source = Box::new(Looking(Arc::clone(&looked)));
     let mut masks = Masks::default();
-    masks.sources.push(Entry { spec: Some(spec.clone()), source, held: None });
+    masks.sources.push(Entry { spec: spec.clone(), source, held: None });
     let wrong = [spec.clone(), "/nonexistent/mask.png".parse().unwrap()];
     assert!(masks.change_to(&wrong, None, None).is_err());
     assert!(!looked.load(Ordering::SeqCst));

@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::{CameraError, Captured, Source, StreamInfo};
-use crate::picture::{Bytes, Pool};
+use super::{CameraError, Captured, Source};
+use crate::picture::{Bytes, Pool, StreamInfo};
 
 /// Larger than any camera's JPEG; keeps a damaged length from eating the memory.
 const MAX_JPEG: usize = 64 << 20;
@@ -55,10 +55,6 @@ impl MjpegFile {
 impl Source for MjpegFile {
     fn describe(&self) -> String {
         format!("MJPEG file {}", self.path.display())
-    }
-
-    fn is_live(&self) -> bool {
-        false
     }
 
     fn stream(&self) -> StreamInfo {

@@ -48,7 +48,7 @@ pub(crate) use spec::is_device;
 pub use spec::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
 pub use y4m::Y4mReader;
 
-use crate::picture::{Bytes, Frame, FrameError, Pool};
+use crate::picture::{Bytes, Frame, FrameError, Pool, StreamInfo};
 
 /// Gives one picture after another.
 pub trait Source: Send {
@@ -58,13 +58,10 @@ pub trait Source: Send {
     /// The next picture; `None` at the end of a file. Blocks until there is one.
     fn next(&mut self) -> Result<Option<Captured>, CameraError>;
 
-    /// A camera: frames come whether or not anybody takes them.
-    fn is_live(&self) -> bool;
-
     /// Whether frames come at their own time (cameras, pipes). Other sources must be held back
     /// to their frame rate when they are to play in real time.
     fn paces_itself(&self) -> bool {
-        self.is_live()
+        false
     }
 
     /// What an output file should say about the stream.
@@ -95,25 +92,6 @@ impl Captured {
             Self::Jpeg(bytes) => Frame::from_jpeg(pool, &bytes),
             Self::Damaged(error) => Err(error),
         }
-    }
-}
-
-/// What a stream says about itself beside its frames, to be written on unchanged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamInfo {
-    /// Frames per second as a fraction.
-    pub rate: (u32, u32),
-    /// Shape of a pixel, if stated.
-    pub aspect: Option<(u32, u32)>,
-    /// y4m's letter for interlacing, if stated.
-    pub interlace: Option<char>,
-    /// y4m's name of the chroma layout, if stated: it tells where the samples sit.
-    pub chroma: Option<String>,
-}
-
-impl Default for StreamInfo {
-    fn default() -> Self {
-        Self { rate: (25, 1), aspect: None, interlace: None, chroma: None }
     }
 }
 

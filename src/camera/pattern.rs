@@ -4,10 +4,8 @@
 //! It has what inpainting meets: smooth gradients (sky), texture (ground), straight edges that
 //! cross any hole (bars) and moving shapes. Integers only: floats differ between processors.
 
-use std::time::Instant;
-
-use super::{CameraError, Captured, Source, StreamInfo};
-use crate::picture::{ColourRange, Frame, FrameError, PixelFormat, Pool};
+use super::{CameraError, Captured, Source};
+use crate::picture::{ColourRange, Frame, FrameError, PixelFormat, Pool, StreamInfo};
 
 pub(super) struct Pattern {
     width: usize,
@@ -27,18 +25,13 @@ impl Source for Pattern {
         format!("test pattern {}x{}", self.width, self.height)
     }
 
-    fn is_live(&self) -> bool {
-        false
-    }
-
     fn stream(&self) -> StreamInfo {
         StreamInfo { rate: (30, 1), ..StreamInfo::default() }
     }
 
     fn next(&mut self) -> Result<Option<Captured>, CameraError> {
         let frame = draw(&self.pool, self.width, self.height, self.frames)
-            .map_err(|source| CameraError::Frame { name: self.describe(), source })?
-            .stamped(self.frames, Instant::now());
+            .map_err(|source| CameraError::Frame { name: self.describe(), source })?;
         self.frames += 1;
         Ok(Some(Captured::Frame(frame)))
     }

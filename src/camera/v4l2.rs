@@ -24,8 +24,8 @@ use v4l::timestamp::Timestamp;
 use v4l::video::Capture;
 use v4l::{Device, Format, FourCC};
 
-use super::{CameraError, CameraFormat, CameraWish, Captured, Source, StreamInfo};
-use crate::picture::{ColourRange, Frame, FrameError, Pool, jpeg_is_whole};
+use super::{CameraError, CameraFormat, CameraWish, Captured, Source};
+use crate::picture::{ColourRange, Frame, FrameError, Pool, StreamInfo, jpeg_is_whole};
 
 /// What v4l2loopback calls itself.
 const LOOPBACK: &str = "v4l2 loopback";
@@ -61,7 +61,6 @@ pub(super) struct Camera {
     patience: Duration,
     /// The driver holds every buffer: a wait ended without a frame.
     waiting: bool,
-    frames: u64,
     /// When the driver says that the last one was taken.
     taken: Option<i128>,
     /// Since when there were only damaged frames, and what was wrong with the first.
@@ -130,7 +129,6 @@ impl Camera {
             pool: Pool::default(),
             patience: PATIENCE,
             waiting: false,
-            frames: 0,
             taken: None,
             damaged: None,
             let_go: None,
@@ -211,7 +209,7 @@ impl Source for Camera {
         format!("camera {} ({}, {width}x{height} {fourcc})", self.path.display(), self.card)
     }
 
-    fn is_live(&self) -> bool {
+    fn paces_itself(&self) -> bool {
         true
     }
 
@@ -247,20 +245,14 @@ impl Source for Camera {
             for (level, remark) in self.remarks.drain(..) {
                 log::log!(level, "{}: {remark}", self.path.display());
             }
-            let now = Instant::now();
             match &captured {
                 Captured::Damaged(error) => {
-                    self.damaged.get_or_insert_with(|| (now, error.clone()));
+                    self.damaged.get_or_insert_with(|| (Instant::now(), error.clone()));
                     self.check(begun)?;
                 }
                 _ => self.damaged = None,
             }
-            let number = self.frames;
-            self.frames += 1;
-            return Ok(Some(match captured {
-                Captured::Frame(frame) => Captured::Frame(frame.stamped(number, now)),
-                other => other,
-            }));
+            return Ok(Some(captured));
         }
     }
 }
@@ -447,7 +439,6 @@ mod tests {
             pool: Pool::default(),
             patience: PATIENCE,
             waiting: false,
-            frames: 0,
             taken: None,
             damaged: None,
             let_go: None,

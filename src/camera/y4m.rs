@@ -7,10 +7,9 @@
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
-use std::time::Instant;
 
-use super::{CameraError, Captured, Source, StreamInfo};
-use crate::picture::{ColourRange, Frame, MAX_SIDE, PixelFormat, Pool};
+use super::{CameraError, Captured, Source};
+use crate::picture::{ColourRange, Frame, MAX_SIDE, PixelFormat, Pool, StreamInfo};
 
 /// Longer than any header seen; keeps a file without line ends from being swallowed whole.
 const MAX_LINE: usize = 1024;
@@ -74,10 +73,6 @@ impl Source for Y4mReader {
         format!("{} ({width}x{height} {})", self.name, format.name())
     }
 
-    fn is_live(&self) -> bool {
-        false
-    }
-
     fn paces_itself(&self) -> bool {
         self.is_pipe
     }
@@ -113,7 +108,6 @@ impl Source for Y4mReader {
             }
             Err(error) => return Err(CameraError::read(&self.name, error)),
         }
-        let frame = frame.stamped(self.frames, Instant::now());
         self.frames += 1;
         Ok(Some(Captured::Frame(frame)))
     }

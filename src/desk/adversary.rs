@@ -19,7 +19,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::adam::{AdamSettings, adam};
 use super::discriminator::Discriminator;
 use super::read::number;
-use super::train::{ADAM_EPSILON, RunConfig};
+use super::run_config::{ADAM_EPSILON, RunConfig};
 use super::{DeskError, gradients, masks};
 use crate::file::write_atomically;
 

@@ -95,8 +95,7 @@ impl Discriminator {
     /// the products in a sum, so that at any width the slope begins near the 1 it is held at.
     pub fn initialise(side: usize, base: usize, seed: u64, device: &Device) -> Self {
         let rng = RefCell::new(masks::generator(seed, 0, INITIAL_INDEX));
-        // Twelve uniform numbers sum to nearly a normal one, of mean 6 and variance 1.
-        let normal = || (0..12).map(|_| masks::unit(&mut rng.borrow_mut())).sum::<f32>() - 6.0;
+        let normal = || masks::normal(&mut rng.borrow_mut());
         let left = (side >> depth(side)) - KERNEL + 1;
         let fill = |name: &str, shape: &[usize]| {
             let count = shape.iter().product();

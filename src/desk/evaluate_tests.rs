@@ -58,7 +58,7 @@ fn perfect(
 fn each_picture_meets_each_bucket_and_the_perfect_filler_wins() {
     let samples = samples(5);
     let mut perfect = perfect(&samples);
-    let mut telea = |picture: &RgbPicture, mask: &Mask| Ok(telea(picture, mask, 3)?);
+    let mut telea = |picture: &RgbPicture, mask: &Mask| Ok(telea(picture, mask)?);
     let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
     let mut told = Vec::new();
     let report = evaluate(
@@ -234,7 +234,7 @@ fn the_worst_mask_of_a_picture_is_kept() {
 #[test]
 fn means_are_those_of_the_pictures_listed() {
     let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
-    let mut telea = |picture: &RgbPicture, mask: &Mask| Ok(telea(picture, mask, 3)?);
+    let mut telea = |picture: &RgbPicture, mask: &Mask| Ok(telea(picture, mask)?);
     let fillers: &mut [(&str, &mut Filler)] = &mut [("mean", &mut mean), ("telea", &mut telea)];
     let samples = samples(3);
     let json = run(&samples, &Masks::Seed(1), fillers).to_json();

@@ -16,7 +16,7 @@
 
 use std::ops::Range;
 
-use super::telea::{USUAL_RADIUS, telea};
+use super::telea::telea;
 use crate::picture::{KNOWN, Mask, MaskError, RgbPicture};
 
 /// Pixels from a patch's centre to its side ...
@@ -37,7 +37,7 @@ pub fn exemplar(picture: &RgbPicture, mask: &Mask) -> Result<RgbPicture, MaskErr
     mask.fits(picture.width, picture.height)?;
     let whole = mask.whole_patches(SIDE);
     if !whole.contains(&true) {
-        return telea(picture, mask, USUAL_RADIUS);
+        return telea(picture, mask);
     }
     let mut filling = Filling::new(picture, mask, whole);
     while let Some(at) = filling.most_urgent() {

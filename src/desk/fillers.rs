@@ -13,7 +13,7 @@ use super::model::Lbam;
 use super::navier_stokes::navier_stokes;
 use super::patchmatch::patchmatch;
 use super::sheet;
-use super::telea::{USUAL_RADIUS, mean_colour, telea};
+use super::telea::{mean_colour, telea};
 use crate::file::{Model, Precision, Weights, write_model};
 use crate::net::{Network, Variant};
 use crate::picture::{Mask, Patches, RgbPicture, Search, plan_whole};
@@ -27,10 +27,8 @@ pub const USUAL_BASELINES: [&str; 2] = ["telea", "mean"];
 /// The baseline of this name (one of [`BASELINES`]).
 pub fn baseline(name: &str) -> Option<Box<Filler<'static>>> {
     match name {
-        "telea" => Some(Box::new(|picture, mask| Ok(telea(picture, mask, USUAL_RADIUS)?))),
-        "navier-stokes" => {
-            Some(Box::new(|picture, mask| Ok(navier_stokes(picture, mask, USUAL_RADIUS)?)))
-        }
+        "telea" => Some(Box::new(|picture, mask| Ok(telea(picture, mask)?))),
+        "navier-stokes" => Some(Box::new(|picture, mask| Ok(navier_stokes(picture, mask)?))),
         "patchmatch" => Some(Box::new(|picture, mask| Ok(patchmatch(picture, mask)?))),
         "exemplar" => Some(Box::new(|picture, mask| Ok(exemplar(picture, mask)?))),
         "mean" => Some(Box::new(|picture, mask| Ok(mean_colour(picture, mask)?))),

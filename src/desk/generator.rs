@@ -39,6 +39,8 @@ pub(super) struct BurnGenerator {
     device: Device,
     /// 0 for weights that are held at zero, else 1, by tensor.
     kept: BTreeMap<String, Tensor<4>>,
+    /// Of attention scalars.
+    ranges: [Tensor<1>; 2],
     recording: Option<Recording>,
 }
 
@@ -58,6 +60,7 @@ impl Generator {
             optimiser: adam(settings),
             device: device.clone(),
             kept: BTreeMap::new(),
+            ranges: Lbam::ranges(device),
             recording: None,
         }))
     }
@@ -289,7 +292,7 @@ impl BurnGenerator {
         }
         let found = gradients::shortened(&self.model, found, most, length);
         let stepped = self.optimiser.step(rate, self.model.clone(), found);
-        self.model = stepped.clamped().multiplied(&self.kept);
+        self.model = stepped.clamped(&self.ranges).multiplied(&self.kept);
         Ok((Losses::mean(&losses), length))
     }
 

@@ -84,7 +84,9 @@ struct Squares<'a> {
 impl ModuleVisitor for Squares<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(parameter.id) {
-            let squares = gradient.square().sum();
+            // One dimension after the other: a GPU adds up a whole tensor in no fixed order.
+            let squares = (0..D).fold(gradient.square(), |sum, dimension| sum.sum_dim(dimension));
+            let squares = squares.reshape([1]);
             self.sum = Some(match self.sum.take() {
                 Some(sum) => sum + squares,
                 None => squares,

@@ -37,6 +37,21 @@ pub(super) fn overwritten<const D: usize>(old: Tensor<D>, new: Tensor<D>) -> Ten
     new
 }
 
+/// Values between the least and the most that each may be, in their own memory where that is
+/// [`possible`]. What is no number stays none.
+pub(super) fn clamped<const D: usize>(
+    values: Tensor<D>,
+    [least, most]: &[Tensor<D>; 2],
+) -> Tensor<D> {
+    #[cfg(all(feature = "gpu", not(feature = "autotune")))]
+    if possible(&values.device()) {
+        let [values, least, most] =
+            [values, least.clone(), most.clone()].map(Tensor::into_dispatch);
+        return Tensor::from_dispatch(Dispatch::clamped(values, least, most));
+    }
+    values.max_pair(least.clone()).min_pair(most.clone())
+}
+
 /// One step of Adam along a gradient, in the memory of the parameter and of its two averages where that
 /// is [`possible`]. None has a past that gradients would flow to.
 pub(super) fn stepped<const D: usize>(

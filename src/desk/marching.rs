@@ -15,6 +15,8 @@ use std::{
 
 use crate::picture::{Mask, RgbPicture};
 
+/// How far a pixel takes its colour from, pixels: as in figures in the literature.
+pub(super) const RADIUS: usize = 3;
 /// Keeps sums that are divided by above zero.
 pub(super) const TINY: f32 = 1e-20;
 /// Below this a neighbour counts as lying across the direction that the filler follows ...
@@ -123,8 +125,8 @@ impl March {
         Self { wide, high, states, distances, rim, pixels }
     }
 
-    /// Gives the known pixels within `radius` of the hole their distance from its rim, negative.
-    pub(super) fn measure_outside(&mut self, radius: usize) {
+    /// Gives the known pixels within [`RADIUS`] of the hole their distance from its rim, negative.
+    pub(super) fn measure_outside(&mut self) {
         // A march of its own, in which the pixels near the hole are the unknown ones.
         let mut states = vec![State::Known; self.wide * self.high];
         for y in 1..self.high - 1 {
@@ -132,10 +134,10 @@ impl March {
                 if self.states[y * self.wide + x] != State::Inside {
                     continue;
                 }
-                for near_y in y.saturating_sub(radius).max(1)..=(y + radius).min(self.high - 2) {
+                for near_y in y.saturating_sub(RADIUS).max(1)..=(y + RADIUS).min(self.high - 2) {
                     let row = near_y * self.wide;
-                    let from = row + x.saturating_sub(radius).max(1);
-                    let near = from..=row + (x + radius).min(self.wide - 2);
+                    let from = row + x.saturating_sub(RADIUS).max(1);
+                    let near = from..=row + (x + RADIUS).min(self.wide - 2);
                     for (new, &state) in states[near.clone()].iter_mut().zip(&self.states[near]) {
                         if state == State::Known {
                             *new = State::Inside;
@@ -221,17 +223,17 @@ impl March {
         self.states[at] == State::Inside
     }
 
-    /// Shows `visit` what the pixel at `at` is painted from: all pixels within a disc of `radius`
+    /// Shows `visit` what the pixel at `at` is painted from: all pixels within a disc of [`RADIUS`]
     /// that are not inside, in reading order.
     #[inline]
-    pub(super) fn around(&self, at: usize, radius: usize, mut visit: impl FnMut(&Near)) {
+    pub(super) fn around(&self, at: usize, mut visit: impl FnMut(&Near)) {
         let (x, y) = (at % self.wide, at / self.wide);
-        for near_y in y.saturating_sub(radius).max(1)..=(y + radius).min(self.high - 2) {
-            for near_x in x.saturating_sub(radius).max(1)..=(x + radius).min(self.wide - 2) {
+        for near_y in y.saturating_sub(RADIUS).max(1)..=(y + RADIUS).min(self.high - 2) {
+            for near_x in x.saturating_sub(RADIUS).max(1)..=(x + RADIUS).min(self.wide - 2) {
                 let near = near_y * self.wide + near_x;
                 let way = [x as f32 - near_x as f32, y as f32 - near_y as f32];
                 let squared = way[0] * way[0] + way[1] * way[1];
-                if self.is_inside(near) || squared > (radius * radius) as f32 {
+                if self.is_inside(near) || squared > (RADIUS * RADIUS) as f32 {
                     continue;
                 }
                 let packed = 3 * ((near_y - 1) * (self.wide - 2) + near_x - 1);

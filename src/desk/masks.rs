@@ -18,11 +18,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::ValueEnum;
 use rand_pcg::{Pcg64, rand_core::Rng};
 use serde::{Deserialize, Serialize};
 
 /// What a mask's holes look like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {
     /// Brush strokes.
@@ -35,7 +36,7 @@ pub enum Style {
 }
 
 /// Whether brush strokes may run over the border.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Border {
     /// In one mask of two.
@@ -133,6 +134,11 @@ fn split_mix(value: u64) -> u64 {
 /// A number in `0.0..1.0`, all of 2^24 steps.
 pub(crate) fn unit(rng: &mut Pcg64) -> f32 {
     (rng.next_u32() >> 8) as f32 / (1 << 24) as f32
+}
+
+/// Nearly from a normal distribution: twelve uniform numbers have a sum of mean 6 and variance 1.
+pub(super) fn normal(rng: &mut Pcg64) -> f32 {
+    (0..12).map(|_| unit(rng)).sum::<f32>() - 6.0
 }
 
 /// A whole number in `0..end` (`end` > 0); the bias of the plain product is below `end / 2^64`.

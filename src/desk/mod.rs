@@ -18,6 +18,7 @@ mod colours;
 mod convolutions;
 mod dashboard;
 pub mod data;
+mod devices;
 mod discriminator;
 mod engine;
 mod error;
@@ -48,6 +49,7 @@ mod prune;
 mod quantise;
 mod read;
 mod recording;
+mod run_config;
 mod run_log;
 pub mod sheet;
 pub mod telea;
@@ -58,7 +60,5 @@ pub use calibrate::{Calibrated, calibrate};
 pub use error::DeskError;
 pub use import::import;
 pub use onnx::write_onnx;
-pub use train::{
-    ADAM_BETAS, ADAM_EPSILON, ADVERSARY_LEARNING_RATE, KERNEL_TAPS, RunConfig, Start, steps_in,
-    train,
-};
+pub use run_config::RunConfig;
+pub use train::{Start, steps_in, train};

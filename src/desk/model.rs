@@ -8,7 +8,7 @@ use burn::tensor::activation::{leaky_relu, relu, sigmoid};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use super::convolutions::{double, halve};
-use super::in_place::overwritten;
+use super::in_place::{clamped, overwritten};
 use super::read::floats;
 use super::{DeskError, masks};
 use crate::file::Weights;
@@ -76,8 +76,7 @@ impl Lbam {
     pub fn initialise(network: Network, seed: u64, device: &Device) -> Self {
         let deviation = INITIAL_DEVIATION * (PAPER_BASE / network.base() as f32).sqrt();
         let rng = RefCell::new(masks::generator(seed, 0, INITIAL_INDEX));
-        // Twelve uniform numbers sum to nearly a normal one, of mean 6 and variance 1.
-        let normal = || (0..12).map(|_| masks::unit(&mut rng.borrow_mut())).sum::<f32>() - 6.0;
+        let normal = || masks::normal(&mut rng.borrow_mut());
         let kernel = |_: &str, shape: [usize; 4]| {
             let values: Vec<f32> =
                 (0..shape.iter().product()).map(|_| deviation * normal()).collect();
@@ -234,19 +233,21 @@ impl Lbam {
         Activations { encoder, decoder }
     }
 
-    /// The same network with the attention scalars back in their ranges, as after every
-    /// optimiser step.
-    pub fn clamped(mut self) -> Self {
-        let device = self.forward[0].scalars.val().inner().device();
-        let least = Tensor::<1>::from_floats(CLAMPS.map(|clamp| clamp.min), &device);
-        let most = Tensor::<1>::from_floats(CLAMPS.map(|clamp| clamp.max), &device);
+    /// The least and the most that the attention scalars may be, in their order.
+    pub fn ranges(device: &Device) -> [Tensor<1>; 2] {
+        let ends = [CLAMPS.map(|clamp| clamp.min), CLAMPS.map(|clamp| clamp.max)];
+        ends.map(|ends| Tensor::from_floats(ends, device).inner())
+    }
+
+    /// The same network with the attention scalars back in their [ranges](Lbam::ranges), as after
+    /// every optimiser step.
+    pub fn clamped(mut self, ranges: &[Tensor<1>; 2]) -> Self {
         for layer in self.forward.iter_mut().chain(&mut self.reverse) {
             // On the inner tensor: clamping is no part of what is differentiated.
-            layer.scalars = layer.scalars.clone().map(|value| {
-                let value = value.inner();
-                let clamped = value.clone().max_pair(least.clone()).min_pair(most.clone());
-                overwritten(value, clamped).autodiff().require_grad()
-            });
+            layer.scalars = layer
+                .scalars
+                .clone()
+                .map(|value| clamped(value.inner(), ranges).autodiff().require_grad());
         }
         self
     }
@@ -364,8 +365,11 @@ impl MaskLayer {
     /// `gA`, with one exponential for both sides: with `e` the Gaussian of the side that holds,
     /// it is `a * e` below the peak and `a * e + (1 - e)` above.
     fn attend(&self, features: Tensor<4>) -> Tensor<4> {
-        let scalar = |index: usize| self.scalars.val().narrow(0, index, 1).reshape([1, 1, 1, 1]);
-        let (a, mu, sigma1, sigma2) = (scalar(0), scalar(1), scalar(2), scalar(3));
+        let [_, _, height, width] = features.dims();
+        // Over a plane in steps: a GPU sums gradients by one thread for each number that stays.
+        let scalars = self.scalars.val().reshape([4, 1, 1, 1]);
+        let planes = scalars.expand([4, 1, 1, width]).expand([4, 1, height, width]);
+        let [a, mu, sigma1, sigma2] = [0, 1, 2, 3].map(|index| planes.clone().narrow(0, index, 1));
         let distance = features - mu;
         let above = distance.clone().greater_equal_elem(0.0).float();
         let sigma = above.clone() * (sigma2 - sigma1.clone()) + sigma1;

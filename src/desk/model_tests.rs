@@ -106,19 +106,37 @@ fn no_gradient_is_nan_or_infinite() {
     }
 }
 
+fn clamps(device: &Device) {
+    let ranges = Lbam::ranges(device);
+    for (by, wanted) in [
+        (50.0, CLAMPS.map(|clamp| clamp.max)),
+        (-50.0, CLAMPS.map(|clamp| clamp.min)),
+        (f32::NAN, [f32::NAN; 4]),
+    ] {
+        let mut model = Lbam::initialise(Network::from(Preset::Nano), 1, device);
+        for layer in model.forward.iter_mut().chain(&mut model.reverse) {
+            layer.scalars =
+                layer.scalars.clone().map(|value| (value.inner() + by).autodiff().require_grad());
+        }
+        let model = model.clamped(&ranges);
+        for layer in model.forward.iter().chain(&model.reverse) {
+            let scalars = layer.scalars.val().to_data().try_to_vec::<f32>().expect("floats");
+            let alike = |(a, b): (&f32, &f32)| a == b || a.is_nan() && b.is_nan();
+            assert!(scalars.iter().zip(&wanted).all(alike), "{scalars:?}, not {wanted:?}");
+        }
+    }
+}
+
 #[test]
 fn clamping_brings_every_scalar_into_its_range() {
-    let device = Device::flex().autodiff();
-    let mut model = Lbam::initialise(Network::from(Preset::Nano), 1, &device);
-    for layer in model.forward.iter_mut().chain(&mut model.reverse) {
-        layer.scalars =
-            layer.scalars.clone().map(|value| (value.inner() + 50.0).autodiff().require_grad());
-    }
-    let model = model.clamped();
-    for layer in model.forward.iter().chain(&model.reverse) {
-        let scalars = layer.scalars.val().to_data().try_to_vec::<f32>().expect("floats");
-        assert_eq!(scalars, CLAMPS.map(|clamp| clamp.max));
-    }
+    clamps(&Device::flex().autodiff());
+}
+
+/// On whatever Vulkan device there is, Mesa's software one too.
+#[cfg(feature = "wgpu")]
+#[test]
+fn wgpus_kernel_clamps() {
+    clamps(&Device::wgpu(burn::tensor::DeviceKind::DefaultDevice).autodiff());
 }
 
 #[test]

@@ -18,23 +18,18 @@
 use super::marching::{ACROSS, March, Near, SMALL_DIRECTION, Sample, TINY};
 use crate::picture::{Mask, MaskError, RgbPicture};
 
-/// Fills the holes of `picture` from what is within `radius` pixels (clamped to 1 to 100).
-pub fn navier_stokes(
-    picture: &RgbPicture,
-    mask: &Mask,
-    radius: usize,
-) -> Result<RgbPicture, MaskError> {
+/// Fills the holes of `picture` from what is within 3 pixels.
+pub fn navier_stokes(picture: &RgbPicture, mask: &Mask) -> Result<RgbPicture, MaskError> {
     mask.fits(picture.width, picture.height)?;
-    let radius = radius.clamp(1, 100);
     let mut march = March::new(picture, mask);
-    march.fill(|march, at| paint(march, at, radius));
+    march.fill(paint);
     Ok(RgbPicture { width: picture.width, height: picture.height, data: march.pixels })
 }
 
-/// Colours the pixel `at` from all pixels within `radius` that are not inside.
-fn paint(march: &mut March, at: usize, radius: usize) {
+/// Colours the pixel `at` from all pixels within [`RADIUS`](super::marching::RADIUS) that are not inside.
+fn paint(march: &mut March, at: usize) {
     let (mut weights, mut colour) = ([TINY; 3], [0.0_f32; 3]);
-    march.around(at, radius, |near| {
+    march.around(at, |near| {
         let closeness = 1.0 / (near.squared * near.squared + 1.0);
         for channel in 0..3 {
             let [across, down] = steepness(march, near, channel);

@@ -1,10 +1,7 @@
 //! The Navier-Stokes filler against OpenCV's, whose outputs lie in `tests/data`.
 
 use super::*;
-use crate::desk::{
-    filler_cases::{keeps_the_rules, opencv},
-    telea::USUAL_RADIUS,
-};
+use crate::desk::filler_cases::{keeps_the_rules, opencv};
 use crate::picture::read_rgb;
 
 /// OpenCV sums in its compiler's order: a value that lies on a half may round the other way.
@@ -19,7 +16,7 @@ fn equals_opencv() {
         let (picture, mask, _) = opencv(name);
         let path = format!("{}/tests/data/navier_stokes_{name}.png", env!("CARGO_MANIFEST_DIR"));
         let expected = read_rgb(path.as_ref()).unwrap();
-        let filled = navier_stokes(&picture, &mask, USUAL_RADIUS).unwrap();
+        let filled = navier_stokes(&picture, &mask).unwrap();
         let apart = || filled.data.iter().zip(&expected.data).map(|(a, b)| a.abs_diff(*b));
         let worst = apart().max().unwrap_or(0);
         assert!(worst <= ROUNDING, "{name}: {worst} levels apart");
@@ -33,5 +30,5 @@ fn equals_opencv() {
 
 #[test]
 fn rules() {
-    keeps_the_rules(&|picture, mask| navier_stokes(picture, mask, USUAL_RADIUS));
+    keeps_the_rules(&|picture, mask| navier_stokes(picture, mask));
 }

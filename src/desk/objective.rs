@@ -13,7 +13,7 @@ use super::adversary::Adversary;
 use super::features::Features;
 use super::losses::dissimilarity;
 use super::read::floats;
-use super::train::RunConfig;
+use super::run_config::RunConfig;
 
 /// All losses of a run with their weights.
 pub(super) struct Objective {

@@ -19,7 +19,7 @@ use rand_pcg::Pcg64;
 
 use super::masks::{below, generator};
 use super::sheet;
-use super::telea::{USUAL_RADIUS, telea};
+use super::telea::telea;
 use crate::picture::{Mask, MaskError, RgbPicture};
 
 /// A patch's side, pixels.
@@ -44,7 +44,7 @@ pub fn patchmatch(picture: &RgbPicture, mask: &Mask) -> Result<RgbPicture, MaskE
     let blank = sheet::painted(picture, mask, [0; 3])?;
     let mut levels = vec![Level::new(blank, mask.clone())];
     if levels[0].sources.is_empty() || levels[0].targets.is_empty() {
-        return telea(picture, mask, USUAL_RADIUS);
+        return telea(picture, mask);
     }
     while let Some(coarser) = levels.last().map(Level::halved).transpose()? {
         if coarser.sources.len() < FEWEST_SOURCES || coarser.targets.is_empty() {
@@ -120,7 +120,7 @@ impl Level {
 
     /// At the coarsest level: smooth colours, and matches at random.
     fn start(&mut self, rng: &mut Pcg64) -> Result<(), MaskError> {
-        self.picture = telea(&self.picture, &self.mask, USUAL_RADIUS)?;
+        self.picture = telea(&self.picture, &self.mask)?;
         for &target in &self.targets {
             self.matches[target] = self.sources[below(rng, self.sources.len())];
         }

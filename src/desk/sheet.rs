@@ -8,7 +8,7 @@ use crate::picture::{KNOWN, Mask, MaskError, PictureError, RgbPicture};
 /// Holes are shown in this colour, which photographs hardly have.
 pub const HOLE_COLOUR: [u8; 3] = [255, 0, 200];
 /// Between pictures and around the sheet.
-pub const BACKGROUND: [u8; 3] = [255, 255, 255];
+const BACKGROUND: [u8; 3] = [255, 255, 255];
 /// Usual width of the gaps, pixels.
 pub const GAP: usize = 4;
 

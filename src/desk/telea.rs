@@ -23,16 +23,12 @@
 use super::marching::{ACROSS, March, Near, SMALL_DIRECTION, Sample, TINY};
 use crate::picture::{Mask, MaskError, RgbPicture};
 
-/// The radius of figures in the literature, pixels.
-pub const USUAL_RADIUS: usize = 3;
-
-/// Fills the holes of `picture` from what is within `radius` pixels (clamped to 1 to 100).
-pub fn telea(picture: &RgbPicture, mask: &Mask, radius: usize) -> Result<RgbPicture, MaskError> {
+/// Fills the holes of `picture` from what is within 3 pixels.
+pub fn telea(picture: &RgbPicture, mask: &Mask) -> Result<RgbPicture, MaskError> {
     mask.fits(picture.width, picture.height)?;
-    let radius = radius.clamp(1, 100);
     let mut march = March::new(picture, mask);
-    march.measure_outside(radius);
-    march.fill(|march, at| paint(march, at, radius));
+    march.measure_outside();
+    march.fill(paint);
     Ok(RgbPicture { width: picture.width, height: picture.height, data: march.pixels })
 }
 
@@ -56,12 +52,12 @@ pub fn mean_colour(picture: &RgbPicture, mask: &Mask) -> Result<RgbPicture, Mask
     Ok(filled)
 }
 
-/// Colours the pixel `at` from all pixels within `radius` that are not inside.
-fn paint(march: &mut March, at: usize, radius: usize) {
+/// Colours the pixel `at` from all pixels within [`RADIUS`](super::marching::RADIUS) that are not inside.
+fn paint(march: &mut March, at: usize) {
     let slope = [distance_slope(march, at, 1), distance_slope(march, at, march.wide)];
     let mut weights = TINY;
     let (mut colour, mut pull) = ([0.0_f32; 3], [[0.0_f32; 2]; 3]);
-    march.around(at, radius, |near| {
+    march.around(at, |near| {
         let &Near { way, squared, .. } = near;
         let closeness = (1.0 / (f64::from(squared) * f64::from(squared).sqrt())) as f32;
         let apart = (march.distances[near.at] - march.distances[at]).abs();

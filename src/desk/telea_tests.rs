@@ -12,7 +12,7 @@ const MAY_DIFFER: f32 = 0.01;
 fn equals_opencv() {
     for name in ["smooth", "noise", "photo", "border"] {
         let (picture, mask, expected) = case(name);
-        let filled = telea(&picture, &mask, USUAL_RADIUS).unwrap();
+        let filled = telea(&picture, &mask).unwrap();
         let apart: Vec<u8> =
             filled.data.iter().zip(&expected.data).map(|(a, b)| a.abs_diff(*b)).collect();
         let worst = apart.iter().max().copied().unwrap_or(0);
@@ -29,7 +29,7 @@ fn equals_opencv() {
 fn known_pixels_stay_and_hidden_ones_do_not_matter() {
     for name in ["border", "noise"] {
         let (picture, mask, _) = case(name);
-        let filled = telea(&picture, &mask, USUAL_RADIUS).unwrap();
+        let filled = telea(&picture, &mask).unwrap();
         let mut other = picture.clone();
         for (index, &hole) in mask.data().iter().enumerate() {
             let at = 3 * index..3 * index + 3;
@@ -39,7 +39,7 @@ fn known_pixels_stay_and_hidden_ones_do_not_matter() {
                 other.data[at].fill(77);
             }
         }
-        assert!(telea(&other, &mask, USUAL_RADIUS).unwrap() == filled, "{name}");
+        assert!(telea(&other, &mask).unwrap() == filled, "{name}");
         let mean = mean_colour(&picture, &mask).unwrap();
         assert!(mean_colour(&other, &mask).unwrap() == mean, "{name}");
     }
@@ -53,7 +53,7 @@ fn odd_shapes() {
             let grey: Vec<u8> =
                 (0..width * height).map(|at| if at < holes { 255 } else { 0 }).collect();
             let mask = Mask::from_grey(width, height, &grey).unwrap();
-            let filled = telea(&picture, &mask, USUAL_RADIUS).unwrap();
+            let filled = telea(&picture, &mask).unwrap();
             assert_eq!(filled.data.len(), picture.data.len());
             if holes == 0 {
                 assert!(filled == picture);
@@ -67,7 +67,7 @@ fn odd_shapes() {
     }
     let picture = RgbPicture::new(4, 4, vec![0; 48]).unwrap();
     let wrong = Mask::empty(4, 5).unwrap();
-    assert!(telea(&picture, &wrong, 3).is_err() && mean_colour(&picture, &wrong).is_err());
+    assert!(telea(&picture, &wrong).is_err() && mean_colour(&picture, &wrong).is_err());
 }
 
 #[test]

@@ -6,48 +6,31 @@
 //! numbered in a fixed order, so a resumed run goes on to the same losses.
 
 use std::collections::BTreeMap;
-use std::f64::consts::PI;
 use std::fs;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::thread::available_parallelism;
+use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::DeskError;
-use super::adam::AdamSettings;
 use super::dashboard::Dashboard;
 use super::data::{Batch, BatchConfig, Batches, divides};
+use super::devices::{data_threads, devices};
 use super::generator::{Generator, Pass, uploaded};
-use super::masks::{Border, Style};
 use super::model::Lbam;
 use super::objective::{Losses, Objective};
 use super::prune::Pruning;
 use super::read::floats;
+use super::run_config::{RunConfig, read_json};
 use super::run_log::{Figures, Log};
 use super::sheet::{GAP, contact_sheet, from_planes};
 use super::variants;
 use crate::file::{FILLS, SMOOTH, Weights, write_atomically};
-use crate::net::{Network, Variant};
+use crate::net::Network;
 use crate::picture::{PictureError, write_png};
 use crate::service::Stop;
 
-/// Taps of a kernel.
-pub const KERNEL_TAPS: usize = super::prune::TAPS;
-/// Adam's decay rates in the authors' code.
-pub const ADAM_BETAS: (f32, f32) = (0.5, 0.9);
-/// Keeps Adam's steps finite: PyTorch's, and so the authors'.
-pub const ADAM_EPSILON: f32 = 1e-8;
-/// What runs had before it was part of their configuration: Burn's.
-const OLD_ADAM_EPSILON: f32 = 1e-5;
-/// The discriminator's learning rate in the paper.
-pub const ADVERSARY_LEARNING_RATE: f64 = 1e-5;
-/// Steps over which the learning rate rises from nothing, so that Adam's averages settle first.
-const WARM_UP_STEPS: u64 = 100;
-/// The learning rate at the end of the cosine, as a share of its top.
-const FINAL_SHARE: f64 = 0.01;
 /// Most pictures in a sample strip.
 const SAMPLE_ROWS: usize = 4;
 /// Steps between updates of the weights' running average.
@@ -62,136 +45,6 @@ const NEW_CHECKPOINT: &str = "checkpoint.new";
 const OLD_CHECKPOINT: &str = "checkpoint.old";
 /// Grey that stands for the hole in sample strips.
 const HOLE_GREY: f32 = 0.5;
-
-/// Everything a run was started with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RunConfig {
-    /// Folder of training pictures.
-    pub images: PathBuf,
-    /// The weights it began with, by file name and BLAKE3 hash; `None` for random ones.
-    #[serde(default)]
-    pub init: Option<String>,
-    /// Base channels of the network.
-    pub base_channels: usize,
-    /// The paper's network, which runs had before there was a choice, or an ablation.
-    #[serde(default, with = "variants")]
-    pub variant: Variant,
-    /// Share of each layer's kernels that is pruned away when the run begins
-    /// (`src/desk/prune.rs` says what a kernel is).
-    #[serde(default)]
-    pub prune_kernels: f64,
-    /// Taps that each other kernel keeps then, of 16.
-    #[serde(default = "all_taps")]
-    pub kernel_taps: usize,
-    /// Side of the crops, pixels.
-    pub size: usize,
-    /// Pictures a step.
-    pub batch: usize,
-    /// Steps in all.
-    pub steps: u64,
-    /// Everything random follows from it.
-    pub seed: u64,
-    /// Top of the learning rate; it follows a cosine down to a hundredth.
-    pub learning_rate: f64,
-    /// Decay rates of Adam's two averages, within `0.0..1.0`.
-    #[serde(default = "adam_betas")]
-    pub adam_betas: (f32, f32),
-    /// Added to the root of the second average.
-    #[serde(default = "old_adam_epsilon")]
-    pub adam_epsilon: f32,
-    /// Weight of the mean absolute error in the hole.
-    pub hole_weight: f64,
-    /// Weight of the mean absolute error outside.
-    pub valid_weight: f64,
-    /// Weight of one minus the composite's structural similarity.
-    #[serde(default)]
-    pub ssim_weight: f64,
-    /// Feature weights for the next two: torchvision's `vgg16`.
-    #[serde(default)]
-    pub vgg: Option<PathBuf>,
-    /// Weight of the difference of features.
-    #[serde(default)]
-    pub perceptual_weight: f64,
-    /// Weight of the difference of their Gram matrices.
-    #[serde(default)]
-    pub style_weight: f64,
-    /// Weight of the discriminator's judgement; 0: there is none.
-    #[serde(default)]
-    pub adversarial_weight: f64,
-    /// The first step with it.
-    #[serde(default)]
-    pub adversary_from: u64,
-    /// The discriminator's learning rate, the same in all steps.
-    #[serde(default = "adversary_learning_rate")]
-    pub adversary_learning_rate: f64,
-    /// Channels of its first layer; `None` for as many as the network has.
-    #[serde(default)]
-    pub adversary_channels: Option<usize>,
-    /// The length to which longer gradients are shortened, the network's and the discriminator's
-    /// each as a whole.
-    #[serde(default)]
-    pub clip_gradient: Option<f64>,
-    /// Whether each picture has a mask of its own.
-    pub own_masks: bool,
-    /// Else: masks a step, which its pictures share, so that the mask branches run that often.
-    #[serde(default = "one")]
-    pub masks_per_step: usize,
-    /// Folder of mask pictures (white = fill) to draw from; `None`: masks are drawn up.
-    #[serde(default)]
-    pub masks: Option<PathBuf>,
-    /// Smallest and largest share of hole; `None` for the usual: anything for masks of a folder,
-    /// 0.1 to 0.5 for others.
-    #[serde(default)]
-    pub mask_ratio: Option<(f32, f32)>,
-    /// What the holes look like that are drawn up.
-    #[serde(default = "mask_style")]
-    pub mask_style: Style,
-    /// Whether their strokes may run over the border.
-    #[serde(default)]
-    pub mask_border: Border,
-    /// Whether pictures are shown in other colours, too.
-    #[serde(default)]
-    pub vary_colours: bool,
-    /// `cpu`: written out for the processor; `cpu-burn`: the same in Burn; or a GPU backend the
-    /// program was built with.
-    pub backend: String,
-    /// GPUs that share each step's pictures.
-    #[serde(default = "one")]
-    pub gpus: usize,
-    /// Whether convolutions are in bfloat16, on a backend of Burn's that has it.
-    #[serde(default)]
-    pub mixed_precision: bool,
-    /// Steps between sample strips.
-    pub sample_every: u64,
-    /// Steps between checkpoints.
-    pub checkpoint_every: u64,
-}
-
-/// All taps of a 4x4 kernel.
-fn all_taps() -> usize {
-    KERNEL_TAPS
-}
-
-fn one() -> usize {
-    1
-}
-
-fn adam_betas() -> (f32, f32) {
-    ADAM_BETAS
-}
-
-fn old_adam_epsilon() -> f32 {
-    OLD_ADAM_EPSILON
-}
-
-fn adversary_learning_rate() -> f64 {
-    ADVERSARY_LEARNING_RATE
-}
-
-/// What runs had before there was a choice.
-fn mask_style() -> Style {
-    Style::Mixed
-}
 
 /// Where a run begins.
 #[derive(Debug)]
@@ -212,117 +65,6 @@ struct Progress {
     /// Whether a discriminator took part in any step, or may have in those of the weights it began with.
     #[serde(default)]
     adversarial: bool,
-}
-
-impl RunConfig {
-    /// The configuration of the run in `folder`.
-    ///
-    /// # Errors
-    /// [`DeskError::Run`] where there is none, or it is damaged.
-    pub fn read(folder: &Path) -> Result<Self, DeskError> {
-        read_json(&folder.join("config.json"))
-    }
-
-    fn adam(&self) -> AdamSettings {
-        AdamSettings { betas: self.adam_betas, epsilon: self.adam_epsilon }
-    }
-
-    fn prunes(&self) -> bool {
-        self.prune_kernels > 0.0 || self.kernel_taps < KERNEL_TAPS
-    }
-
-    fn mask_ratio(&self) -> RangeInclusive<f32> {
-        match (self.mask_ratio, &self.masks) {
-            (Some((low, high)), _) => low..=high,
-            (None, Some(_)) => 0.0..=1.0,
-            (None, None) => BatchConfig::default().mask_ratio,
-        }
-    }
-
-    fn masks_per_batch(&self) -> usize {
-        if self.own_masks { self.batch } else { self.masks_per_step }
-    }
-
-    fn learning_rate_at(&self, step: u64) -> f64 {
-        let warm = ((step + 1) as f64 / WARM_UP_STEPS as f64).min(1.0);
-        let share = (step as f64 / self.steps.max(1) as f64).min(1.0);
-        let cosine = (1.0 + (PI * share).cos()) / 2.0;
-        self.learning_rate * warm * (FINAL_SHARE + (1.0 - FINAL_SHARE) * cosine)
-    }
-}
-
-/// The devices of a backend's name: the processor, or so many GPUs.
-///
-/// # Errors
-/// [`DeskError::Backend`] for a backend this program was built without, [`DeskError::Gpus`] where
-/// it does not find as many, [`DeskError::Idle`] where one does not compute.
-fn devices(backend: &str, wanted: usize) -> Result<Vec<Device>, DeskError> {
-    if let ("cpu" | "cpu-burn", 1) = (backend, wanted) {
-        return Ok(vec![Device::flex()]);
-    }
-    let Some((mut devices, usual)) = gpus(backend) else {
-        let has = [
-            ("cpu", true),
-            ("cpu-burn", true),
-            ("wgpu", cfg!(feature = "wgpu")),
-            ("vulkan", cfg!(feature = "vulkan")),
-            ("cuda", cfg!(feature = "cuda")),
-        ];
-        let has: Vec<_> = has.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
-        return Err(DeskError::Backend { name: backend.to_owned(), has: has.join(", ") });
-    };
-    if devices.len() < wanted {
-        let (backend, found) = (backend.to_owned(), devices.len());
-        return Err(DeskError::Gpus { backend, found, wanted });
-    }
-    devices.truncate(wanted);
-    if let (1, Some(usual)) = (wanted, usual) {
-        devices = vec![usual];
-    }
-    for device in &devices {
-        let idle = |reason| DeskError::Idle { backend: backend.to_owned(), reason };
-        computes(device).map_err(idle)?;
-    }
-    Ok(devices)
-}
-
-/// Whether a sum comes out right. Where a kernel cannot be compiled, Burn's backends may do no more than
-/// log it, and go on with whatever lies in memory.
-fn computes(device: &Device) -> Result<(), String> {
-    let sum = Tensor::<1>::from_floats([1.25, 2.5], device) + 0.5;
-    let found = sum.try_into_data().map_err(|error| error.to_string())?;
-    let found = found.try_to_vec::<f32>().map_err(|error| format!("{error:?}"))?;
-    if found == [1.75, 3.0] { Ok(()) } else { Err(format!("a sum is {found:?}, not [1.75, 3.0]")) }
-}
-
-/// All GPUs of a backend (the processor's have none), and which of them it would take itself; `None` where the program was
-/// built without it.
-fn gpus(backend: &str) -> Option<(Vec<Device>, Option<Device>)> {
-    match backend {
-        "cpu" | "cpu-burn" => Some((Vec::new(), None)),
-        #[cfg(feature = "wgpu")]
-        "wgpu" => {
-            let usual = Device::wgpu(burn::tensor::DeviceKind::DefaultDevice);
-            Some((Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec(), Some(usual)))
-        }
-        #[cfg(feature = "vulkan")]
-        "vulkan" => {
-            let usual = Device::vulkan(burn::tensor::DeviceKind::DefaultDevice);
-            Some((Device::enumerate(burn::tensor::DeviceType::Vulkan).into_vec(), Some(usual)))
-        }
-        #[cfg(feature = "cuda")]
-        "cuda" => Some((Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec(), None)),
-        _ => None,
-    }
-}
-
-/// Threads that make batches: for training on the processor, which has them all busy, one is
-/// enough; a GPU is fed by all but one.
-fn data_threads(backend: &str) -> usize {
-    match backend {
-        "cpu" | "cpu-burn" => 1,
-        _ => available_parallelism().map_or(1, |all| all.get().saturating_sub(1).max(1)),
-    }
 }
 
 /// Trains into `folder` and returns the final weights, which are also written there: a running
@@ -784,13 +526,6 @@ impl<'a> Trainer<'a> {
 
 fn make_folder(path: &Path) -> Result<(), DeskError> {
     fs::create_dir_all(path).map_err(|source| DeskError::Io { path: path.to_owned(), source })
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DeskError> {
-    let run = |reason| DeskError::Run { path: path.to_owned(), reason };
-    let bytes = fs::read(path)
-        .map_err(|error| run(format!("{error}; is this the folder of an earlier run?")))?;
-    serde_json::from_slice(&bytes).map_err(|error| run(format!("damaged: {error}")))
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Short real runs of the narrowest network.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::desk::masks::Style;
 use crate::desk::{features, masks};
+use crate::net::Variant;
 use crate::picture::{RgbPicture, write_png};
 
 /// A folder of pictures with gradients and edges: something that can be learnt.
@@ -24,41 +26,15 @@ fn pictures(folder: &Path) {
 fn config(images: &Path, steps: u64) -> RunConfig {
     RunConfig {
         images: images.to_owned(),
-        init: None,
         base_channels: 4,
-        variant: Variant::PAPER,
-        prune_kernels: 0.0,
-        kernel_taps: KERNEL_TAPS,
         size: 128,
         batch: 2,
         steps,
         seed: 7,
         learning_rate: 2e-3,
-        adam_betas: ADAM_BETAS,
-        adam_epsilon: ADAM_EPSILON,
-        hole_weight: 6.0,
-        valid_weight: 1.0,
-        ssim_weight: 0.0,
-        vgg: None,
-        perceptual_weight: 0.0,
-        style_weight: 0.0,
-        adversarial_weight: 0.0,
-        adversary_from: 0,
-        adversary_learning_rate: ADVERSARY_LEARNING_RATE,
-        adversary_channels: None,
-        clip_gradient: None,
-        own_masks: false,
-        masks_per_step: 1,
-        masks: None,
-        mask_ratio: None,
-        mask_style: Style::Mixed,
-        mask_border: Border::Half,
-        vary_colours: false,
-        backend: "cpu".into(),
-        gpus: 1,
-        mixed_precision: false,
         sample_every: 3,
         checkpoint_every: 3,
+        ..RunConfig::default()
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::DeskError;
-use super::train::RunConfig;
+use super::run_config::RunConfig;
 use crate::file::Weights;
 use crate::net::Variant;
 

@@ -1,64 +1,25 @@
-//! Receptive fields: which inputs a run of outputs needs, along one axis.
+//! Receptive fields along one axis.
 
 use std::ops::Range;
 
-/// A run of rows or columns.
-pub type Span = Range<usize>;
-
-/// The inputs that outputs `outputs` of a 4-wide stride-2 convolution with padding 1 read, cut
-/// to an input of `input_size`: output `i` reads `2i - 1 ..= 2i + 2`.
-pub fn conv_needs(outputs: Span, input_size: usize) -> Span {
-    if outputs.is_empty() {
-        return 0..0;
-    }
-    let start = (2 * outputs.start).saturating_sub(1);
-    start..(2 * (outputs.end - 1) + 3).min(input_size)
-}
-
-/// The inputs that outputs `outputs` of a 4-wide stride-2 transposed convolution with padding 1
-/// read, cut to an input of `input_size`: output `2p` reads `p - 1, p`; `2p + 1` reads `p, p + 1`.
-pub fn deconv_needs(outputs: Span, input_size: usize) -> Span {
-    if outputs.is_empty() {
-        return 0..0;
-    }
-    let start = outputs.start.div_ceil(2).saturating_sub(1);
-    let last = outputs.end.div_ceil(2);
-    start.min(input_size)
-        ..last.saturating_add(usize::from(outputs.end.is_multiple_of(2))).min(input_size)
+/// The inputs that output `at` of a 4-wide stride-2 convolution with padding 1 reads, `2 * at - 1 ..=
+/// 2 * at + 2`, cut to an input of `size`.
+pub fn window(at: usize, size: usize) -> Range<usize> {
+    (2 * at).saturating_sub(1)..(2 * at + 3).min(size)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// The same by walking every tap of the operation's definition.
-    fn by_taps(outputs: Span, input_size: usize, reads: impl Fn(isize, isize) -> bool) -> Span {
-        let needed: Vec<usize> = (0..input_size)
-            .filter(|&i| outputs.clone().any(|o| reads(o as isize, i as isize)))
-            .collect();
-        match (needed.first(), needed.last()) {
-            (Some(&first), Some(&last)) => first..last + 1,
-            _ => 0..0,
-        }
-    }
+    use super::window;
+    use crate::net::KERNEL;
 
     #[test]
-    fn spans_are_exact() {
-        for size in [1_usize, 2, 3, 8] {
-            for start in 0..2 * size {
-                for end in start + 1..=2 * size {
-                    let expected =
-                        by_taps(start..end, size, |o, i| (0..4).any(|tap| o == 2 * i - 1 + tap));
-                    assert_eq!(deconv_needs(start..end, size), expected, "deconv {start}..{end}");
-                }
-            }
-            for start in 0..size {
-                for end in start + 1..=size {
-                    let expected = by_taps(start..end, 2 * size, |o, i| {
-                        (0..4).any(|tap| i == 2 * o - 1 + tap)
-                    });
-                    assert_eq!(conv_needs(start..end, 2 * size), expected, "conv {start}..{end}");
-                }
+    fn a_window_is_what_taps_reach() {
+        for size in [2, 4, 16] {
+            for at in 0..size / 2 {
+                let reached = |input: &usize| (0..KERNEL).any(|tap| input + 1 == 2 * at + tap);
+                let inputs: Vec<_> = (0..size).filter(reached).collect();
+                assert_eq!(window(at, size).collect::<Vec<_>>(), inputs, "{at} of {size}");
             }
         }
     }

@@ -42,7 +42,7 @@ mod table;
 mod variant;
 
 pub use activation::{ActivationClamp, Attention, CLAMPS, LEAKY_SLOPE, MASK_UPDATE_POWER};
-pub use field::{Span, conv_needs, deconv_needs};
+pub use field::window;
 pub use packing::{GROUP, INPUT_CHANNELS, LANES, PAIR, Packing, TABLE, padded};
 pub use table::{
     Conv, Deconv, ENCODER_LAYERS, KERNEL, NetError, Network, Parameter, Preset, REVERSE_LAYERS,

@@ -20,8 +20,8 @@ use v4l::video::Output;
 use v4l::video::output::Parameters;
 use v4l::{Device, Format, FourCC, Fraction};
 
-use super::{OutputError, Sink, StreamFormat};
-use crate::picture::{ColourRange, Frame, PixelFormat};
+use super::{OutputError, Sink};
+use crate::picture::{ColourRange, Frame, PixelFormat, StreamInfo};
 
 /// How long the device may have no room for a frame.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -197,7 +197,7 @@ impl VideoDevice {
         Ok(Self {
             path: path.into(),
             card,
-            rate: StreamFormat::default().rate,
+            rate: StreamInfo::default().rate,
             fresh: Some(device),
             stream: None,
             claims: true,
@@ -272,7 +272,7 @@ impl Sink for VideoDevice {
         format!("{} ({})", self.path.display(), self.card)
     }
 
-    fn start(&mut self, stream: &StreamFormat) {
+    fn start(&mut self, stream: &StreamInfo) {
         if stream.rate.0 > 0 && stream.rate.1 > 0 {
             self.rate = stream.rate;
         }

@@ -9,12 +9,13 @@
 //! obvious way, encoding in the loop, would let a spectator slow the filling down.
 //!
 //! ```
-//! use lbam::output::{Options, StreamFormat, open};
+//! use lbam::output::{Options, open};
+//! use lbam::picture::StreamInfo;
 //!
 //! let folder = tempfile::tempdir()?;
 //! let path = folder.path().join("out.y4m");
 //! let mut sink = open(&path.display().to_string().parse()?, &Options::default())?;
-//! sink.start(&StreamFormat::default());
+//! sink.start(&StreamInfo::default());
 //! sink.write(&lbam::camera::test_frame(64, 48, 0)?)?;
 //! sink.finish()?;
 //! assert!(path.is_file());
@@ -42,9 +43,8 @@ use std::path::PathBuf;
 pub use error::OutputError;
 pub use placeholder::placeholder;
 pub use spec::{HostName, PictureKind, SinkSpec};
-pub use y4m::Y4mWriter;
 
-use crate::picture::Frame;
+use crate::picture::{Frame, StreamInfo};
 
 /// Takes one frame after another.
 pub trait Sink: Send {
@@ -52,7 +52,7 @@ pub trait Sink: Send {
     fn describe(&self) -> String;
 
     /// Told before the first frame, and again if the source comes back as another.
-    fn start(&mut self, _stream: &StreamFormat) {}
+    fn start(&mut self, _stream: &StreamInfo) {}
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError>;
 
@@ -73,24 +73,6 @@ pub trait Sink: Send {
 
     /// Completes files. Without it they are thrown away.
     fn finish(self: Box<Self>) -> Result<(), OutputError>;
-}
-
-/// What an output file says about its stream beside the frames.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamFormat {
-    /// Frames per second as a fraction.
-    pub rate: (u32, u32),
-    pub aspect: Option<(u32, u32)>,
-    /// y4m's letter for interlacing.
-    pub interlace: Option<char>,
-    /// y4m's name of the chroma layout, used where it agrees with the frame.
-    pub chroma: Option<String>,
-}
-
-impl Default for StreamFormat {
-    fn default() -> Self {
-        Self { rate: (25, 1), aspect: None, interlace: None, chroma: None }
-    }
 }
 
 /// What sinks need to know beside their name.

@@ -7,17 +7,18 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{OutputError, Sink, StreamFormat};
-use crate::picture::{ColourRange, Frame, PixelFormat};
+use super::{OutputError, Sink};
+use crate::file::aside;
+use crate::picture::{ColourRange, Frame, PixelFormat, StreamInfo};
 
 const BUFFER: usize = 1 << 20;
 /// What each frame begins with.
 const FRAME: &[u8] = b"FRAME\n";
 
 /// Writes frames as y4m. Planes go out as they are; RGB, which y4m does not know, as 4:4:4.
-pub struct Y4mWriter<W: Write> {
+struct Y4mWriter<W: Write> {
     writer: W,
-    stream: StreamFormat,
+    stream: StreamInfo,
     begun: Option<Shape>,
     /// Bytes of the header, and of each frame.
     header: usize,
@@ -53,7 +54,7 @@ impl<W: Write> Y4mWriter<W> {
     pub fn new(writer: W) -> Self {
         Self {
             writer,
-            stream: StreamFormat::default(),
+            stream: StreamInfo::default(),
             begun: None,
             header: 0,
             frame: 0,
@@ -125,7 +126,7 @@ impl Y4mWriter<BufWriter<NamedTempFile>> {
     }
 }
 
-fn header(shape: Shape, stream: &StreamFormat) -> String {
+fn header(shape: Shape, stream: &StreamInfo) -> String {
     let stated = stream.chroma.as_deref().unwrap_or_default();
     let (chroma, range) = match shape.format {
         // Where the source said how its samples sit, say the same; our own sit in the middle.
@@ -174,7 +175,7 @@ impl Sink for Pipe {
         "y4m on standard output".into()
     }
 
-    fn start(&mut self, stream: &StreamFormat) {
+    fn start(&mut self, stream: &StreamInfo) {
         self.writer.stream = stream.clone();
     }
 
@@ -213,16 +214,7 @@ impl Clip {
             let file = File::options().write(true).open(path).map_err(fail)?;
             Target::Direct(Y4mWriter::new(BufWriter::with_capacity(BUFFER, file)))
         } else {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(".lbam-").suffix(".y4m.part");
-            #[cfg(unix)]
-            {
-                // Like any new file: the user's umask decides, not the private default.
-                use std::os::unix::fs::PermissionsExt;
-                builder.permissions(std::fs::Permissions::from_mode(0o666));
-            }
-            let file = builder.tempfile_in(folder.unwrap_or(Path::new("."))).map_err(fail)?;
+            let file = aside(path).map_err(fail)?;
             Target::Aside(Y4mWriter::new(BufWriter::with_capacity(BUFFER, file)))
         };
         Ok(Self { path: path.into(), target })
@@ -241,7 +233,7 @@ impl Sink for Clip {
         self.path.display().to_string()
     }
 
-    fn start(&mut self, stream: &StreamFormat) {
+    fn start(&mut self, stream: &StreamInfo) {
         match &mut self.target {
             Target::Aside(writer) => writer.stream = stream.clone(),
             Target::Direct(writer) => writer.stream = stream.clone(),
@@ -328,7 +320,7 @@ mod tests {
     #[test]
     fn planes_go_out_as_they_are_under_the_sources_header() {
         let mut writer = Y4mWriter::new(Vec::new());
-        writer.stream = StreamFormat {
+        writer.stream = StreamInfo {
             rate: (30000, 1001),
             aspect: Some((4, 3)),
             interlace: Some('t'),

@@ -1,7 +1,5 @@
 //! One picture from a camera, in the layout it came in.
 
-use std::time::Instant;
-
 use super::{Bytes, FrameError, Pool};
 
 /// The longest side of a frame, mask or picture. Keeps `width * height * 3` far from overflow
@@ -86,10 +84,8 @@ pub struct Frame {
     format: PixelFormat,
     range: ColourRange,
     data: Bytes,
-    /// The source's count; a gap tells of dropped frames.
+    /// Which of its source's frames it is, from 0; a gap tells of dropped ones.
     pub sequence: u64,
-    /// When the source got the picture, for the latency figures.
-    pub captured: Instant,
 }
 
 impl Frame {
@@ -108,7 +104,7 @@ impl Frame {
         }
         data.truncate(needed);
         let data = data.into();
-        Ok(Frame { width, height, format, range, data, sequence: 0, captured: Instant::now() })
+        Ok(Frame { width, height, format, range, data, sequence: 0 })
     }
 
     /// A frame in memory of `pool`. It holds whatever was there before: the caller writes every
@@ -122,7 +118,7 @@ impl Frame {
     ) -> Result<Frame, FrameError> {
         check_side(width, height)?;
         let data = pool.bytes(format.bytes(width, height));
-        Ok(Frame { width, height, format, range, data, sequence: 0, captured: Instant::now() })
+        Ok(Frame { width, height, format, range, data, sequence: 0 })
     }
 
     /// A frame of one value in every byte of luma or RGB, neutral in chroma.
@@ -139,13 +135,6 @@ impl Frame {
             data[width * height..].fill(NEUTRAL_CHROMA);
         }
         Frame::new(width, height, format, range, data)
-    }
-
-    /// The same frame with the source's count and clock.
-    pub fn stamped(mut self, sequence: u64, captured: Instant) -> Frame {
-        self.sequence = sequence;
-        self.captured = captured;
-        self
     }
 
     pub fn width(&self) -> usize {
@@ -203,6 +192,25 @@ impl Frame {
         };
         let (across, down) = self.chroma_size();
         [first, first + across * down]
+    }
+}
+
+/// What a stream says about itself beside its frames, to be written on unchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Frames per second as a fraction.
+    pub rate: (u32, u32),
+    /// Shape of a pixel, if stated.
+    pub aspect: Option<(u32, u32)>,
+    /// y4m's letter for interlacing, if stated.
+    pub interlace: Option<char>,
+    /// y4m's name of the chroma layout, if stated: it tells where the samples sit.
+    pub chroma: Option<String>,
+}
+
+impl Default for StreamInfo {
+    fn default() -> Self {
+        Self { rate: (25, 1), aspect: None, interlace: None, chroma: None }
     }
 }
 

@@ -16,9 +16,10 @@ use super::{
     ColourRange, DECODE_PIXEL, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError,
     PixelFormat,
 };
+use crate::file::{FileError, aside, write_atomically};
 
 /// JPEG quality of written pictures: little visible loss, a tenth of a PNG's size.
-pub const JPEG_QUALITY: u8 = 92;
+const JPEG_QUALITY: u8 = 92;
 /// Where an ICC profile names the kind of colours it is for.
 const PROFILE_SPACE: Range<usize> = 16..20;
 
@@ -278,7 +279,7 @@ pub fn write_picture_with_profile(
     let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
     match extension.as_deref() {
         Some("png") => write_png_of(path, picture, profile),
-        Some("jpg" | "jpeg") => write_jpeg_of(path, picture, JPEG_QUALITY, profile),
+        Some("jpg" | "jpeg") => write_jpeg_of(path, picture, profile),
         _ => Err(PictureError::Extension { path: path.into() }),
     }
 }
@@ -297,34 +298,34 @@ fn write_png_of(
     write_whole(path, |file| encode_rgb(PngEncoder::new(file), picture, profile))
 }
 
-/// Writes a PNG of one byte a pixel, which must be as many as the size says, atomically.
+/// Writes a PNG of one byte a pixel, which must be as many as the size says, so that it outlasts a power
+/// cut as soon as this has returned.
 pub(crate) fn write_grey_png(
     path: &Path,
     width: usize,
     height: usize,
     data: &[u8],
 ) -> Result<(), PictureError> {
-    let colour = ExtendedColorType::L8;
-    write_whole(path, |file| {
-        PngEncoder::new(file).write_image(data, width as u32, height as u32, colour)
-    })
-}
-
-/// Writes a JPEG of the stated quality (1 to 100) atomically.
-pub fn write_jpeg(path: &Path, picture: &RgbPicture, quality: u8) -> Result<(), PictureError> {
-    write_jpeg_of(path, picture, quality, None)
+    let failed = |reason: String| PictureError::Write { path: path.into(), reason };
+    let mut png = Vec::new();
+    PngEncoder::new(&mut png)
+        .write_image(data, width as u32, height as u32, ExtendedColorType::L8)
+        .map_err(|error| failed(error.to_string()))?;
+    match write_atomically(path, &png) {
+        Err(FileError::Write { source, .. }) => Err(failed(source.to_string())),
+        Err(error) => Err(failed(error.to_string())),
+        Ok(()) => Ok(()),
+    }
 }
 
 fn write_jpeg_of(
     path: &Path,
     picture: &RgbPicture,
-    quality: u8,
     profile: Option<Vec<u8>>,
 ) -> Result<(), PictureError> {
     picture.check()?;
-    let quality = quality.clamp(1, 100);
     write_whole(path, |file| {
-        encode_rgb(JpegEncoder::new_with_quality(file, quality), picture, profile)
+        encode_rgb(JpegEncoder::new_with_quality(file, JPEG_QUALITY), picture, profile)
     })
 }
 
@@ -346,21 +347,11 @@ fn write_whole(
     encode: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), ImageError>,
 ) -> Result<(), PictureError> {
     let failed = |reason: String| PictureError::Write { path: path.into(), reason };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".lbam-").suffix(".part");
-    // A picture is for others to read: the umask decides, as for any written file.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(|e| failed(e.to_string()))?;
+    let mut file = aside(path).map_err(|e| failed(e.to_string()))?;
     let mut writer = BufWriter::new(file.as_file_mut());
     encode(&mut writer).map_err(|e| failed(e.to_string()))?;
     writer.flush().map_err(|e| failed(e.to_string()))?;
     drop(writer);
-    file.as_file_mut().rewind().map_err(|e| failed(e.to_string()))?;
     file.as_file().sync_all().map_err(|e| failed(e.to_string()))?;
     file.persist(path).map_err(|e| failed(e.error.to_string()))?;
     Ok(())

@@ -12,7 +12,7 @@ pub const HOLE: u8 = 255;
 /// A mask byte that says: this pixel stays.
 pub const KNOWN: u8 = 0;
 /// Luma from which a mask picture's pixel counts as white.
-pub const WHITE: u8 = 128;
+const WHITE: u8 = 128;
 /// Alpha from which the colour of a mask picture's pixel says something.
 const SOLID: u8 = 128;
 
@@ -282,27 +282,6 @@ impl Mask {
         Ok(())
     }
 
-    /// Holes grown by `radius` pixels in each direction (a square): covers the blur which a
-    /// camera draws around what is to be hidden.
-    pub fn dilate(&mut self, radius: usize) {
-        if radius == 0 {
-            return;
-        }
-        let (width, height) = (self.width, self.height);
-        // Two passes of one dimension each: last and next hole within `radius`.
-        let mut across = vec![KNOWN; self.data.len()];
-        for y in 0..height {
-            spread(&self.data[y * width..][..width], radius, &mut across[y * width..][..width]);
-        }
-        let mut column = vec![KNOWN; height];
-        let mut grown = vec![KNOWN; height];
-        for x in 0..width {
-            (0..height).for_each(|y| column[y] = across[y * width + x]);
-            spread(&column, radius, &mut grown);
-            (0..height).for_each(|y| self.data[y * width + x] = grown[y]);
-        }
-    }
-
     /// The mask of a part of the frame.
     pub fn cut(&self, area: &PixelBox) -> Result<Mask, MaskError> {
         check(area.width, area.height)?;
@@ -328,14 +307,12 @@ impl Mask {
             return Ok(self.clone());
         }
         let mut stretched = Mask::empty(width, height)?;
-        let under =
-            |at: usize, new: usize, old: usize| at * old / new..((at + 1) * old).div_ceil(new);
-        for y in 0..height {
-            for x in 0..width {
-                let columns = under(x, width, self.width);
-                let hole = under(y, height, self.height)
-                    .any(|row| self.row(row)[columns.clone()].iter().any(|&byte| byte != KNOWN));
-                stretched.set(x, y, hole);
+        for y in 0..self.height {
+            for (x, _) in self.row(y).iter().enumerate().filter(|(_, byte)| **byte != KNOWN) {
+                let (left, right) = touched(x, self.width, width);
+                let (top, bottom) = touched(y, self.height, height);
+                let (width, height) = (right - left, bottom - top);
+                stretched.fill_box(&PixelBox { x: left, y: top, width, height });
             }
         }
         Ok(stretched)
@@ -364,15 +341,10 @@ fn luma(&[r, g, b]: &[u8; 3]) -> u8 {
     ((299 * r as u32 + 587 * g as u32 + 114 * b as u32 + 500) / 1000) as u8
 }
 
-fn spread(line: &[u8], radius: usize, grown: &mut [u8]) {
-    grown.fill(KNOWN);
-    let mut done = 0;
-    for (at, _) in line.iter().enumerate().filter(|(_, byte)| **byte != KNOWN) {
-        let end = at.saturating_add(radius).saturating_add(1).min(line.len());
-        let start = at.saturating_sub(radius).max(done);
-        grown[start..end].fill(HOLE);
-        done = end;
-    }
+/// The pixels of a line of `target` whose area touches pixel `at` of one of `source`:
+/// `[at, at + 1) * target / source`.
+fn touched(at: usize, source: usize, target: usize) -> (usize, usize) {
+    (at * target / source, ((at + 1) * target).div_ceil(source))
 }
 
 fn check(width: usize, height: usize) -> Result<(), MaskError> {

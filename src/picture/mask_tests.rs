@@ -114,24 +114,6 @@ fn alpha_counts_only_when_colour_says_nothing() {
 
 proptest! {
     #[test]
-    fn dilation_is_what_it_says(
-        (width, height, bytes) in (1usize..20, 1usize..20).prop_flat_map(|(w, h)|
-            (Just(w), Just(h), prop::collection::vec(prop::sample::select(vec![0u8, 0, 0, 255]), w * h))),
-        radius in 0usize..5,
-    ) {
-        let mask = Mask::from_grey(width, height, &bytes).unwrap();
-        let mut grown = mask.clone();
-        grown.dilate(radius);
-        for y in 0..height {
-            for x in 0..width {
-                let near = (0..height).any(|v| (0..width).any(|u|
-                    mask.is_hole(u, v) && x.abs_diff(u) <= radius && y.abs_diff(v) <= radius));
-                prop_assert_eq!(grown.is_hole(x, y), near);
-            }
-        }
-    }
-
-    #[test]
     fn any_text_parses_or_errs(text in "(rect:)?[-0-9%,. a-z]{0,24}") {
         if let Ok(rect) = text.parse::<Rect>() {
             prop_assert_eq!(rect.to_string().parse::<Rect>().unwrap(), rect);

@@ -58,18 +58,18 @@ mod seam;
 pub(crate) use convert::jpeg_is_whole;
 pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};
-pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat};
-pub use io::{
-    JPEG_QUALITY, PictureFile, RgbPicture, read_picture, read_rgb, write_jpeg, write_picture,
-    write_picture_with_profile, write_png,
-};
+pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat, StreamInfo};
 pub(crate) use io::{MOST_PAINTED_PIXELS, decode_size, read_size};
-pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect, WHITE};
+pub use io::{
+    PictureFile, RgbPicture, read_picture, read_rgb, write_picture, write_picture_with_profile,
+    write_png,
+};
+pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect};
 pub use matches::Search;
 pub use paste::{FLAT_GREY, Paster, Seam, paint_flat};
 pub use patches::Patches;
 pub use pool::{Bytes, Pool};
-pub use region::{CONTEXT, MOST_REGIONS, NETWORK_MULTIPLE, Region, WHOLE_PIXELS, plan, plan_whole};
+pub use region::{MOST_REGIONS, NETWORK_MULTIPLE, Region, plan, plan_whole};
 
 /// The most memory the pixels of a single picture may take while it is read.
 pub const MAX_DECODE_BYTES: u64 = 1 << 30;

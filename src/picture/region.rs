@@ -10,9 +10,9 @@ use super::{Mask, MaskError, PixelBox};
 pub const NETWORK_MULTIPLE: usize = 128;
 /// A frame up to this many pixels, both sides multiples of [`NETWORK_MULTIPLE`], may go to the
 /// network whole ([`plan_whole`]). Beyond it a small computer takes seconds a frame.
-pub const WHOLE_PIXELS: usize = 1024 * 1024;
+const WHOLE_PIXELS: usize = 1024 * 1024;
 /// A region's side, as a multiple of its hole's longer side: as much known picture as hole.
-pub const CONTEXT: usize = 2;
+const CONTEXT: usize = 2;
 /// A square whose hole takes more of its side than 3/4 has too little context; the region
 /// then becomes oblong where the frame has room.
 const SQUARE_FILL: (usize, usize) = (3, 4);
@@ -60,7 +60,7 @@ impl Region {
         owned: Mask,
     ) -> Result<Region, MaskError> {
         let holes = mask.cut(&area)?;
-        let network_holes = scale_holes(&holes, network_width, network_height)?;
+        let network_holes = holes.stretched(network_width, network_height)?;
         Ok(Region {
             x: area.x,
             y: area.y,
@@ -280,35 +280,6 @@ fn network_size(area: &PixelBox, network: usize) -> (usize, usize) {
         (steps * NETWORK_MULTIPLE).clamp(network, LONGEST_NETWORK * network)
     };
     (scaled(area.width), scaled(area.height))
-}
-
-/// A mask at another size: a target pixel is a hole when the area it stands for touches any
-/// hole pixel. Grows holes, never shrinks them.
-fn scale_holes(holes: &Mask, width: usize, height: usize) -> Result<Mask, MaskError> {
-    if (holes.width(), holes.height()) == (width, height) {
-        return Ok(holes.clone());
-    }
-    let mut scaled = Mask::empty(width, height)?;
-    for y in 0..holes.height() {
-        let row = holes.row(y);
-        let Some(first) = row.iter().position(|&b| b != super::KNOWN) else { continue };
-        for (x, _) in row.iter().enumerate().skip(first).filter(|(_, b)| **b != super::KNOWN) {
-            let (left, right) = touched(x, holes.width(), width);
-            let (top, bottom) = touched(y, holes.height(), height);
-            if right - left == 1 && bottom - top == 1 {
-                scaled.set(left, top, true);
-            } else {
-                let (width, height) = (right - left, bottom - top);
-                scaled.fill_box(&PixelBox { x: left, y: top, width, height });
-            }
-        }
-    }
-    Ok(scaled)
-}
-
-/// The target pixels whose area touches source pixel `at`: `[at, at+1) * target / source`.
-fn touched(at: usize, source: usize, target: usize) -> (usize, usize) {
-    (at * target / source, ((at + 1) * target).div_ceil(source))
 }
 
 #[cfg(test)]

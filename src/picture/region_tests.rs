@@ -104,7 +104,7 @@ fn scaling_a_mask_never_loses_a_hole() {
         for at in 0..50 {
             let (x, y) = (at * 37 % from.0, at * 53 % from.1);
             let mask = mask_of(from.0, from.1, &[(x, y, 1, 1)]);
-            let scaled = scale_holes(&mask, to.0, to.1).unwrap();
+            let scaled = mask.stretched(to.0, to.1).unwrap();
             // By the definition: pixel areas in exact fractions share some area.
             for v in 0..to.1 {
                 for u in 0..to.0 {

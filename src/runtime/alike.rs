@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use crate::net::window;
+
 /// Everything that a pixel of a level sees is known.
 const KNOWN: u8 = 1;
 /// Everything that it sees is hole.
@@ -45,7 +47,7 @@ impl Sight {
         // A column outside on each side.
         let mut column = vec![0; self.width + 2];
         for (y, seen) in seen.chunks_exact_mut(width).enumerate() {
-            let inside = (2 * y).saturating_sub(1)..(2 * y + 3).min(2 * height);
+            let inside = window(y, 2 * height);
             let beyond = if inside.len() < 4 { OUTSIDE } else { 0 };
             column.fill(beyond);
             for y in inside {

@@ -11,7 +11,7 @@ use super::alike::{Alike, Sight};
 use crate::file::{Int8Place, Model};
 use crate::kernels::int8::{Convolution, Kept, Kernel, Pixels, Plane};
 use crate::kernels::workers;
-use crate::net::{Conv, INPUT_CHANNELS, LANES, Packing, REVERSE_LAYERS, padded};
+use crate::net::{Conv, INPUT_CHANNELS, LANES, Packing, REVERSE_LAYERS, padded, window};
 
 /// How far around a hole known pixels of the output are computed too, unless asked for otherwise:
 /// those that share a chroma sample with a hole's.
@@ -468,14 +468,9 @@ fn plan_encoder(mut reads: Vec<Vec<u8>>, encoded: &[Plane]) -> Vec<Option<Pixels
         let set = (0..height).flat_map(|y| (0..width).map(move |x| (y, x)));
         let set: Vec<_> = set.filter(|(y, x)| reads[index][y * width + x] != 0).collect();
         if let Some(below) = index.checked_sub(1) {
-            // A pixel reads four rows and columns from one before its own on.
-            let inputs =
-                |at: usize, size: usize| (2 * at).saturating_sub(1)..(2 * at + 3).min(2 * size);
             for &(y, x) in &set {
-                for row in inputs(y, height) {
-                    let columns = inputs(x, width);
-                    let begin = row * 2 * width;
-                    reads[below][begin + columns.start..begin + columns.end].fill(1);
+                for row in window(y, 2 * height) {
+                    reads[below][row * 2 * width..][window(x, 2 * width)].fill(1);
                 }
             }
         }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::Stop;
 use super::hand_over::{HandOver, Kind, Message, Pace, TICK};
 use super::statistics::Tally;
-use crate::camera::{self, CameraError, CameraWish, Captured, Source, SourceSpec, StreamInfo};
-use crate::picture::Pool;
+use crate::camera::{self, CameraError, CameraWish, Captured, Source, SourceSpec};
+use crate::picture::{Pool, StreamInfo};
 
 /// How often to look for a camera that is away.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -227,7 +227,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::{ColourRange, Frame, PixelFormat, RgbPicture, write_jpeg};
+    use crate::picture::{ColourRange, Frame, PixelFormat, RgbPicture, write_picture};
 
     fn start(order: Order) -> (Capture, Arc<Tally>) {
         let tally = Arc::default();
@@ -279,7 +279,7 @@ mod tests {
     fn stream(folder: &std::path::Path, count: usize, damaged: usize) -> String {
         let grey = Frame::flat(32, 16, PixelFormat::Rgb8, ColourRange::Full, 90).unwrap();
         let picture = folder.join("one.jpg");
-        write_jpeg(&picture, &RgbPicture::from_frame(&grey).unwrap(), 90).unwrap();
+        write_picture(&picture, &RgbPicture::from_frame(&grey).unwrap()).unwrap();
         let whole = std::fs::read(picture).unwrap();
         // A frame header that is none.
         let mut broken = whole.clone();

@@ -360,8 +360,8 @@ impl Run {
     fn frame(&mut self, item: Item) -> Result<(), ServiceError> {
         self.tally.begin();
         let begun = Instant::now();
-        let frame = match item.captured.decode(&self.pool) {
-            Ok(frame) => frame.stamped(item.number, item.at),
+        let mut frame = match item.captured.decode(&self.pool) {
+            Ok(frame) => frame,
             Err(error) => {
                 // The first says what is wrong; the count in the log says how often.
                 if !std::mem::replace(&mut self.told_damage, true) {
@@ -371,6 +371,7 @@ impl Run {
                 return Ok(());
             }
         };
+        frame.sequence = item.number;
         let Some(cleared) = self.guard.clear(frame)? else {
             // What was shown last must not stay where pictures are looked at.
             if !std::mem::replace(&mut self.withheld, true) {

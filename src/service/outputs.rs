@@ -18,8 +18,8 @@ use super::hand_over::{HandOver, Kind, Message, Pace};
 use super::notify::Manager;
 use super::statistics::{Clock, Tally};
 use super::{Statistics, Stop};
-use crate::camera::StreamInfo;
-use crate::output::{OutputError, Painting, Sink, StreamFormat, placeholder};
+use crate::output::{OutputError, Painting, Sink, placeholder};
+use crate::picture::StreamInfo;
 
 /// How often the log says how it goes, and the service manager is told.
 const LOG_EVERY: Duration = Duration::from_secs(5);
@@ -244,9 +244,7 @@ impl Worker {
 
     fn opened(&mut self, name: String, stream: StreamInfo) {
         log::info!("source: {name}; mask: {}", self.mask);
-        let StreamInfo { rate, aspect, interlace, chroma } = stream;
-        let format = StreamFormat { rate, aspect, interlace, chroma };
-        self.sinks.iter_mut().for_each(|sink| sink.start(&format));
+        self.sinks.iter_mut().for_each(|sink| sink.start(&stream));
         self.source = name;
         self.state = "running";
         self.manager.status("running");

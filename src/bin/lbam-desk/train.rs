@@ -5,12 +5,11 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, ValueEnum};
 use lbam::desk::masks::{Border, Style, parse_ratio};
-use lbam::desk::{
-    self, ADAM_BETAS, ADAM_EPSILON, ADVERSARY_LEARNING_RATE, KERNEL_TAPS, RunConfig, Start,
-};
+use lbam::desk::{self, RunConfig, Start};
 use lbam::file::Weights;
 use lbam::net::{MapActivation, MaskRule, Network, Preset, Variant};
 use lbam::service::Stop;
@@ -36,16 +35,17 @@ pub struct Train {
     #[arg(long, required_unless_present = "resume")]
     output: Option<PathBuf>,
     /// Width of the network [default: small, or that of --init]
-    #[arg(long, value_enum, conflicts_with = "resume")]
-    preset: Option<PresetName>,
+    #[arg(long, value_parser = one_of(&Preset::ALL, Preset::name), conflicts_with = "resume")]
+    preset: Option<Preset>,
     /// What makes attention maps; all but the paper's gaussian are ablations, which train and eval
     /// run and devices do not [default: gaussian, or that of --init]
-    #[arg(long, value_enum)]
-    attention: Option<AttentionName>,
-    /// Where attention maps come from; all but the paper's both are ablations
-    /// [default: both, or that of --init]
-    #[arg(long, value_enum)]
-    attention_masks: Option<MasksName>,
+    #[arg(long, value_parser = one_of(&MapActivation::ALL, MapActivation::name))]
+    attention: Option<MapActivation>,
+    /// Where attention maps come from: learned in encoder and decoder as in the paper; learned in the
+    /// encoder and none in the decoder; or Partial Convolution's rule in the encoder, nothing learned.
+    /// The last two are ablations [default: both, or that of --init]
+    #[arg(long, value_parser = one_of(&MaskRule::ALL, MaskRule::name))]
+    attention_masks: Option<MaskRule>,
     /// Hold this share of each layer's kernels at zero, those that weigh least in --init, so that
     /// int8 files and kernels leave them out [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = share, requires = "init", conflicts_with = "resume")]
@@ -122,10 +122,10 @@ pub struct Train {
     /// Holes that are drawn up: brush strokes, rectangles, or now these, now those, now both
     /// [default: mixed]
     #[arg(long, value_enum, conflicts_with = "masks")]
-    mask_style: Option<StyleName>,
-    /// Whether brush strokes keep clear of the border [default: half]
+    mask_style: Option<Style>,
+    /// Whether brush strokes may run over the border [default: half]
     #[arg(long, value_enum, conflicts_with = "masks")]
-    mask_border: Option<BorderName>,
+    mask_border: Option<Border>,
     /// Show pictures in other colours, too, so that few teach more
     #[arg(long)]
     vary_colours: bool,
@@ -159,100 +159,13 @@ pub struct Train {
     resume: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum StyleName {
-    Brush,
-    Rect,
-    Mixed,
-}
-
-impl From<StyleName> for Style {
-    fn from(name: StyleName) -> Self {
-        match name {
-            StyleName::Brush => Self::Brush,
-            StyleName::Rect => Self::Rect,
-            StyleName::Mixed => Self::Mixed,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum BorderName {
-    /// In one mask of two
-    Half,
-    /// In all that have room
-    Clear,
-    /// In none
-    Any,
-}
-
-impl From<BorderName> for Border {
-    fn from(name: BorderName) -> Self {
-        match name {
-            BorderName::Half => Self::Half,
-            BorderName::Clear => Self::Clear,
-            BorderName::Any => Self::Any,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum AttentionName {
-    /// Asymmetric, with four learned numbers a layer
-    Gaussian,
-    Sigmoid,
-    LeakyRelu,
-    Relu,
-}
-
-impl From<AttentionName> for MapActivation {
-    fn from(name: AttentionName) -> Self {
-        match name {
-            AttentionName::Gaussian => Self::Gaussian,
-            AttentionName::Sigmoid => Self::Sigmoid,
-            AttentionName::LeakyRelu => Self::LeakyRelu,
-            AttentionName::Relu => Self::Relu,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum MasksName {
-    /// Learned in encoder and decoder
-    Both,
-    /// Learned in the encoder; none in the decoder
-    Forward,
-    /// Partial Convolution's rule in the encoder, nothing learned; none in the decoder
-    Pconv,
-}
-
-impl From<MasksName> for MaskRule {
-    fn from(name: MasksName) -> Self {
-        match name {
-            MasksName::Both => Self::Both,
-            MasksName::Forward => Self::Forward,
-            MasksName::Pconv => Self::PartialConvolution,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum PresetName {
-    Nano,
-    Small,
-    Base,
-    Paper,
-}
-
-impl From<PresetName> for Preset {
-    fn from(name: PresetName) -> Self {
-        match name {
-            PresetName::Nano => Self::Nano,
-            PresetName::Small => Self::Small,
-            PresetName::Base => Self::Base,
-            PresetName::Paper => Self::Paper,
-        }
-    }
+/// Reads one of these by its name.
+fn one_of<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(|&one| name(one)))
+        .map(move |text| *all.iter().find(|&&one| name(one) == text).expect("a possible value"))
 }
 
 fn weight(text: &str) -> Result<f64, String> {
@@ -296,7 +209,7 @@ pub fn train(a: Train) -> anyhow::Result<()> {
             };
             let base_channels = match &start {
                 Start::From(weights) if a.preset.is_none() => weights.network().base(),
-                _ => Network::from(a.preset.map_or(Preset::Small, Preset::from)).base(),
+                _ => Network::from(a.preset.unwrap_or(Preset::Small)).base(),
             };
             let of_start = match &start {
                 Start::From(weights) => weights.variant(),
@@ -310,44 +223,10 @@ pub fn train(a: Train) -> anyhow::Result<()> {
                 }
                 None => None,
             };
-            let config = RunConfig {
-                images: PathBuf::new(),
-                init,
-                base_channels,
-                variant: of_start,
-                prune_kernels: a.prune_kernels.unwrap_or(0.0),
-                kernel_taps: a.kernel_taps.map_or(KERNEL_TAPS, usize::from),
-                size: 256,
-                batch: 4,
-                steps: 10_000,
-                seed: 0,
-                learning_rate: 1e-4,
-                adam_betas: ADAM_BETAS,
-                adam_epsilon: ADAM_EPSILON,
-                hole_weight: 6.0,
-                valid_weight: 1.0,
-                ssim_weight: 0.0,
-                vgg: None,
-                perceptual_weight: 0.0,
-                style_weight: 0.0,
-                adversarial_weight: 0.0,
-                adversary_from: 0,
-                adversary_learning_rate: ADVERSARY_LEARNING_RATE,
-                adversary_channels: None,
-                clip_gradient: None,
-                own_masks: false,
-                masks_per_step: 1,
-                vary_colours: false,
-                masks: None,
-                mask_ratio: None,
-                mask_style: Style::Mixed,
-                mask_border: Border::Half,
-                backend: "cpu".into(),
-                gpus: 1,
-                mixed_precision: false,
-                sample_every: 500,
-                checkpoint_every: 500,
-            };
+            let mut config =
+                RunConfig { init, base_channels, variant: of_start, ..Default::default() };
+            config.prune_kernels = a.prune_kernels.unwrap_or(config.prune_kernels);
+            config.kernel_taps = a.kernel_taps.map_or(config.kernel_taps, usize::from);
             (config, folder, start)
         }
     };
@@ -355,8 +234,8 @@ pub fn train(a: Train) -> anyhow::Result<()> {
         config.images = images;
     }
     config.variant = Variant::new(
-        a.attention.map_or(config.variant.attention(), MapActivation::from),
-        a.attention_masks.map_or(config.variant.masks(), MaskRule::from),
+        a.attention.unwrap_or(config.variant.attention()),
+        a.attention_masks.unwrap_or(config.variant.masks()),
     )?;
     config.size = a.size.unwrap_or(config.size);
     config.batch = a.batch.map_or(config.batch, NonZeroUsize::get);
@@ -407,8 +286,8 @@ pub fn train(a: Train) -> anyhow::Result<()> {
             "--mask-style and --mask-border are for masks that are drawn up; this run has --masks",
         )
     }
-    config.mask_style = a.mask_style.map_or(config.mask_style, Style::from);
-    config.mask_border = a.mask_border.map_or(config.mask_border, Border::from);
+    config.mask_style = a.mask_style.unwrap_or(config.mask_style);
+    config.mask_border = a.mask_border.unwrap_or(config.mask_border);
     config.backend = a.backend.unwrap_or(config.backend);
     config.gpus = a.gpus.map_or(config.gpus, NonZeroUsize::get);
     config.sample_every = a.sample_every.unwrap_or(config.sample_every).max(1);

@@ -18,8 +18,8 @@ const THREADS: usize = 256;
 const DEPTH: usize = 16;
 /// Channels of which the threads of a work group bring all those at once.
 const ABREAST: usize = THREADS / DEPTH;
-/// Work groups enough to have a large GPU busy.
-const GROUPS: usize = 512;
+/// Work groups that have a large GPU busy: what an H200's 132 multiprocessors hold of the largest tile.
+const GROUPS: usize = 396;
 /// Most work groups along x, below what every GPU takes; more lie along z.
 const MOST_ALONG: usize = 1 << 15;
 /// Of what is fine: rows and columns that are even or odd.
@@ -106,6 +106,27 @@ fn zeros(#[comptime] tile: Tile) -> Array<f32> {
     sums
 }
 
+/// Puts left factors that a thread has brought, of each sixteenth row from its first on, into shared
+/// memory. All are brought before: a thread that puts each at once waits for one after the other.
+#[cube]
+fn put(
+    factors: &Array<f32>,
+    left: &mut Shared<[f32]>,
+    from: usize,
+    first_row: usize,
+    #[comptime] tile: Tile,
+) {
+    #[unroll]
+    for part in 0..tile.rows.div_ceil(ABREAST) {
+        let row = first_row + part * ABREAST;
+        if comptime!(tile.rows.is_multiple_of(ABREAST)) {
+            left[from + row] = factors[part];
+        } else if row < tile.rows {
+            left[from + row] = factors[part];
+        }
+    }
+}
+
 /// Adds a tile's next [`DEPTH`] products to each of a thread's sums.
 #[cube]
 fn multiply(
@@ -170,19 +191,18 @@ fn halve_kernel(
     let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left_pitch()), FOUR);
     let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right_pitch()), FOUR);
     let mut sums = zeros(tile);
+    let mut factors = Array::<f32>::new(comptime!(tile.rows.div_ceil(ABREAST)));
     for channel in 0..channels {
         #[unroll]
         for part in 0..tile.rows.div_ceil(ABREAST) {
-            let output = left_output + part * ABREAST;
-            if output < tile.rows {
-                let from = first_output + output;
-                let mut factor = 0.0f32;
-                if from < outputs {
-                    factor = weight[(from * channels + channel) * DEPTH + left_tap];
-                }
-                left[left_tap * left_pitch + output] = factor;
+            let from = first_output + left_output + part * ABREAST;
+            let mut factor = 0.0f32;
+            if from < outputs {
+                factor = weight[(from * channels + channel) * DEPTH + left_tap];
             }
+            factors[part] = factor;
         }
+        put(&factors, &mut left, left_tap * left_pitch, left_output, tile);
         let plane = picture * fine.stride(0) + channel * fine.stride(1);
         #[unroll]
         for part in 0..parts {
@@ -255,20 +275,19 @@ fn double_kernel(
     let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left_pitch()), FOUR);
     let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right_pitch()), FOUR);
     let mut sums = zeros(tile);
+    let mut factors = Array::<f32>::new(comptime!(tile.rows.div_ceil(ABREAST)));
     for part_of_channels in 0..channels.div_ceil(4) {
         let channel = 4 * part_of_channels + left_depth / 4;
         #[unroll]
         for part in 0..tile.rows.div_ceil(ABREAST) {
-            let output = left_output + part * ABREAST;
-            if output < tile.rows {
-                let from = first_output + output;
-                let mut factor = 0.0f32;
-                if channel < channels && from < outputs {
-                    factor = weight[(channel * outputs + from) * 16 + left_tap];
-                }
-                left[left_depth * left_pitch + output] = factor;
+            let from = first_output + left_output + part * ABREAST;
+            let mut factor = 0.0f32;
+            if channel < channels && from < outputs {
+                factor = weight[(channel * outputs + from) * 16 + left_tap];
             }
+            factors[part] = factor;
         }
+        put(&factors, &mut left, left_depth * left_pitch, left_output, tile);
         #[unroll]
         for part in 0..parts {
             let depth = first_depth + part * (THREADS / tile.columns);
@@ -331,6 +350,10 @@ fn correlate_kernel(
     let mut left = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.left_pitch()), FOUR);
     let mut right = Shared::<[f32]>::new_aligned_slice(comptime!(DEPTH * tile.right_pitch()), FOUR);
     let mut sums = zeros(tile);
+    let mut factors = Array::<f32>::new(comptime!(tile.rows.div_ceil(ABREAST)));
+    let mut taps = Array::<f32>::new(comptime!(tile.columns / DEPTH));
+    let (coarse_picture, coarse_plane) = (coarse.stride(0), coarse.stride(1));
+    let (fine_picture, fine_plane) = (fine.stride(0), fine.stride(1));
     let begin = CUBE_POS_Z as usize * span;
     let end = clamp_max(begin + span, coarse.shape(0) * runs);
     let mut picture = begin / runs;
@@ -342,25 +365,21 @@ fn correlate_kernel(
         let coarse_offset = offset(coarse, y + 1, x + 1, there);
         #[unroll]
         for part in 0..tile.rows.div_ceil(ABREAST) {
-            let channel = bring + part * ABREAST;
-            let from = first_outer + channel;
-            let mut factor = 0.0f32;
-            if from < outer {
-                let plane = picture * coarse.stride(0) + from * coarse.stride(1);
-                factor = value(coarse, plane, coarse_offset);
-            }
-            left[depth * left_pitch + channel] = factor;
+            let from = first_outer + bring + part * ABREAST;
+            let at = select(from < outer, coarse_offset, NOWHERE.runtime());
+            factors[part] = value(coarse, picture * coarse_picture + from * coarse_plane, at);
         }
+        put(&factors, &mut left, depth * left_pitch, bring, tile);
         let fine_offset = offset(fine, 2 * y + bring / 4, 2 * x + bring % 4, there);
         #[unroll]
         for part in 0..tile.columns / DEPTH {
             let from = first_inner + part;
-            let mut factor = 0.0f32;
-            if from < inner {
-                let plane = picture * fine.stride(0) + from * fine.stride(1);
-                factor = value(fine, plane, fine_offset);
-            }
-            right[depth * right_pitch + part * DEPTH + bring] = factor;
+            let at = select(from < inner, fine_offset, NOWHERE.runtime());
+            taps[part] = value(fine, picture * fine_picture + from * fine_plane, at);
+        }
+        #[unroll]
+        for part in 0..tile.columns / DEPTH {
+            right[depth * right_pitch + part * DEPTH + bring] = taps[part];
         }
         sync_cube();
         multiply(&left, &right, &mut sums, first_row, first_column, tile);
@@ -440,7 +459,7 @@ impl Convolutions for CubeBackend {
         let [_, outputs, ..] = weight.shape().dims::<4>();
         let fine = beside(&coarse, [count, outputs, 2 * height, 2 * width]);
         let positions = count * height * width;
-        let tile = Tile::of(outputs, positions);
+        let tile = Tile::of(outputs, PHASES as usize * positions);
         let client = coarse.client.clone();
         double_kernel::launch(
             &client,

@@ -28,7 +28,7 @@ use self::activations::{
     attend, attend_slopes, from_picture, modulate, modulate_slopes, to_picture,
 };
 use self::layers::{Joined, double, double_gradient, halve, halve_gradient};
-use self::parameters::{Adam, Kernel, Scalars};
+use self::parameters::{Kernel, Scalars, Step};
 use self::variants::{attend_plainly, attend_plainly_slopes, partial_maps};
 use super::DeskError;
 use super::adam::AdamSettings;
@@ -61,7 +61,9 @@ pub struct Engine {
     reverse: Vec<MaskLayer>,
     /// The deepest first; the last makes the picture.
     decoder: Vec<DecoderLayer>,
-    adam: Adam,
+    adam: AdamSettings,
+    /// Steps done.
+    steps: u64,
     batch: Option<Batch>,
 }
 
@@ -215,7 +217,8 @@ impl Engine {
                     DecoderLayer { skip, deep: part(d.skip, d.deep) }
                 })
                 .collect(),
-            adam: Adam::new(settings),
+            adam: settings,
+            steps: 0,
             batch: None,
         }
     }
@@ -393,8 +396,8 @@ impl Engine {
     /// One step of Adam with the gradients of the last [`Engine::backward`] times `scale`; the
     /// scalars stay in their ranges.
     pub fn update(&mut self, learning_rate: f64, scale: f32) {
-        self.adam.count();
-        let step = self.adam.step(learning_rate, scale);
+        self.steps += 1;
+        let step = Step { adam: self.adam.step(learning_rate, self.steps), scale };
         self.kernels_mut().for_each(|kernel| kernel.update(step));
         self.scalars_mut().for_each(|scalars| scalars.update(step));
     }
@@ -446,7 +449,7 @@ impl Engine {
     /// # Errors
     /// [`DeskError`] if the file cannot be written.
     pub fn save_optimiser(&mut self, path: &Path) -> Result<(), DeskError> {
-        let steps = self.adam.steps();
+        let steps = self.steps;
         let moments: Vec<_> = self.moments_mut().map(|(name, moments)| (name, &*moments)).collect();
         parameters::write_moments(path, steps, &moments)
     }
@@ -456,8 +459,7 @@ impl Engine {
     /// # Errors
     /// [`DeskError::Run`] if the file is damaged or another network's.
     pub fn load_optimiser(&mut self, path: &Path) -> Result<(), DeskError> {
-        let steps = parameters::read_moments(path, self.moments_mut())?;
-        self.adam.resume(steps);
+        self.steps = parameters::read_moments(path, self.moments_mut())?;
         Ok(())
     }
 

@@ -21,46 +21,12 @@ const TAPS: usize = KERNEL * KERNEL;
 /// Name of the tensor that holds the number of steps done.
 const STEPS: &str = "steps";
 
-/// Adam (Kingma and Ba 2015).
-#[derive(Debug)]
-pub struct Adam {
-    settings: AdamSettings,
-    steps: u64,
-}
-
-/// What one step of Adam needs to know.
+/// A step of Adam (Kingma and Ba 2015).
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    adam: AdamStep,
+    pub adam: AdamStep,
     /// Multiplies gradients.
-    scale: f32,
-}
-
-impl Adam {
-    /// Before its first step.
-    pub fn new(settings: AdamSettings) -> Self {
-        Self { settings, steps: 0 }
-    }
-
-    /// Steps done.
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    /// Goes on after so many steps.
-    pub fn resume(&mut self, steps: u64) {
-        self.steps = steps;
-    }
-
-    /// One more step.
-    pub fn count(&mut self) {
-        self.steps += 1;
-    }
-
-    /// The step that was counted last.
-    pub fn step(&self, learning_rate: f64, scale: f32) -> Step {
-        Step { adam: self.settings.step(learning_rate, self.steps), scale }
-    }
+    pub scale: f32,
 }
 
 impl Step {

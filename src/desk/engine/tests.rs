@@ -124,7 +124,7 @@ fn outputs_gradients_and_steps_are_those_of_burn() {
         let norm = engine.gradient_norm();
         assert!((norm / squares.sqrt() - 1.0).abs() < 1e-4, "{case}: {norm}, {}", squares.sqrt());
 
-        let stepped = adam(ADAM).step(1e-3, model, slopes).clamped();
+        let stepped = adam(ADAM).step(1e-3, model, slopes).clamped(&Lbam::ranges(&device));
         engine.update(1e-3, 1.0);
         let found = engine.weights(BTreeMap::new()).expect("finite");
         let expected = stepped.weights(BTreeMap::new()).expect("finite");

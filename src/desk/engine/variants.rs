@@ -6,7 +6,7 @@ use super::activations::features_of;
 use super::{Level, MaskLevel};
 use crate::kernels::float::{Planes, exponential, power, widest};
 use crate::net::{
-    KERNEL, LEAKY_SLOPE, MASK_UPDATE_POWER, MapActivation, partial_map, partial_update,
+    LEAKY_SLOPE, MASK_UPDATE_POWER, MapActivation, partial_map, partial_update, window,
 };
 
 /// The map of some features by an activation without scalars, and the next level's mask.
@@ -116,12 +116,9 @@ pub fn partial_maps(known: &Planes, levels: &mut [MaskLevel]) {
 /// Sums of what lies under a kernel at each of its places, within zeros.
 fn window_sums(mask: &[f32], width: usize) -> Vec<f32> {
     let height = mask.len() / width;
-    // One pixel of the kernel lies above and left of its place.
-    let under =
-        |at: usize, length: usize| (2 * at).saturating_sub(1)..(2 * at + KERNEL - 1).min(length);
     let sum = |y: usize, x: usize| -> f32 {
-        let rows = under(y, height).map(|row| &mask[row * width..][..width]);
-        rows.map(|row| row[under(x, width)].iter().sum::<f32>()).sum()
+        let rows = window(y, height).map(|row| &mask[row * width..][..width]);
+        rows.map(|row| row[window(x, width)].iter().sum::<f32>()).sum()
     };
     (0..height / 2)
         .flat_map(|y| (0..width / 2).map(move |x| (y, x)))

@@ -11,10 +11,16 @@ use cubecl::std::tensor::layout::linear::{LinearView, LinearViewMut};
 
 use crate::desk::adam::{AdamSettings, AdamStep};
 
-/// [`super::overwritten`] and [`super::stepped`], on tensors that gradients are not wanted of.
+/// [`super::overwritten`], [`super::clamped`] and [`super::stepped`], on tensors that gradients are not wanted of.
 #[backend_extension(Cube)]
 pub(super) trait InPlace: Backend {
     fn overwritten(old: FloatTensor<Self>, new: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn clamped(
+        values: FloatTensor<Self>,
+        least: FloatTensor<Self>,
+        most: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 
     fn stepped(
         parameter: FloatTensor<Self>,
@@ -29,6 +35,21 @@ pub(super) trait InPlace: Backend {
 fn overwrite_kernel(mut old: LinearViewMut<'_, f32>, new: LinearView<'_, f32>) {
     if old.is_in_bounds(ABSOLUTE_POS) {
         old.write(ABSOLUTE_POS, new.read(ABSOLUTE_POS));
+    }
+}
+
+#[cube(launch)]
+fn clamp_kernel(
+    mut values: LinearViewMut<'_, f32>,
+    least: LinearView<'_, f32>,
+    most: LinearView<'_, f32>,
+) {
+    let at = ABSOLUTE_POS;
+    if values.is_in_bounds(at) {
+        let value = values.read(at);
+        // Comparisons, which are false of what is no number.
+        let raised = select(value < least.read(at), least.read(at), value);
+        values.write(at, select(raised > most.read(at), most.read(at), raised));
     }
 }
 
@@ -75,6 +96,19 @@ impl InPlace for CubeBackend {
             new.into_linear_view(),
         );
         old
+    }
+
+    fn clamped(values: CubeTensor, least: CubeTensor, most: CubeTensor) -> CubeTensor {
+        let (groups, threads) = one_each(&values);
+        clamp_kernel::launch(
+            &values.client,
+            groups,
+            threads,
+            values.clone().into_linear_view(),
+            least.into_linear_view(),
+            most.into_linear_view(),
+        );
+        values
     }
 
     fn stepped(
