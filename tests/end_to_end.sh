@@ -460,6 +460,58 @@ misuse "options that do not go together are refused" "without --adversarial-weig
     "$desk" train --images pictures --output no --adversary-from 5
 misuse "networks take no pictures of 300 pixels" 128 \
     "$desk" train --images pictures --output no --size 300
+
+# What is read is not written over, and what cannot be written is told before the work.
+cp again.y4m read.y4m
+refuses "a run does not write over its clip" 2 "read.y4m is what is read" "$edge" --camera read.y4m \
+    --mask rect:10%,10%,20%,20% --model half.lbam --output ./read.y4m
+cp black.png mask.png
+refuses "image does not write over its mask" 2 "mask.png is the mask" "$edge" image \
+    --model half.lbam --input one.png --mask mask.png --output ../"${PWD##*/}"/mask.png
+mkdir several
+refuses "image takes no folder of masks" 2 "is a folder of masks" "$edge" image \
+    --model half.lbam --input one.png --mask several --output no.png
+mkfifo pipe.png
+refuses "image does not wait for a pipe" 1 "pipe.png" timeout 20 "$edge" image \
+    --model half.lbam --input pipe.png --mask rect:1,1,9,9 --output no.png
+refuses "image names the formats it writes" 1 ".png, .jpg" timeout 20 "$edge" image \
+    --model half.lbam --input absent.png --mask rect:1,1,9,9 --output no.gif
+misuse "calibrate does not write over its weights" "is what is read" "$desk" calibrate a.safetensors \
+    --images pictures --output a.safetensors
+misuse "calibrate does not write one file over the other" "twice" "$desk" calibrate a.safetensors \
+    --images pictures --output no.lbam --report no.lbam
+refuses "calibrate tells at once what it cannot write" 1 absent/no.lbam "$desk" calibrate \
+    a.safetensors --images none --output absent/no.lbam
+refuses "training weights are no model" 78 "calibrate" "$edge" info a.safetensors
+refuses "a model is no training weights" 78 "model file for devices" "$desk" export half.lbam \
+    --format onnx --output no.onnx
+is "a refusal says each thing once" 1 "$(grep -o "model file for devices" err.txt | wc -l)"
+head -n 1 again.y4m >none.y4m
+refuses "a clip without a frame is an error" 1 "no whole frame" env LBAM_LOG=error "$edge" \
+    --camera none.y4m --mask rect:1,1,9,9 --model half.lbam --output no.y4m
+code=0
+"$edge" doctor --camera again.y4m --model half.lbam --mask small.png --output absent/no.y4m >out.txt || code=$?
+is "the doctor sees a mask that does not fit and an output that cannot be" "1 1 1" \
+    "$code $(grep -c 64x64 out.txt) $(grep -c absent/no.y4m out.txt)"
+
+# A run whose reader goes away, or whose terminal is closed, is not lost.
+train=("$desk" train --images pictures --preset nano --size 128 --batch 1)
+"${train[@]}" --output piped --steps 6 2>&1 | head -n 2 >out.txt || true
+is "a run goes on where nobody reads of it" yes "$([ -e piped/weights.safetensors ] && echo yes)"
+# Also where this runs under nohup, which the run would otherwise heed.
+env --default-signal=HUP "${train[@]}" --output closed-run --steps 100000 >out.txt 2>err.txt &
+server=$!
+for _ in $(seq 600); do
+    if grep -q "^step 2 " err.txt; then break; fi
+    sleep 0.1
+done
+kill -HUP $server
+wait $server || true
+server=
+is "a run whose terminal is closed is saved" yes "$([ -e closed-run/checkpoint/weights.safetensors ] && echo yes)"
+refuses "a resumed run that has done more is not one" 1 "--steps is all of them" env RUST_LOG=error \
+    "$desk" train --resume piped --steps 3
+
 refuses "a report that cannot be written is told at once" 1 noise.png "$desk" eval \
     --model int8.lbam --images pictures --report noise.png/report
 

@@ -1,7 +1,8 @@
 //! `lbam-desk`: arguments in, one call, exit code out.
 
+use std::io::Write;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use lbam::desk::evaluate::{self, ModelFile, filler_names, read_masks, read_sampl
 use lbam::desk::fillers::{self, BASELINES, USUAL_BASELINES};
 use lbam::desk::lpips::Lpips;
 use lbam::desk::{self, DeskError};
-use lbam::file::{FileError, Precision, Weights, write_model};
+use lbam::file::{FileError, Precision, Weights, check_place, is_same, write_model};
 use lbam::net::Network;
 
 // A folder of its own: a file beside this one would become a program.
@@ -205,7 +206,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lbam-desk: {error:#}");
+            say(&format!("lbam-desk: {}", told(&error)));
             let found = error.chain().find_map(|cause| match cause.downcast_ref() {
                 Some(DeskError::File(error)) => Some(error),
                 _ => cause.downcast_ref::<FileError>(),
@@ -218,6 +219,47 @@ fn main() -> ExitCode {
     }
 }
 
+/// An error with its causes, without those that its own words hold.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().skip(1).fold(error.to_string(), |told, cause| {
+        let cause = cause.to_string();
+        if told.contains(&cause) { told } else { format!("{told}: {cause}") }
+    })
+}
+
+/// A line on standard error, where somebody may read it.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Text on standard output. A reader that has gone away is no failure of ours.
+fn print(text: &str) -> std::io::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Refuses an output that is read, or that another takes the place of.
+fn all_apart(read: &Path, written: &[&Path]) -> anyhow::Result<()> {
+    for (at, path) in written.iter().enumerate() {
+        if is_same(path, read) {
+            misused(&format!("{} is what is read; write to another file", path.display()));
+        }
+        if written[..at].iter().any(|other| is_same(path, other)) {
+            misused(&format!("{} is written to twice; name another file", path.display()));
+        }
+        check_place(path)?;
+    }
+    Ok(())
+}
+
+/// Ends the program as one that was called wrongly.
+fn misused(told: &str) -> ! {
+    let mut command = <Cli as clap::CommandFactory>::command();
+    command.error(clap::error::ErrorKind::ValueValidation, told).exit()
+}
+
 /// Whether a file of weights is at fault, and not that one could not be written.
 fn is_unusable(error: &FileError) -> bool {
     match error {
@@ -228,10 +270,12 @@ fn is_unusable(error: &FileError) -> bool {
 }
 
 fn import(arguments: &Import) -> anyhow::Result<()> {
+    all_apart(&arguments.checkpoint, &[&arguments.output])?;
     let weights = desk::import(&arguments.checkpoint)?;
     weights.write(&arguments.output)?;
     let network = weights.network();
-    eprintln!("{} base channels, {} parameters", network.base(), network.parameter_count());
+    let (base, parameters) = (network.base(), network.parameter_count());
+    say(&format!("{base} base channels, {parameters} parameters"));
     Ok(())
 }
 
@@ -243,6 +287,7 @@ fn side(text: &str) -> Result<usize, String> {
 }
 
 fn export(arguments: &Export) -> anyhow::Result<()> {
+    all_apart(&arguments.weights, &[&arguments.output])?;
     let weights = Weights::read_for_devices(&arguments.weights)?;
     match arguments.format {
         Format::Lbam => {
@@ -254,15 +299,15 @@ fn export(arguments: &Export) -> anyhow::Result<()> {
         }
         Format::Onnx => desk::write_onnx(&weights, &arguments.output)?,
     }
-    eprintln!(
-        "{}: {} bytes",
-        arguments.output.display(),
-        std::fs::metadata(&arguments.output)?.len()
-    );
+    let bytes = std::fs::metadata(&arguments.output)?.len();
+    say(&format!("{}: {bytes} bytes", arguments.output.display()));
     Ok(())
 }
 
 fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
+    let outputs = [Some(&a.output), a.receipt.as_ref(), a.report.as_ref()];
+    let outputs: Vec<&Path> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
+    all_apart(&a.weights, &outputs)?;
     let weights = Weights::read_for_devices(&a.weights)?;
     let bar = indicatif::ProgressBar::new(0);
     let calibrated = desk::calibrate(&weights, &a.images, &mut |done, all| {
@@ -280,7 +325,7 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
     }
     let cost = &calibrated.receipt["held_back"];
     let figure = |name: &str| cost[name].as_f64().unwrap_or(f64::NAN);
-    eprintln!(
+    say(&format!(
         "{}: {} bytes; on {} pictures held back it differs from the float network by {:.2} dB \
          and loses {:.3} dB PSNR and {:.4} SSIM",
         a.output.display(),
@@ -289,7 +334,7 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
         figure("psnr_to_float"),
         figure("psnr_lost"),
         figure("ssim_lost"),
-    );
+    ));
     Ok(())
 }
 
@@ -315,6 +360,7 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
     if let Some(folder) = &a.report {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot be made", folder.display()))?;
+        check_place(&folder.join("report.html"))?;
     }
     let lpips = a.lpips.as_deref().map(Lpips::read).transpose()?;
     let samples = read_samples(&a.images, a.size)?;
@@ -341,8 +387,8 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
     // Each of the two where the other fails.
     let written = a.report.as_deref().map_or(Ok(()), |folder| report.write(folder));
     match a.json {
-        true => println!("{}", report.to_json()),
-        false => print!("{}", report.to_markdown()),
+        true => print(&format!("{}\n", report.to_json()))?,
+        false => print(&report.to_markdown())?,
     }
     Ok(written?)
 }
@@ -352,12 +398,14 @@ fn masks(a: &MasksArguments) -> anyhow::Result<()> {
     let style = desk::masks::Style::Brush;
     let ratios = desk::masks::write_set(&a.output, a.count, size, ratio, style, a.seed)?;
     let mean = ratios.iter().sum::<f32>() / ratios.len().max(1) as f32;
-    eprintln!("{} masks in {}, mean hole {:.3}", ratios.len(), a.output.display(), mean);
+    let (count, folder) = (ratios.len(), a.output.display());
+    say(&format!("{count} masks in {folder}, mean hole {mean:.3}"));
     Ok(())
 }
 
 fn completions(a: &Completions) -> anyhow::Result<()> {
     let mut command = <Cli as clap::CommandFactory>::command();
-    clap_complete::generate(a.shell, &mut command, "lbam-desk", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(a.shell, &mut command, "lbam-desk", &mut script);
+    Ok(print(&String::from_utf8_lossy(&script))?)
 }

@@ -1,6 +1,7 @@
 //! `lbam-edge`: arguments in, one call, exit code out.
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use lbam::service::{Cli, Command, ServiceError, commands};
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &ServiceError) -> ExitCode {
-    eprintln!("lbam-edge: {error}");
+    // Where nobody reads it, that is no reason to panic.
+    let _ = writeln!(std::io::stderr(), "lbam-edge: {error}");
     ExitCode::from(error.exit_code())
 }

@@ -39,6 +39,11 @@ pub trait MaskSource: Send {
         false
     }
 
+    /// What is to be said at the end: masks that no frame came for.
+    fn left(&self) -> Option<String> {
+        None
+    }
+
     /// Whether there is no mask so far, and that is no fault.
     fn is_blank(&self) -> bool {
         false
@@ -186,6 +191,10 @@ impl MaskSource for Masks {
 
     fn change_with_every_frame(&self) -> bool {
         self.sources.iter().any(|entry| entry.source.change_with_every_frame())
+    }
+
+    fn left(&self) -> Option<String> {
+        self.sources.iter().find_map(|entry| entry.source.left())
     }
 }
 
@@ -467,6 +476,16 @@ impl MaskSource for FolderMask {
 
     fn change_with_every_frame(&self) -> bool {
         true
+    }
+
+    fn left(&self) -> Option<String> {
+        let (all, used) = (self.pictures.len(), self.given.map_or(0, |last| last + 1) as usize);
+        let path = self.path.display();
+        (used < all).then(|| {
+            format!(
+                "{path} has {all} masks, and {used} frames came: had each the mask meant for it?"
+            )
+        })
     }
 }
 

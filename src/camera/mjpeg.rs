@@ -18,6 +18,9 @@ const MAX_JPEG: usize = 64 << 20;
 /// Frame rate of a bare stream, which does not state one. ffmpeg takes the same.
 const BARE_RATE: (u32, u32) = (25, 1);
 
+/// Huffman and quantisation tables, number of lines, restart interval, a scan, a comment.
+const MARKERS_BETWEEN_SCANS: [u8; 6] = [0xc4, 0xdb, 0xdc, 0xdd, 0xda, 0xfe];
+
 pub(super) struct MjpegFile {
     path: PathBuf,
     reader: BufReader<File>,
@@ -176,7 +179,8 @@ fn next_list(reader: &mut BufReader<File>, end: u64) -> std::io::Result<Option<u
     Ok(None)
 }
 
-/// The next picture among the chunks of a `movi` list: `NNdc` or `NNdb`.
+/// The next picture among the chunks of a `movi` list: `NNdc` or `NNdb`. One without content, which
+/// stands for a picture that was lost, is empty: masks count on.
 fn next_chunk(
     reader: &mut BufReader<File>,
     end: u64,
@@ -193,7 +197,7 @@ fn next_chunk(
             continue;
         }
         let is_picture = name[2] == b'd' && (name[3] == b'c' || name[3] == b'b');
-        if is_picture && size > 0 && size as usize <= MAX_JPEG {
+        if is_picture && size as usize <= MAX_JPEG {
             jpeg.vector().clear();
             reader.by_ref().take(size.into()).read_to_end(jpeg.vector())?;
             if size % 2 == 1 {
@@ -220,7 +224,8 @@ fn chunk_header(reader: &mut impl Read) -> std::io::Result<Option<([u8; 4], u32)
 /// Segments are stepped over by their length, because an EXIF thumbnail has an end marker of
 /// its own; only the entropy-coded part is searched byte by byte. One that the next cuts off there,
 /// whose start `has_begun` then remembers, is a picture, too: masks count on. (Cut off within a
-/// segment, it takes the next along.)
+/// segment, it takes the next along; so behind its first scan only what may stand there is taken for
+/// one.)
 fn next_marked(
     reader: &mut impl Read,
     mut jpeg: Bytes,
@@ -260,7 +265,7 @@ fn read_marked(
         }
     }
     jpeg.extend([0xff, 0xd8]);
-    let mut previous = 0;
+    let (mut previous, mut is_scanned) = (0, false);
     if has_begun_before {
         jpeg.push(0xff);
         previous = 0xff;
@@ -287,7 +292,9 @@ fn read_marked(
                 // Fill bytes, stuffed zeros, restart markers and TEM have no length.
                 0x00 | 0x01 | 0xd0..=0xd7 => {}
                 0xff => continue,
+                _ if is_scanned && !MARKERS_BETWEEN_SCANS.contains(&next) => {}
                 _ => {
+                    is_scanned |= next == 0xda;
                     let (high, low) = (byte()?, byte()?);
                     jpeg.extend([high, low]);
                     for _ in 2..u16::from_be_bytes([high, low]) {
@@ -333,6 +340,8 @@ mod tests {
         // Two bytes that look like a start are none.
         let broken = [&whole[..14], &[0xff, 0xd8, 7], &whole[14..]].concat();
         stream.extend(&broken);
+        let damaged_marker = [&whole[..14], &[0xff, 0xe2, 9, 9], &whole[14..]].concat();
+        stream.extend(&damaged_marker);
         stream.extend(cut);
         let mut reader = stream.as_slice();
         let mut has_begun = false;
@@ -344,6 +353,8 @@ mod tests {
         assert!(!crate::picture::jpeg_is_whole(&damaged) && crate::picture::jpeg_is_whole(&whole));
         assert_eq!(next().as_deref(), Some(&whole[..]));
         assert_eq!(next().as_deref(), Some(&broken[..]));
+        // What damage makes of a byte is no segment, which would take the next picture along.
+        assert_eq!(next().as_deref(), Some(&damaged_marker[..]));
         assert!(!crate::picture::jpeg_is_whole(&broken));
         assert_eq!(next().as_deref(), None);
     }
@@ -354,18 +365,27 @@ mod tests {
         [&name[..], &size, content, padding].concat()
     }
 
-    /// A list of pictures of one byte each, and what else stands there.
-    fn movi(pictures: &[u8]) -> Vec<u8> {
+    /// A list of pictures, and what else stands there.
+    fn movi_of(pictures: &[&[u8]]) -> Vec<u8> {
         let mut content = b"movi".to_vec();
         content.extend(chunk(b"ix00", b"an index"));
-        pictures.iter().for_each(|&picture| content.extend(chunk(b"00dc", &[picture])));
+        pictures.iter().for_each(|picture| content.extend(chunk(b"00dc", picture)));
         chunk(b"LIST", &content)
     }
 
-    fn pictures_of(avi: &[u8]) -> Vec<u8> {
+    /// The same, of one byte each.
+    fn movi(pictures: &[u8]) -> Vec<u8> {
+        movi_of(&pictures.chunks(1).collect::<Vec<_>>())
+    }
+
+    fn opened(avi: &[u8]) -> MjpegFile {
         let file = tempfile::Builder::new().suffix(".avi").tempfile().unwrap();
         std::fs::write(file.path(), avi).unwrap();
-        let mut avi = MjpegFile::open(file.path()).unwrap();
+        MjpegFile::open(file.path()).unwrap()
+    }
+
+    fn pictures_of(avi: &[u8]) -> Vec<u8> {
+        let mut avi = opened(avi);
         let mut pictures = Vec::new();
         while let Some(Captured::Jpeg(jpeg)) = avi.next().unwrap() {
             pictures.extend_from_slice(&jpeg);
@@ -387,6 +407,13 @@ mod tests {
         assert_eq!(pictures_of(&[&long[..], &[0; 99]].concat()), [1, 2, 3, 4, 5]);
         // Another clip behind it is none of this one.
         assert_eq!(pictures_of(&[&first[..], &first].concat()), [1, 2]);
+        // One that was lost is there, and empty.
+        let mut lost = opened(&riff(b"AVI ", &[movi_of(&[&[7], &[], &[8]])]));
+        let mut lengths = Vec::new();
+        while let Some(Captured::Jpeg(jpeg)) = lost.next().unwrap() {
+            lengths.push(jpeg.len());
+        }
+        assert_eq!(lengths, [1, 0, 1]);
         // Cut off within a picture.
         assert_eq!(pictures_of(&long[..long.len() - 2]), [1, 2, 3, 4]);
     }

@@ -65,6 +65,12 @@ impl Y4mReader {
         let pool = Pool::default();
         Ok(Self { name, is_pipe: false, reader, header, frames: 0, line, pool })
     }
+
+    /// Its writer ended before its first frame.
+    fn empty(&self) -> CameraError {
+        let reason = "it has no whole frame; check the program that writes it".into();
+        CameraError::Y4m { name: self.name.clone(), reason }
+    }
 }
 
 impl Source for Y4mReader {
@@ -84,6 +90,7 @@ impl Source for Y4mReader {
     fn next(&mut self) -> Result<Option<Captured>, CameraError> {
         match read_line(&mut self.reader, &mut self.line) {
             Ok(true) => {}
+            Ok(false) if self.frames == 0 => return Err(self.empty()),
             Ok(false) => return Ok(None),
             Err(error) => return Err(CameraError::read(&self.name, error)),
         }
@@ -103,6 +110,9 @@ impl Source for Y4mReader {
             Ok(()) => {}
             // The writer was stopped in the middle of a frame: what was whole has been taken.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                if self.frames == 0 {
+                    return Err(self.empty());
+                }
                 log::warn!("{}: frame {} is cut off; left out", self.name, self.frames + 1);
                 return Ok(None);
             }
@@ -165,7 +175,7 @@ fn parse_header(line: &[u8]) -> Result<Header, String> {
         Some("mono") => PixelFormat::Grey8,
         Some(other) => {
             return Err(format!(
-                "its colour format is {other}; ask the writer for 8 bits (ffmpeg -pix_fmt yuv420p)"
+                "its colour format is {other}; ask the writer for another (ffmpeg -pix_fmt yuv420p)"
             ));
         }
     };

@@ -2,7 +2,8 @@
 //! step, and a plain line a step where there is no terminal.
 
 use std::collections::VecDeque;
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -41,11 +42,8 @@ impl Dashboard {
     pub fn show(&mut self, figures: &Figures, waited: f64) {
         if self.bar.is_hidden() {
             let (step, steps) = (figures.step, self.course.end);
-            eprintln!(
-                "step {step} of {steps}: {}, {}",
-                losses(&figures.losses),
-                speed(figures, waited)
-            );
+            let (losses, speed) = (losses(&figures.losses), speed(figures, waited));
+            say(format_args!("step {step} of {steps}: {losses}, {speed}"));
             return;
         }
         self.course.add(figures.step, figures.losses.total);
@@ -63,6 +61,12 @@ impl Dashboard {
     pub fn end(&self) {
         self.bar.abandon();
     }
+}
+
+/// A line to who looks on. Nobody may: the terminal was closed, or a pipe's reader has ended. The run
+/// goes on.
+pub(super) fn say(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The losses that take part, by name.

@@ -83,7 +83,8 @@ pub enum DeskError {
     },
     /// A backend this program was built without.
     #[error(
-        "backend \"{name}\" is not in this build (it has: {has}); build with --features {name}"
+        "backend \"{name}\" is not in this build (it has: {has}); wgpu, vulkan and cuda come with the \
+         features of that name (cargo install --features ...)"
     )]
     Backend {
         /// The name asked for.

@@ -101,7 +101,7 @@ fn list_within(
     for path in paths {
         if path.is_dir() {
             list_within(&path, seen, into)?;
-        } else if is_picture_name(&path) {
+        } else if is_picture_name(&path) && !is_special(&path) {
             into.push(path);
         }
     }
@@ -112,6 +112,11 @@ fn list_within(
 /// samples either.
 fn is_run(folder: &Path) -> bool {
     ["config.json", "log.csv"].iter().all(|name| folder.join(name).is_file())
+}
+
+/// A pipe, for instance, which would be waited for.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|about| !about.is_file())
 }
 
 fn is_picture_name(path: &Path) -> bool {

@@ -14,7 +14,7 @@ use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::DeskError;
-use super::dashboard::Dashboard;
+use super::dashboard::{Dashboard, say};
 use super::data::{Batch, BatchConfig, Batches, divides};
 use super::devices::{data_threads, devices};
 use super::generator::{Generator, Pass, uploaded};
@@ -104,14 +104,14 @@ pub fn train(
             ..BatchConfig::default()
         },
     )?;
-    eprintln!(
+    say(format_args!(
         "{} pictures from {}, {} parameters, steps {} to {}",
         batches.picture_count(),
         config.images.display(),
         trainer.network.parameter_count(),
         trainer.progress.step,
         config.steps,
-    );
+    ));
     trainer.run(batches, stop)
 }
 
@@ -252,6 +252,11 @@ impl<'a> Trainer<'a> {
             }
             Start::Resume => {
                 progress = read_json(&checkpoint.join("progress.json"))?;
+                if config.steps < progress.step {
+                    let done = progress.step;
+                    let reason = format!("the run has done {done} steps; --steps is all of them");
+                    return Err(DeskError::Run { path: folder.to_owned(), reason });
+                }
                 let weights = Weights::read(&checkpoint.join("weights.safetensors"))?;
                 if weights.network() != network {
                     let reason = "it is of another network than config.json".into();
@@ -272,7 +277,8 @@ impl<'a> Trainer<'a> {
             generator.mix_precision();
         }
         if let Some(pruning) = pruning {
-            eprintln!("pruned to {:.1} % of the pruned layers' weights", 100.0 * pruning.left());
+            let left = 100.0 * pruning.left();
+            say(format_args!("pruned to {left:.1} % of the pruned layers' weights"));
             generator.prune(&pruning, &device);
         }
         Ok(Self { config, folder, devices, network, generator, objectives, progress, average })
@@ -342,7 +348,7 @@ impl<'a> Trainer<'a> {
         dashboard.end();
         self.save_checkpoint()?;
         let weights = self.write_weights()?;
-        eprintln!("waited for data {:.1} % of the time", 100.0 * batches.wait_share());
+        say(format_args!("waited for data {:.1} % of the time", 100.0 * batches.wait_share()));
         Ok(weights)
     }
 

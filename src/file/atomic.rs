@@ -3,7 +3,7 @@
 use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
@@ -11,6 +11,27 @@ use super::FileError;
 
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether two paths lead to one file, which need not be there yet.
+pub fn is_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| -> Option<PathBuf> {
+        let beside = || Some(folder(path).canonicalize().ok()?.join(path.file_name()?));
+        path.canonicalize().ok().or_else(beside)
+    };
+    place(one).is_some_and(|one| place(other) == Some(one))
+}
+
+/// That a file can be written there: to be asked before the work whose result it takes.
+///
+/// # Errors
+/// [`FileError::Write`] that names the path.
+pub fn check_place(path: &Path) -> Result<(), FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    if path.is_dir() {
+        return Err(failed(std::io::ErrorKind::IsADirectory.into()));
+    }
+    aside(path).map(drop).map_err(failed)
 }
 
 /// A file beside `path`, to be written, synced and renamed to it. Others may read it as the umask says,
@@ -37,4 +58,37 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         File::open(folder(path))?.sync_all()
     };
     write().map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_file_by_two_names_is_the_same() {
+        let outer = tempfile::tempdir().unwrap();
+        let inner = outer.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        let file = inner.join("a.png");
+        let around = inner.join("../inner/a.png");
+        // Before it is there, and after.
+        assert!(is_same(&file, &around) && !is_same(&file, &inner.join("b.png")));
+        std::fs::write(&file, "").unwrap();
+        let link = outer.path().join("link.png");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(is_same(&file, &around) && is_same(&link, &file));
+        let absent = outer.path().join("absent/a.png");
+        assert!(!is_same(&absent, &absent), "it is nowhere");
+    }
+
+    #[test]
+    fn places_are_looked_at_and_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        check_place(&folder.path().join("a.lbam")).unwrap();
+        let error = check_place(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("directory"), "{error}");
+        let error = check_place(&folder.path().join("absent/a.lbam")).unwrap_err().to_string();
+        assert!(error.contains("absent/a.lbam"), "{error}");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    }
 }

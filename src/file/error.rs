@@ -29,6 +29,14 @@ pub enum FileError {
     /// The file is for another kind of network.
     #[error("holds a network of kind \"{0}\", not an LBAM network")]
     Architecture(String),
+    /// Training weights, where a model file is wanted.
+    #[error("holds training weights; lbam-desk calibrate or export makes a model file of them")]
+    Weights,
+    /// A model file, where training weights are wanted.
+    #[error(
+        "is a model file for devices; name the training weights (.safetensors) that it was made of"
+    )]
+    Model,
     /// A tensor does not fit the network.
     #[error("tensor {name} {reason}")]
     Tensor {

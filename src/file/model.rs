@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::int8::{self, Int8Tensors};
 use super::layout::{Stored, arrange, stored};
+use super::weights::ARCHITECTURE_KEY;
 use super::{FILLS, FileError, SMOOTH, Weights, write_atomically};
 use crate::net::{Attention, Network};
 
@@ -266,7 +267,11 @@ impl Model {
     fn map(path: &Path) -> Result<Self, FileError> {
         let read = |source| FileError::read(path, source);
         let file = File::open(path).map_err(read)?;
-        let length = file.metadata().map_err(read)?.len();
+        let about = file.metadata().map_err(read)?;
+        if about.is_dir() {
+            return Err(read(std::io::ErrorKind::IsADirectory.into()));
+        }
+        let length = about.len();
         let at_fault = |error: FileError| error.in_file(path);
         if length < 8 {
             return Err(at_fault(FileError::Truncated { length, needed: 8 }));
@@ -288,11 +293,14 @@ impl Model {
             let (length, needed) = (map.len() as u64, data_begin as u64);
             return Err(FileError::Truncated { length, needed });
         }
+        let (_, parsed) = SafeTensors::read_metadata(&map)?;
+        let metadata = parsed.metadata().clone().unwrap_or_default();
+        if metadata.contains_key(ARCHITECTURE_KEY) {
+            return Err(FileError::Weights);
+        }
         if !data_begin.is_multiple_of(ALIGNMENT) {
             return Err(FileError::Alignment { what: "the data section".into(), at: data_begin });
         }
-        let (_, parsed) = SafeTensors::read_metadata(&map)?;
-        let metadata = parsed.metadata().clone().unwrap_or_default();
         let value = |key: &str| -> Result<&str, FileError> {
             metadata.get(key).map(String::as_str).ok_or_else(|| FileError::Metadata {
                 key: key.to_owned(),

@@ -10,7 +10,7 @@ use super::atomic::write_atomically;
 use crate::net::{Attention, MapActivation, MaskRule, Network, Variant};
 
 /// Metadata key that names the kind of network.
-const ARCHITECTURE_KEY: &str = "architecture";
+pub(super) const ARCHITECTURE_KEY: &str = "architecture";
 /// Its only value so far.
 const ARCHITECTURE: &str = "lbam";
 /// Metadata key of the base channels.
@@ -172,6 +172,9 @@ impl Weights {
     fn parse(bytes: &[u8]) -> Result<Self, FileError> {
         let (_, header) = SafeTensors::read_metadata(bytes)?;
         let metadata = header.metadata().clone().unwrap_or_default();
+        if metadata.get("format").is_some_and(|format| format == "lbam") {
+            return Err(FileError::Model);
+        }
         if metadata.get(ARCHITECTURE_KEY).is_some_and(|name| name != ARCHITECTURE) {
             return Err(FileError::Architecture(metadata[ARCHITECTURE_KEY].clone()));
         }

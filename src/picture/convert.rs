@@ -6,7 +6,7 @@ use std::ops::Range;
 use image::ImageDecoder;
 
 use super::frame::{check_side, short};
-use super::{ColourRange, Frame, FrameError, MAX_SIDE, PixelFormat, Pool};
+use super::{ColourRange, Frame, FrameError, MAX_SIDE, PixelFormat, Pool, jpeg};
 use crate::kernels::colour::{self, Levels};
 
 /// Grey, or no colour.
@@ -280,24 +280,27 @@ impl Frame {
 
     /// One JPEG, as MJPEG cameras send them (the Huffman tables may be left out), to RGB.
     pub fn from_jpeg(pool: &Pool, bytes: &[u8]) -> Result<Frame, FrameError> {
-        let jpeg = |reason: String| FrameError::Jpeg { reason };
-        let fault = |error: image::ImageError| jpeg(error.to_string());
-        if !jpeg_is_whole(bytes) {
-            return Err(jpeg("its end is missing".into()));
-        }
-        // A marker segment of AVI's MJPEG makes the decoder use the standard Huffman tables.
-        const AVI_SEGMENT: [u8; 18] =
-            [0xff, 0xe0, 0, 16, b'A', b'V', b'I', b'1', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let fail = |reason: String| FrameError::Jpeg { reason };
+        let fault = |error: image::ImageError| fail(error.to_string());
         let mut completed;
-        let bytes = if jpeg_has_tables(bytes) {
-            bytes
-        } else {
-            completed = pool.empty();
-            let parts = [&bytes[..2], &AVI_SEGMENT, &bytes[2..]];
-            completed.vector().clear();
-            parts.into_iter().for_each(|part| completed.vector().extend_from_slice(part));
-            &completed
+        let bytes = match bytes.split_at_checked(2) {
+            Some((start, rest)) if !jpeg::has_tables(bytes) => {
+                completed = pool.empty();
+                completed.vector().clear();
+                let parts = [start, &jpeg::STANDARD_TABLES[..], rest];
+                parts.into_iter().for_each(|part| completed.vector().extend_from_slice(part));
+                &completed
+            }
+            _ => bytes,
         };
+        if let Some(flaw) = jpeg::flaw(bytes) {
+            return Err(fail(flaw.into()));
+        }
+        if jpeg::is_progressive(bytes) {
+            let reason =
+                "it is a progressive one, in which damage is not found; send baseline ones";
+            return Err(fail(reason.into()));
+        }
         let mut decoder =
             image::codecs::jpeg::JpegDecoder::new(Cursor::new(bytes)).map_err(fault)?;
         let (width, height) = decoder.dimensions();
@@ -311,7 +314,7 @@ impl Frame {
         let (format, range) = (PixelFormat::Rgb8, ColourRange::Full);
         if decoder.color_type() == image::ColorType::Rgb8 {
             let mut frame = Frame::within(pool, width, height, format, range)?;
-            // Of a damaged picture the decoder may leave lines as they are: those of an earlier
+            // Should the decoder leave lines as they are, they are not to be those of an earlier
             // picture, with what was to be hidden there.
             frame.data_mut().fill(MIDDLE);
             decoder.read_image(frame.data_mut()).map_err(fault)?;
@@ -321,49 +324,6 @@ impl Frame {
         let picture = image::DynamicImage::from_decoder(decoder).map_err(fault)?.into_rgb8();
         Frame::new(width, height, format, range, picture.into_raw())
     }
-}
-
-/// Whether the picture's own end-of-image marker follows its scans. The decoder is lenient and
-/// paints what is missing in grey; a camera's cut frame would then flash grey on the screen.
-///
-/// Segments are stepped over by their length, because an EXIF thumbnail has an end marker of its
-/// own. What follows the end is not looked at: phones keep whole videos there, cameras padding.
-pub(crate) fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    let mut scanned = false;
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|&byte| byte == 0xff) {
-        let Some((&marker, after)) = rest[at + 1..].split_first() else { return false };
-        rest = match marker {
-            0xd9 => return scanned,
-            // A new start inside a picture: the one before was cut off.
-            0xd8 if scanned => return false,
-            // Of several in a row all but the last fill up.
-            0xff => &rest[at + 1..],
-            // Stuffed zeros, TEM, restart markers and the start have no length.
-            0x00 | 0x01 | 0xd0..=0xd8 => after,
-            _ => {
-                let [high, low, ..] = *after else { return false };
-                scanned |= marker == 0xda;
-                after.get(u16::from_be_bytes([high, low]) as usize..).unwrap_or(&[])
-            }
-        };
-    }
-    false
-}
-
-/// Whether a Huffman table (DHT) stands before the first scan. Anything that is no chain of
-/// segments counts as having one: the decoder then says what is wrong with it.
-fn jpeg_has_tables(bytes: &[u8]) -> bool {
-    let mut rest = bytes.get(2..).unwrap_or(&[]);
-    while let [0xff, marker, high, low, ..] = *rest {
-        match marker {
-            0xc4 => return true,
-            0xda => return false,
-            _ => {}
-        }
-        rest = rest.get(2 + u16::from_be_bytes([high, low]) as usize..).unwrap_or(&[]);
-    }
-    true
 }
 
 #[cfg(test)]

@@ -129,30 +129,16 @@ fn jpeg_whole_cut_and_broken() {
     }
 }
 
-/// The decoder leaves out what it does not find, and the memory was another picture's.
+/// The decoder leaves out what it does not find.
 #[test]
-fn a_damaged_jpeg_shows_nothing_of_an_earlier_picture() {
+fn a_jpeg_that_ends_too_early_is_refused() {
     let bytes = jpeg(64, 48);
     let scan = 20 + bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
-    let mut decoded = 0;
-    for at in scan..bytes.len() - 2 {
-        if bytes[at - 1] == 0xff {
-            continue;
-        }
+    for at in (scan..bytes.len() - 2).filter(|at| bytes[at - 1] != 0xff) {
         // An empty comment, and the end.
         let broken = [&bytes[..at], &[0xff, 0xfe, 0, 2, 0xff, 0xd9]].concat();
-        let found = [3, 250].map(|secret| {
-            let pool = Pool::default();
-            let (format, range) = (PixelFormat::Rgb8, ColourRange::Full);
-            let mut earlier = Frame::within(&pool, 64, 48, format, range).unwrap();
-            earlier.data_mut().fill(secret);
-            drop(earlier);
-            Frame::from_jpeg(&pool, &broken).ok().map(|frame| frame.data().to_vec())
-        });
-        assert!(found[0] == found[1], "cut at {at}");
-        decoded += usize::from(found[0].is_some());
+        assert!(Frame::from_jpeg(&Pool::default(), &broken).is_err(), "cut at {at}");
     }
-    assert!(decoded > 0, "none was decoded");
 }
 
 /// Phones append a video to a picture ("motion photo"); any bytes may stand in it.
@@ -167,33 +153,6 @@ fn what_follows_the_end_of_a_jpeg_does_not_matter() {
     let long = [bytes.as_slice(), &tail].concat();
     let frame = Frame::from_jpeg(&Pool::default(), &long).unwrap();
     assert_eq!(frame.data(), Frame::from_jpeg(&Pool::default(), &bytes).unwrap().data());
-}
-
-#[test]
-fn the_end_of_a_thumbnail_is_not_the_end_of_its_jpeg() {
-    let (bytes, thumbnail) = (jpeg(64, 48), jpeg(16, 16));
-    let mut whole = vec![0xff, 0xd8, 0xff, 0xe1];
-    whole.extend_from_slice(&(thumbnail.len() as u16 + 2).to_be_bytes());
-    whole.extend_from_slice(&thumbnail);
-    whole.extend_from_slice(&bytes[2..]);
-    assert!(jpeg_is_whole(&whole));
-    for cut in 0..whole.len() {
-        assert!(!jpeg_is_whole(&whole[..cut]), "cut at {cut}");
-    }
-}
-
-#[test]
-fn scans_are_searched_for_markers_alone() {
-    // Two scans, the second behind a table; in the first a stuffed zero, a restart and a fill byte.
-    let scans = [
-        0xff, 0xd8, 0xff, 0xda, 0, 3, 0xd9, 5, 0xff, 0, 0xd9, 0xff, 0xd0, 7, 0xff, 0xff, 0xc4, 0,
-        4, 0xff, 0xd9, 0xff, 0xda, 0, 2, 8, 0xff, 0xff, 0xd9,
-    ];
-    assert!(jpeg_is_whole(&scans));
-    assert!((0..scans.len()).all(|cut| !jpeg_is_whole(&scans[..cut])));
-    let cut = &scans[..10];
-    assert!(!jpeg_is_whole(&[cut, &scans].concat()), "cut off by the next picture");
-    assert!(!jpeg_is_whole(&[0xff, 0xd8, 0xff, 0xd9]), "no scan");
 }
 
 #[test]

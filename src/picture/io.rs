@@ -9,14 +9,15 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::error::{ImageError, LimitErrorKind};
 use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageReader, Rgba, RgbaImage,
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Rgba,
+    RgbaImage,
 };
 
 use super::{
     ColourRange, DECODE_PIXEL, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError,
     PixelFormat,
 };
-use crate::file::{FileError, aside, write_atomically};
+use crate::file::{FileError, aside, check_place, write_atomically};
 
 /// JPEG quality of written pictures: little visible loss, a tenth of a PNG's size.
 const JPEG_QUALITY: u8 = 92;
@@ -172,16 +173,14 @@ fn open_file(path: &Path) -> Result<BufReader<File>, PictureError> {
         ErrorKind::NotFound => PictureError::Absent { path: path.into() },
         _ => PictureError::Read { path: path.into(), source },
     };
-    let file = File::open(path).map_err(read)?;
-    let size = file.metadata().map_err(read)?;
-    if !size.is_file() {
-        // A folder or a pipe would otherwise fail late, or wait for ever.
+    // Before it is opened: a pipe would have that wait for ever.
+    if !path.metadata().map_err(read)?.is_file() {
         return Err(PictureError::NotAPicture {
             path: path.into(),
             reason: "it is not a regular file".into(),
         });
     }
-    Ok(BufReader::new(file))
+    Ok(BufReader::new(File::open(path).map_err(read)?))
 }
 
 fn limits() -> image::Limits {
@@ -207,7 +206,7 @@ fn decode(
         });
     };
     let mut input = reader.into_inner();
-    if format == image::ImageFormat::Jpeg {
+    if format == ImageFormat::Jpeg {
         // It is read whole, here and by its decoder.
         if input.seek(SeekFrom::End(0)).map_err(read)? > MAX_DECODE_BYTES {
             return Err(PictureError::TooLarge { path: path.into() });
@@ -215,11 +214,8 @@ fn decode(
         input.rewind().map_err(read)?;
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes).map_err(read)?;
-        if !super::convert::jpeg_is_whole(&bytes) {
-            return Err(PictureError::Damaged {
-                path: path.into(),
-                reason: "its end is missing".into(),
-            });
+        if let Some(flaw) = super::jpeg::flaw(&bytes) {
+            return Err(PictureError::Damaged { path: path.into(), reason: flaw.into() });
         }
         input.rewind().map_err(read)?;
     }
@@ -265,6 +261,31 @@ fn wrong(path: &Path, error: ImageError) -> PictureError {
     }
 }
 
+/// That [`write_picture`] can write there: to be asked before the work whose result it takes.
+pub fn check_picture_place(path: &Path) -> Result<(), PictureError> {
+    kind(path)?;
+    check_place(path).map_err(|error| failed(path, &error))
+}
+
+/// Whether a path names a JPEG; else it names a PNG.
+fn kind(path: &Path) -> Result<ImageFormat, PictureError> {
+    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    match extension.as_deref() {
+        Some("png") => Ok(ImageFormat::Png),
+        Some("jpg" | "jpeg") => Ok(ImageFormat::Jpeg),
+        _ => Err(PictureError::Extension { path: path.into() }),
+    }
+}
+
+/// A file that cannot be written.
+fn failed(path: &Path, error: &FileError) -> PictureError {
+    let reason = match error {
+        FileError::Write { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    PictureError::Write { path: path.into(), reason }
+}
+
 /// Writes PNG or JPEG by the path's extension, atomically.
 pub fn write_picture(path: &Path, picture: &RgbPicture) -> Result<(), PictureError> {
     write_picture_with_profile(path, picture, None)
@@ -276,11 +297,9 @@ pub fn write_picture_with_profile(
     picture: &RgbPicture,
     profile: Option<Vec<u8>>,
 ) -> Result<(), PictureError> {
-    let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-    match extension.as_deref() {
-        Some("png") => write_png_of(path, picture, profile),
-        Some("jpg" | "jpeg") => write_jpeg_of(path, picture, profile),
-        _ => Err(PictureError::Extension { path: path.into() }),
+    match kind(path)? {
+        ImageFormat::Jpeg => write_jpeg_of(path, picture, profile),
+        _ => write_png_of(path, picture, profile),
     }
 }
 
@@ -306,16 +325,11 @@ pub(crate) fn write_grey_png(
     height: usize,
     data: &[u8],
 ) -> Result<(), PictureError> {
-    let failed = |reason: String| PictureError::Write { path: path.into(), reason };
     let mut png = Vec::new();
     PngEncoder::new(&mut png)
         .write_image(data, width as u32, height as u32, ExtendedColorType::L8)
-        .map_err(|error| failed(error.to_string()))?;
-    match write_atomically(path, &png) {
-        Err(FileError::Write { source, .. }) => Err(failed(source.to_string())),
-        Err(error) => Err(failed(error.to_string())),
-        Ok(()) => Ok(()),
-    }
+        .map_err(|error| PictureError::Write { path: path.into(), reason: error.to_string() })?;
+    write_atomically(path, &png).map_err(|error| failed(path, &error))
 }
 
 fn write_jpeg_of(

@@ -239,6 +239,11 @@ impl Mask {
         self.data[y * self.width + x] = if hole { HOLE } else { KNOWN };
     }
 
+    /// Whether it hides everything.
+    pub fn is_full(&self) -> bool {
+        !self.data.contains(&KNOWN)
+    }
+
     pub fn hole_pixels(&self) -> usize {
         self.data.iter().filter(|&&byte| byte != KNOWN).count()
     }

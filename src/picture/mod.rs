@@ -45,6 +45,7 @@ mod detail;
 mod error;
 mod frame;
 mod io;
+mod jpeg;
 mod mask;
 mod matches;
 pub mod metrics;
@@ -54,16 +55,16 @@ mod pool;
 mod region;
 mod seam;
 
-#[cfg(target_os = "linux")]
-pub(crate) use convert::jpeg_is_whole;
 pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};
 pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat, StreamInfo};
 pub(crate) use io::{MOST_PAINTED_PIXELS, decode_size, read_size};
 pub use io::{
-    PictureFile, RgbPicture, read_picture, read_rgb, write_picture, write_picture_with_profile,
-    write_png,
+    PictureFile, RgbPicture, check_picture_place, read_picture, read_rgb, write_picture,
+    write_picture_with_profile, write_png,
 };
+#[cfg(target_os = "linux")]
+pub(crate) use jpeg::is_whole as jpeg_is_whole;
 pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect};
 pub use matches::Search;
 pub use paste::{FLAT_GREY, Paster, Seam, paint_flat};

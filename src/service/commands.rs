@@ -9,11 +9,16 @@ use super::{
     BenchArgs, Cli, CompletionsArgs, DetailArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs,
     ManArgs, Reload, Reloaded, ServiceError, Stop, report, run_reloading,
 };
-use crate::camera::{MaskSource, Masks, SourceSpec};
+use crate::camera::{MaskSource, MaskSpec, Masks, SourceSpec};
+use crate::file::is_same;
 use crate::output::SinkSpec;
 use crate::picture::{
-    PictureError, PictureFile, RgbPicture, read_picture, write_picture_with_profile,
+    PictureError, PictureFile, RgbPicture, check_picture_place, read_picture,
+    write_picture_with_profile,
 };
+
+/// Pixels of a picture that takes so long that a word is due.
+const LARGE: usize = 8_000_000;
 
 /// The main job.
 pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
@@ -34,9 +39,12 @@ pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
         let camera = camera.display();
         return Err(ServiceError::Usage(format!("--output {camera} is the camera")));
     }
-    let stop = Stop::on_signals()?;
+    let (stop, reload) = (Stop::on_signals()?, reload(args)?);
+    if reload.is_none() {
+        stop.on_hangup()?;
+    }
     use_threads(args.threads);
-    let statistics = run_reloading(&options, filler(args)?, &stop, reload(args)?)?;
+    let statistics = run_reloading(&options, filler(args)?, &stop, reload)?;
     if args.json {
         print_json(&serde_json::json!(statistics))?;
     }
@@ -71,16 +79,26 @@ fn reload(args: &LiveArgs) -> Result<Option<Reload>, ServiceError> {
 /// Fills one picture.
 pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
     use_threads(args.threads);
+    check_picture_place(&args.output)?;
+    for mask in &args.masks {
+        let wrong = match mask {
+            MaskSpec::Path(path) if path.is_dir() => "is a folder of masks, one for each frame",
+            MaskSpec::Path(path) if is_same(path, &args.output) => {
+                let reason = format!("--output {mask} is the mask; name another file");
+                return Err(ServiceError::Usage(reason));
+            }
+            mask if mask.is_live() => "is for live pictures",
+            _ => continue,
+        };
+        let reason = format!("--mask {mask} {wrong}; give a picture or rect:x,y,w,h");
+        return Err(ServiceError::Usage(reason));
+    }
     let PictureFile { picture, profile, lost } = read_picture(&args.input)?;
     if let Some(lost) = lost {
         log::warn!("{}: the filled picture is without {lost}", args.input.display());
     }
     let mut frame = picture.into_frame().map_err(PictureError::from)?;
     let (width, height) = (frame.width(), frame.height());
-    if let Some(mask) = args.masks.iter().find(|mask| mask.is_live()) {
-        let reason = format!("--mask {mask} is for live pictures; give a picture or rect:x,y,w,h");
-        return Err(ServiceError::Usage(reason));
-    }
     let mut masks = Masks::open(&args.masks, None)?;
     let Some(mask) = masks.next(width, height, 0)? else {
         return Err(ServiceError::Usage("--mask gives no mask".into()));
@@ -90,6 +108,9 @@ pub fn image(args: &ImageArgs) -> Result<(), ServiceError> {
         return Err(ServiceError::HidesNothing(masks.describe()));
     }
     let (model, check) = open_model_ahead(args.model.as_deref())?;
+    if width * height > LARGE {
+        log::info!("filling {width}x{height} pixels; that may take a minute");
+    }
     let mut filler = told(Filler::for_pictures(model), &args.detail);
     let filled = filler.set_mask(&mask).and_then(|()| filler.fill(&mut frame));
     check.wait()?;
@@ -141,7 +162,7 @@ pub fn completions(args: &CompletionsArgs) -> Result<(), ServiceError> {
     let mut script = Vec::new();
     let mut command = <Cli as clap::CommandFactory>::command();
     clap_complete::generate(args.shell, &mut command, "lbam-edge", &mut script);
-    Ok(std::io::stdout().write_all(&script)?)
+    print(&String::from_utf8_lossy(&script))
 }
 
 /// Writes the manual pages, one for each command.

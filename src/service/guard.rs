@@ -52,6 +52,8 @@ pub(super) struct Guard {
     trouble: Trouble,
     /// Width, height and number of the frame that came last.
     last: Option<(usize, usize, u64)>,
+    /// What came out last may show what is to be hidden since.
+    is_bare: bool,
 }
 
 /// A mask on its way to the network.
@@ -97,7 +99,17 @@ impl Guard {
     pub fn new(fill: Box<dyn Fill>, masks: Masks, fail_closed: bool) -> Self {
         let state = Readiness::NotBefore(Instant::now());
         let trouble = Trouble::default();
-        Self { fill, masks, fail_closed, mask: None, state, change: None, trouble, last: None }
+        Self {
+            fill,
+            masks,
+            fail_closed,
+            mask: None,
+            state,
+            change: None,
+            trouble,
+            last: None,
+            is_bare: false,
+        }
     }
 
     /// Goes over to other masks and another network, which the next frame waits for. After an error,
@@ -111,8 +123,27 @@ impl Guard {
         let next = last.map(|(width, height, number)| (width, height, number + 1));
         options.change_masks(&mut self.masks, next)?;
         let changed = Self::new(fill, std::mem::take(&mut self.masks), options.fail_closed);
-        *self = Self { last, ..changed };
+        *self = Self { last, is_bare: true, ..changed };
         Ok(())
+    }
+
+    /// Whether what came out last shows what is to be hidden since; once for each time that this becomes
+    /// so. To be asked while no frame comes: pictures stay where they are looked at.
+    pub fn shows_hidden(&mut self) -> Result<bool, MaskSourceError> {
+        if let Some((width, height, number)) = self.last
+            && let Some(mask) = self.masks.next(width, height, number)?
+        {
+            self.change_to(mask);
+        }
+        let hides = match &self.mask {
+            _ if self.masks.is_empty() => self.fail_closed,
+            // One for each frame is no judgement of frames before, unless there is none any more.
+            Some(mask) if self.masks.change_with_every_frame() => mask.is_full(),
+            mask => mask.as_ref().is_some_and(|mask| !mask.is_empty()),
+        };
+        let shows = self.is_bare && hides;
+        self.is_bare &= !shows;
+        Ok(shows)
     }
 
     pub fn masks(&self) -> &Masks {
@@ -128,6 +159,7 @@ impl Guard {
             self.change_to(mask);
         }
         self.finish_change();
+        self.is_bare = false;
         if self.masks.is_empty() {
             let passes = !self.fail_closed;
             return Ok(passes.then_some(Cleared { frame, how: How::Unchanged }));
@@ -165,6 +197,7 @@ impl Guard {
         }
         let (prompt, empty) = (self.masks.change_with_every_frame(), mask.is_empty());
         let before = self.mask.replace(mask);
+        self.is_bare |= !self.covers(before.as_ref());
         if self.change.is_some() && !empty {
             // Taken up when the mask that is being prepared is ready.
             return;
@@ -176,6 +209,13 @@ impl Guard {
             self.change = None;
             self.state = Readiness::NotBefore(Instant::now());
         }
+    }
+
+    /// Whether a mask hides all that the one in force does.
+    fn covers(&self, before: Option<&Mask>) -> bool {
+        let (Some(mask), Some(before)) = (&self.mask, before) else { return false };
+        let mut more = mask.clone();
+        more.subtract(before).is_ok() && more.is_empty()
     }
 
     /// Begins to prepare the mask in force while `before` is filled; where that cannot be, the

@@ -1,5 +1,6 @@
 //! A mask that changes while frames come.
 
+use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -164,6 +165,61 @@ fn a_growing_mask_is_honoured_at_once_and_filled_when_ready() {
     scene.openers[1].send(true).expect("waited for");
     assert_eq!(scene.settle(), (How::Filled, FILL, FILL));
     assert!(scene.guard.change.is_none());
+}
+
+/// Where no frame comes, the one that is looked at is from before the mask.
+#[test]
+fn a_mask_that_hides_more_is_known_before_the_next_frame() {
+    let mut scene = Scene::new();
+    let shows = |scene: &mut Scene| scene.guard.shows_hidden().expect("no error");
+    assert!(!shows(&mut scene));
+    scene.put("rect:0,0,8,8");
+    scene.frame();
+    assert!(!shows(&mut scene));
+    for (rect, hides_more) in [
+        ("rect:0,0,8,8", false),
+        ("rect:0,0,4,4", false),
+        ("rect:0,0,4,5", true),
+        ("rect:8,8,8,8", true),
+        ("rect:9,9,2,2", false),
+    ] {
+        scene.put(rect);
+        assert_eq!(shows(&mut scene), hides_more, "{rect}");
+        assert!(!shows(&mut scene), "once");
+    }
+    scene.put("rect:0,0,16,16");
+    scene.frame();
+    assert!(!shows(&mut scene), "the frame was hidden by it");
+}
+
+/// Masks from a program or a device move with what they hide; that none comes any more hides all.
+#[test]
+fn a_picture_stays_until_masks_for_each_frame_cease() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("masks");
+    let masks = Masks::open(&[MaskSpec::Socket(socket.clone())], None).expect("a socket");
+    let mut scene = Scene::with(masks, Arc::default(), true);
+    let mut program = std::os::unix::net::UnixStream::connect(&socket).expect("connected");
+    let mut send = |hidden: usize| {
+        let grey: Vec<u8> = (0..SIDE * SIDE).map(|at| if at < hidden { 255 } else { 0 }).collect();
+        program.write_all(b"P5 16 16 255\n").expect("sent");
+        program.write_all(&grey).expect("sent");
+    };
+    // All is hidden before the first has come.
+    send(16);
+    while scene.frame().2 != SECRET {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    send(32);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!scene.guard.shows_hidden().expect("no error"));
+    // Two seconds after.
+    let begun = Instant::now();
+    while !scene.guard.shows_hidden().expect("no error") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is said");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!scene.guard.shows_hidden().expect("no error"), "once");
 }
 
 /// Sources that give one with every frame often give the same.

@@ -15,6 +15,7 @@ use super::outputs::{Order, Outputs, Worker, in_words};
 use super::statistics::Tally;
 use super::{Fill, Reload, Reloaded, ServiceError, Statistics};
 use crate::camera::{CameraWish, MaskSource, MaskSourceError, MaskSpec, Masks, SourceSpec};
+use crate::file::is_same;
 use crate::kernels::workers;
 use crate::output::{self, DEFAULT_HTTP, HostName, Painting, Sink, SinkSpec};
 use crate::picture::Pool;
@@ -36,6 +37,18 @@ impl Stop {
             signal_hook::flag::register(signal, stop.0.clone())?;
         }
         Ok(stop)
+    }
+
+    /// Also set when the terminal is closed, unless the program is to outlast that (`nohup`).
+    pub fn on_hangup(&self) -> Result<(), std::io::Error> {
+        use signal_hook::consts::SIGHUP;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        if ignored.is_none_or(|mask| mask >> (SIGHUP - 1) & 1 == 0) {
+            signal_hook::flag::register(SIGHUP, self.0.clone())?;
+        }
+        Ok(())
     }
 
     pub fn set(&self) {
@@ -128,6 +141,22 @@ impl LiveOptions {
         let has_page = self.outputs.contains(&SinkSpec::Http);
         if self.outputs.is_empty() {
             return Err(ServiceError::Usage("no output given; try --output http:".into()));
+        }
+        // What is read would be replaced, by as much of it as had been read.
+        let read = self.masks.iter().filter_map(|mask| match mask {
+            MaskSpec::Path(path) => Some(path),
+            _ => None,
+        });
+        let read = read.chain(match &self.camera {
+            SourceSpec::Y4m(path) | SourceSpec::Mjpeg(path) => Some(path),
+            _ => None,
+        });
+        for path in read {
+            let is_it = |sink: &SinkSpec| matches!(sink, SinkSpec::Y4m(to) if is_same(path, to));
+            if self.outputs.iter().any(is_it) {
+                let reason = format!("--output {} is what is read; name another", path.display());
+                return Err(ServiceError::Usage(reason));
+            }
         }
         // A mask that nobody can paint would never come, and frames would pass without.
         if self.masks.contains(&MaskSpec::Page) && !has_page {
@@ -310,10 +339,21 @@ impl Run {
                     self.outputs.tell(Order::Waiting(why));
                 }
                 Some(News::Frame(item)) => self.frame(item)?,
-                Some(News::Ended(end)) => return Ok(end?),
+                Some(News::Ended(end)) => {
+                    if let Some(left) = self.guard.masks().left() {
+                        log::warn!("{left}");
+                    }
+                    return Ok(end?);
+                }
                 // Saying that the camera is away is then what goes out. One that is open and
                 // silent is another matter: that starves the watchdog.
                 None if self.waiting => self.outputs.alive(),
+                None if self.guard.shows_hidden()? => match self.guard.masks().is_empty() {
+                    true => self.tell_withheld(),
+                    false => self
+                        .outputs
+                        .tell(Order::StandIn("The mask changed\n\nNo picture has come since")),
+                },
                 None => {}
             }
             self.outputs.report();
@@ -357,6 +397,21 @@ impl Run {
         Ok(())
     }
 
+    /// What was shown last must not stay where pictures are looked at.
+    fn tell_withheld(&mut self) {
+        if !std::mem::replace(&mut self.withheld, true) {
+            self.outputs.tell(Order::StandIn(match self.has_canvas {
+                true => {
+                    "No mask: nothing is shown\n\nPaint one on the page, give one with --mask, or \
+                     leave --fail-closed out"
+                }
+                false => {
+                    "No mask: nothing is shown\n\nGive one with --mask, or leave --fail-closed out"
+                }
+            }));
+        }
+    }
+
     fn frame(&mut self, item: Item) -> Result<(), ServiceError> {
         self.tally.begin();
         let begun = Instant::now();
@@ -373,19 +428,7 @@ impl Run {
         };
         frame.sequence = item.number;
         let Some(cleared) = self.guard.clear(frame)? else {
-            // What was shown last must not stay where pictures are looked at.
-            if !std::mem::replace(&mut self.withheld, true) {
-                self.outputs.tell(Order::StandIn(match self.has_canvas {
-                    true => {
-                        "No mask: nothing is shown\n\nPaint one on the page, give one with --mask, \
-                         or leave --fail-closed out"
-                    }
-                    false => {
-                        "No mask: nothing is shown\n\nGive one with --mask, or leave --fail-closed \
-                         out"
-                    }
-                }));
-            }
+            self.tell_withheld();
             self.tally.withheld.add(1);
             self.taken += 1;
             self.outputs.alive();

@@ -1,5 +1,6 @@
 //! The promise of the loop: whatever the network does, no hidden pixel comes out.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -425,6 +426,86 @@ fn words_take_the_place_of_frames_whenever_these_are_kept_back() {
     let fill = Box::new(Flat::default());
     run_to(sinks, &open, fill, Masks::default(), &stop, Some(reload)).unwrap();
     assert_eq!(words.load(Ordering::SeqCst), 2);
+}
+
+/// Counts words, and says how many frames came before.
+struct Counts {
+    frames: Arc<AtomicU64>,
+    words: Arc<AtomicU64>,
+}
+
+impl Sink for Counts {
+    fn describe(&self) -> String {
+        "counts".into()
+    }
+
+    fn write(&mut self, _: &Frame) -> Result<(), OutputError> {
+        self.frames.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn stand_in(&mut self, _: &Frame) {
+        self.words.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), OutputError> {
+        Ok(())
+    }
+}
+
+/// A pipe that pauses: what is looked at meanwhile is from before the mask.
+#[test]
+fn words_take_the_place_of_a_frame_that_shows_what_is_hidden_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, mask) = (folder.path().join("pipe.y4m"), folder.path().join("mask.png"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let paint = |rect: &str| {
+        Mask::from_rects(WIDTH, HEIGHT, &[rect.parse().unwrap()]).unwrap().write(&mask).unwrap();
+    };
+    paint("rect:0,0,2,2");
+    let options = LiveOptions {
+        camera: SourceSpec::Y4m(pipe.clone()),
+        masks: vec![MaskSpec::Path(mask.clone())],
+        frames: None,
+        ..options(Path::new("o.y4m"), 1)
+    };
+    let (frames, words) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let sink = Counts { frames: Arc::clone(&frames), words: Arc::clone(&words) };
+    let stop = Stop::default();
+    let run = std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            let masks = options.open_masks().unwrap();
+            let fill = Box::new(Flat::default());
+            run_to(vec![Box::new(sink)], &options, fill, masks, &stop, None).map(|_| ())
+        }
+    });
+    let until = |count: &AtomicU64, wanted: u64| {
+        for _ in 0..1000 {
+            if count.load(Ordering::SeqCst) == wanted {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{} and not {wanted}", count.load(Ordering::SeqCst));
+    };
+    let mut writer = std::fs::File::options().write(true).open(&pipe).unwrap();
+    let luma = vec![90; WIDTH * HEIGHT];
+    writeln!(writer, "YUV4MPEG2 W{WIDTH} H{HEIGHT} F25:1 Cmono").unwrap();
+    let mut send = || {
+        writer.write_all(b"FRAME\n").unwrap();
+        writer.write_all(&luma).unwrap();
+    };
+    send();
+    until(&frames, 1);
+    assert_eq!(words.load(Ordering::SeqCst), 0);
+    paint("rect:0,0,5,2");
+    until(&words, 1);
+    send();
+    until(&frames, 2);
+    drop(writer);
+    run.join().unwrap().unwrap();
+    assert_eq!(words.load(Ordering::SeqCst), 1);
 }
 
 /// Only a camera comes back with another size: where a rectangle in pixels has gone then, nobody knows.

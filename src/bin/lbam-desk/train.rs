@@ -298,7 +298,8 @@ pub fn train(a: Train) -> anyhow::Result<()> {
     if let Some(epochs) = a.epochs {
         config.steps = desk::steps_in(&config, epochs)?;
     }
-    desk::train(&config, &folder, start, &Stop::on_signals()?)?;
-    println!("{}", folder.join("weights.safetensors").display());
-    Ok(())
+    let stop = Stop::on_signals()?;
+    stop.on_hangup()?;
+    desk::train(&config, &folder, start, &stop)?;
+    Ok(super::print(&format!("{}\n", folder.join("weights.safetensors").display()))?)
 }

@@ -9,7 +9,9 @@ use super::super::args::painted_within;
 use super::super::{LiveArgs, LiveOptions, open_model};
 use super::{Check, System};
 use crate::camera::{self, CameraError, MaskSource, MaskSourceError, MaskSpec, SourceSpec};
+use crate::file::check_place;
 use crate::output::{self, SinkSpec};
+use crate::picture::Pool;
 use crate::runtime::kernel_name;
 
 /// The group through which the systemd unit reaches cameras.
@@ -64,7 +66,13 @@ pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
             SinkSpec::Y4m(path) | SinkSpec::Folder { path, .. } if for_service => {
                 checks.extend(service_writes("output", path));
             }
-            _ => {}
+            SinkSpec::Y4m(path) => checks.push(written(path, path)),
+            SinkSpec::Folder { path, .. } => {
+                // It is made if need be.
+                let there = path.ancestors().find(|folder| folder.exists());
+                checks.push(written(path, &there.unwrap_or(Path::new(".")).join("1.png")));
+            }
+            SinkSpec::Stdout => {}
         }
     }
     checks
@@ -273,13 +281,38 @@ fn masks(options: &LiveOptions) -> Check {
             }
             Check::warning("mask", format!("no mask: {so}"), mend)
         }
-        Ok(masks) => Check::fine("mask", masks.describe()),
+        Ok(mut masks) => {
+            let first = first_size(&options.camera);
+            let first = first.map(|(width, height)| masks.next(width, height, 0));
+            match first.transpose() {
+                Ok(Some(Some(mask))) if mask.is_empty() => Check::warning(
+                    "mask",
+                    format!("{}: it hides nothing", masks.describe()),
+                    "paint what is to be filled white, all else black",
+                ),
+                Ok(_) => Check::fine("mask", masks.describe()),
+                Err(error) => Check::failed("mask", &error),
+            }
+        }
         Err(MaskSourceError::Socket { path, source }) if source.kind() == ErrorKind::AddrInUse => {
             let what = "a program takes masks there, the service most likely";
             Check::fine("mask", format!("{}: {what}", path.display()))
         }
         Err(error) => Check::failed("mask", &error),
     }
+}
+
+/// Width and height of the first picture of what can be looked at without taking anything from it.
+fn first_size(camera: &SourceSpec) -> Option<(usize, usize)> {
+    match camera {
+        SourceSpec::Test { width, height } => return Some((*width, *height)),
+        SourceSpec::Y4m(path) | SourceSpec::Mjpeg(path) if path.is_file() => {}
+        SourceSpec::Folder(_) => {}
+        _ => return None,
+    }
+    let first = camera::open(camera).ok()?.next().ok()??;
+    let frame = first.decode(&Pool::default()).ok()?;
+    Some((frame.width(), frame.height()))
 }
 
 fn model(named: Option<&Path>) -> Check {
@@ -315,6 +348,15 @@ fn output(path: &Path, system: &System) -> Check {
             }
             _ => Check::failed("output", &error),
         },
+    }
+}
+
+/// What is to be written, and a file that must be possible for it.
+fn written(path: &Path, file: &Path) -> Check {
+    let is_special = path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir());
+    match check_place(file) {
+        Err(error) if !is_special => Check::failed("output", &error),
+        _ => Check::fine("output", format!("{} can be written", path.display())),
     }
 }
 

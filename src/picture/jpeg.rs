@@ -1,0 +1,390 @@
+//! Whether a JPEG is undamaged, before it is decoded.
+//!
+//! Decoders go on behind damage: what follows a lost byte then lies some blocks further left or up,
+//! and what a mask was to hide beside it. So a picture is looked through first: every code of its scans
+//! is read (ITU-T T.81, annex F), and each run of blocks must be as long as the header says and end
+//! where its data does. That takes a fraction of what decoding does, since no value is computed.
+//!
+//! Hazard: damage that keeps every code in its place passes. It changes shades and no place.
+
+use std::ops::ControlFlow;
+
+/// Bits of a code that one look into a table decides.
+const SHORT: u32 = 10;
+/// Most bits of a block's first value.
+const MOST_BITS: u8 = 11;
+/// Values of a block.
+const BLOCK: u32 = 64;
+/// The Huffman tables of T.81, K.3, as a segment: pictures of cameras and AVIs may be without, and
+/// mean these.
+pub(super) const STANDARD_TABLES: &[u8; 420] = include_bytes!("standard_tables.dht");
+
+/// What is wrong with a picture, if anything is; a progressive one is looked through for its end alone.
+pub(crate) fn flaw(bytes: &[u8]) -> Option<&'static str> {
+    if !is_whole(bytes) {
+        return Some("its end is missing");
+    }
+    match Walk::default().over(bytes) {
+        Some(()) => None,
+        None => Some("its data does not fit its header; it is damaged"),
+    }
+}
+
+/// Whether a picture is progressive, as no camera's is.
+pub(crate) fn is_progressive(bytes: &[u8]) -> bool {
+    let found = segments(bytes, |marker, _, _| match marker {
+        0xc2 => ControlFlow::Break(true),
+        0xda => ControlFlow::Break(false),
+        _ => ControlFlow::Continue(()),
+    });
+    found == ControlFlow::Break(true)
+}
+
+/// Whether a Huffman table stands before the first scan. Anything that is no chain of segments counts as
+/// having one: the decoder then says what is wrong with it.
+pub(super) fn has_tables(bytes: &[u8]) -> bool {
+    let found = segments(bytes, |marker, _, _| match marker {
+        0xc4 => ControlFlow::Break(true),
+        0xda => ControlFlow::Break(false),
+        _ => ControlFlow::Continue(()),
+    });
+    found != ControlFlow::Break(false)
+}
+
+/// Shows `visit` the marker, content and what follows of one segment after the other, from the start of
+/// the picture on, until it breaks or what follows is none.
+fn segments<B>(
+    bytes: &[u8],
+    mut visit: impl FnMut(u8, &[u8], &[u8]) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    let mut rest = bytes.get(2..).unwrap_or(&[]);
+    loop {
+        // Of several in a row all but the last fill up.
+        let fill = rest.iter().take_while(|&&byte| byte == 0xff).count();
+        rest = &rest[fill.saturating_sub(1)..];
+        let [0xff, marker, high, low, ..] = *rest else { break };
+        let length = u16::from_be_bytes([high, low]) as usize;
+        let Some((content, after)) = rest[2..].split_at_checked(length.max(2)) else { break };
+        visit(marker, &content[2..], after)?;
+        rest = after;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Whether the picture's own end-of-image marker follows its scans. The decoder is lenient and
+/// paints what is missing in grey; a camera's cut frame would then flash grey on the screen.
+///
+/// Segments are stepped over by their length, because an EXIF thumbnail has an end marker of its
+/// own. What follows the end is not looked at: phones keep whole videos there, cameras padding.
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+    let mut scanned = false;
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|&byte| byte == 0xff) {
+        let Some((&marker, after)) = rest[at + 1..].split_first() else { return false };
+        rest = match marker {
+            0xd9 => return scanned,
+            // A new start inside a picture: the one before was cut off.
+            0xd8 if scanned => return false,
+            // Of several in a row all but the last fill up.
+            0xff => &rest[at + 1..],
+            // Stuffed zeros, TEM, restart markers and the start have no length.
+            0x00 | 0x01 | 0xd0..=0xd8 => after,
+            _ => {
+                let [high, low, ..] = *after else { return false };
+                scanned |= marker == 0xda;
+                after.get(u16::from_be_bytes([high, low]) as usize..).unwrap_or(&[])
+            }
+        };
+    }
+    false
+}
+
+/// A Huffman table.
+#[derive(Clone)]
+struct Table {
+    /// Of the next [`SHORT`] bits: how many of them are a code, 0 if it is longer, and its symbol.
+    short: Vec<(u8, u8)>,
+    /// Of each length: one more than its last code, and what is added to a code for its symbol's place.
+    long: [(u32, i32); 17],
+    symbols: Vec<u8>,
+}
+
+impl Table {
+    /// Of how many codes there are of each length from 1 to 16, and their symbols; `None` if these are
+    /// more than there can be.
+    fn new(counts: &[u8; 16], symbols: &[u8]) -> Option<Self> {
+        let mut short = vec![(0, 0); 1 << SHORT];
+        let mut long = [(0, 0); 17];
+        let (mut code, mut place) = (0_u32, 0_usize);
+        for (length, &count) in (1..=16_u32).zip(counts) {
+            let end = code + u32::from(count);
+            if end > 1 << length || place + usize::from(count) > symbols.len() {
+                return None;
+            }
+            long[length as usize] = (end, place as i32 - code as i32);
+            if let Some(unused) = SHORT.checked_sub(length) {
+                for (code, &symbol) in (code..end).zip(&symbols[place..]) {
+                    let begin = (code << unused) as usize;
+                    short[begin..begin + (1 << unused)].fill((length as u8, symbol));
+                }
+            }
+            place += usize::from(count);
+            code = end << 1;
+        }
+        Some(Self { short, long, symbols: symbols.to_vec() })
+    }
+}
+
+/// The bits of a scan up to the next marker.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    /// Those that were taken from `bytes`, the next one first.
+    window: u64,
+    held: u32,
+}
+
+impl<'a> Bits<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, window: 0, held: 0 }
+    }
+
+    /// At least 32 of them, where there are as many.
+    #[inline]
+    fn fill(&mut self) {
+        if self.held > 32 {
+            return;
+        }
+        if let Some((four, rest)) = self.bytes.split_first_chunk::<4>() {
+            let four = u32::from_be_bytes(*four);
+            // No byte is 0xff: none of its opposite is zero.
+            if (!four).wrapping_sub(0x0101_0101) & four & 0x8080_8080 == 0 {
+                self.window |= u64::from(four) << (32 - self.held);
+                (self.held, self.bytes) = (self.held + 32, rest);
+                return;
+            }
+        }
+        while self.held <= 56 {
+            let (byte, length) = match *self.bytes {
+                [0xff, 0, ..] => (0xff, 2),
+                [0xff, ..] | [] => return,
+                [byte, ..] => (byte, 1),
+            };
+            self.bytes = &self.bytes[length..];
+            self.window |= u64::from(byte) << (56 - self.held);
+            self.held += 8;
+        }
+    }
+
+    /// Steps over so many, at most 32; `None` where there are not as many.
+    #[inline]
+    fn skip(&mut self, count: u32) -> Option<()> {
+        self.held = self.held.checked_sub(count)?;
+        self.window <<= count;
+        Some(())
+    }
+
+    /// The length of the next code, and its symbol.
+    #[inline]
+    fn code(&mut self, table: &Table) -> Option<(u32, u8)> {
+        self.fill();
+        match table.short[(self.window >> (64 - SHORT)) as usize] {
+            (0, _) => {}
+            (length, symbol) => return Some((length.into(), symbol)),
+        }
+        (SHORT + 1..=16).find_map(|length| {
+            let (end, to_place) = table.long[length as usize];
+            let code = (self.window >> (64 - length)) as u32;
+            let place = (code < end).then_some((code as i32 + to_place) as usize)?;
+            Some((length, *table.symbols.get(place)?))
+        })
+    }
+
+    /// Steps over a block.
+    fn block(&mut self, first: &Table, others: &Table) -> Option<()> {
+        let (length, size) = self.code(first).filter(|&(_, size)| size <= MOST_BITS)?;
+        self.skip(length + u32::from(size))?;
+        let mut at = 1;
+        while at < BLOCK {
+            let (length, symbol) = self.code(others)?;
+            let (zeros, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+            self.skip(length + size)?;
+            match (zeros, size) {
+                (0, 0) => break,
+                (1..15, 0) => return None,
+                // Sixteen zeros, or so many and a value.
+                _ => at += zeros + 1,
+            }
+        }
+        (at <= BLOCK).then_some(())
+    }
+
+    /// What follows, if up to there are nothing but ones or nothing but zeros: some encoders fill up with
+    /// more than the rest of a byte.
+    fn end(mut self) -> Option<&'a [u8]> {
+        self.fill();
+        let filler = if self.window >> 63 == 0 { 0_u64 } else { u64::MAX };
+        while self.held > 0 {
+            let alike =
+                if filler == 0 { self.window.leading_zeros() } else { self.window.leading_ones() };
+            if alike < self.held {
+                return None;
+            }
+            (self.window, self.held) = (0, 0);
+            self.fill();
+        }
+        Some(self.bytes)
+    }
+}
+
+/// A component of the picture.
+struct Component {
+    id: u8,
+    across: u32,
+    down: u32,
+    scanned: bool,
+}
+
+/// What a chain of segments leads to.
+enum Found {
+    /// A scan of this header, and as many bytes from there on.
+    Scan(Vec<u8>, usize),
+    /// Scans that refine each other.
+    Progressive,
+    Damage,
+}
+
+/// What the segments before a scan say.
+#[derive(Default)]
+struct Walk {
+    /// By number; those of first values, then those of the others.
+    tables: [[Option<Table>; 4]; 2],
+    size: (u32, u32),
+    components: Vec<Component>,
+    /// Runs of blocks between restarts; 0: one run.
+    interval: u32,
+}
+
+impl Walk {
+    /// Through a whole picture; `None` where it is damaged.
+    fn over(mut self, mut bytes: &[u8]) -> Option<()> {
+        loop {
+            let found = segments(bytes, |marker, content, after| match marker {
+                0xc2 => ControlFlow::Break(Found::Progressive),
+                0xda => ControlFlow::Break(Found::Scan(content.to_vec(), after.len())),
+                _ => match self.take(marker, content) {
+                    Some(()) => ControlFlow::Continue(()),
+                    None => ControlFlow::Break(Found::Damage),
+                },
+            });
+            let ControlFlow::Break(found) = found else { return None };
+            let rest = match found {
+                Found::Scan(header, left) => self.scan(&header, &bytes[bytes.len() - left..])?,
+                Found::Progressive => return Some(()),
+                Found::Damage => return None,
+            };
+            // Of several in a row all but the last fill up.
+            let fill = rest.iter().take_while(|&&byte| byte == 0xff).count();
+            let rest = &rest[fill.checked_sub(1)?..];
+            match rest {
+                [_, 0xd9, ..] => {
+                    return self.components.iter().all(|part| part.scanned).then_some(());
+                }
+                // As behind a start, of two bytes.
+                _ => bytes = &bytes[bytes.len() - rest.len() - 2..],
+            }
+        }
+    }
+
+    /// What a segment says.
+    fn take(&mut self, marker: u8, mut content: &[u8]) -> Option<()> {
+        match marker {
+            0xc4 => {
+                while let Some((&which, rest)) = content.split_first() {
+                    let (counts, symbols) = rest.split_first_chunk::<16>()?;
+                    let count = counts.iter().map(|&count| usize::from(count)).sum();
+                    let (symbols, rest) = symbols.split_at_checked(count)?;
+                    let kind = self.tables.get_mut(usize::from(which >> 4))?;
+                    *kind.get_mut(usize::from(which & 15))? = Some(Table::new(counts, symbols)?);
+                    content = rest;
+                }
+            }
+            0xdd => {
+                let &[high, low, ..] = content else { return None };
+                self.interval = u16::from_be_bytes([high, low]).into();
+            }
+            // Baseline, and the same with more tables; in 8 bits.
+            0xc0 | 0xc1 => {
+                let &[8, y1, y0, x1, x0, count, ref parts @ ..] = content else { return None };
+                self.size =
+                    (u16::from_be_bytes([x1, x0]).into(), u16::from_be_bytes([y1, y0]).into());
+                let part = |&[id, sampling, _]: &[u8; 3]| Component {
+                    id,
+                    across: u32::from(sampling >> 4).clamp(1, 4),
+                    down: u32::from(sampling & 15).clamp(1, 4),
+                    scanned: false,
+                };
+                self.components = parts.as_chunks().0.iter().map(part).collect();
+                if self.components.is_empty() || self.components.len() != usize::from(count) {
+                    return None;
+                }
+            }
+            // Other ways to code, which no decoder here reads.
+            0xc3 | 0xc5..=0xcf => return None,
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// Through a scan; what follows it.
+    fn scan<'a>(&mut self, header: &[u8], mut bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (&count, parts) = header.split_first()?;
+        let parts = parts.as_chunks::<2>().0.get(..usize::from(count))?;
+        let most = |side: fn(&Component) -> u32| self.components.iter().map(side).max();
+        let (most_across, most_down) = (most(|part| part.across)?, most(|part| part.down)?);
+        let (width, height) = self.size;
+        let single = parts.len() == 1;
+        // Runs of blocks across and down; of each run the tables, as often as it has blocks of them.
+        let mut runs = (width.div_ceil(8 * most_across), height.div_ceil(8 * most_down));
+        let mut blocks = Vec::new();
+        for &[id, tables] in parts {
+            let part = self.components.iter_mut().find(|part| part.id == id && !part.scanned)?;
+            part.scanned = true;
+            let first = self.tables[0].get(usize::from(tables >> 4))?.as_ref()?;
+            let others = self.tables[1].get(usize::from(tables & 15))?.as_ref()?;
+            if single {
+                let side = |side: u32, own: u32, most: u32| (side * own).div_ceil(most).div_ceil(8);
+                runs = (side(width, part.across, most_across), side(height, part.down, most_down));
+            }
+            let count = if single { 1 } else { part.across * part.down };
+            blocks.extend((0..count).map(|_| (first, others)));
+        }
+        let all = runs.0 * runs.1;
+        let interval = if self.interval == 0 { all } else { self.interval };
+        let mut done = 0;
+        while done < all {
+            let mut bits = Bits::new(bytes);
+            let end = all.min(done + interval);
+            for _ in done..end {
+                for (first, others) in &blocks {
+                    bits.block(first, others)?;
+                }
+            }
+            bytes = bits.end()?;
+            if end < all {
+                let fill = bytes.iter().take_while(|&&byte| byte == 0xff).count();
+                let number = (end / interval - 1) % 8;
+                let (&marker, rest) = bytes[fill..].split_first()?;
+                if fill == 0 || u32::from(marker) != 0xd0 + number {
+                    return None;
+                }
+                bytes = rest;
+            }
+            done = end;
+        }
+        (all > 0).then_some(bytes)
+    }
+}
+
+#[cfg(test)]
+#[path = "jpeg_tests.rs"]
+mod tests;
