@@ -11,8 +11,14 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failed(&error),
     };
-    let log = env_logger::Env::default().filter_or("LBAM_LOG", "info");
-    env_logger::Builder::from_env(log).format_target(false).init();
+    let level = std::env::var("LBAM_LOG").unwrap_or_default();
+    let level = if level.is_empty() { "info" } else { &level };
+    // Any other word would be a module's name, and silence all else.
+    if !level.contains(['=', ',']) && level.parse::<log::LevelFilter>().is_err() {
+        let reason = "is no level; there are off, error, warn, info, debug and trace";
+        return failed(&ServiceError::Usage(format!("LBAM_LOG: {level} {reason}")));
+    }
+    env_logger::Builder::new().parse_filters(level).format_target(false).init();
     let done = match &cli.command {
         None => commands::live(&cli.live),
         Some(Command::Image(args)) => commands::image(args),

@@ -39,8 +39,8 @@ pub trait MaskSource: Send {
         false
     }
 
-    /// What is to be said at the end: masks that no frame came for.
-    fn left(&self) -> Option<String> {
+    /// What is to be said at the end, of so many frames: masks that none came for.
+    fn left(&self, _frames: u64) -> Option<String> {
         None
     }
 
@@ -103,10 +103,11 @@ impl Masks {
         painted: Option<&Path>,
         next: Option<(usize, usize, u64)>,
     ) -> Result<(), MaskSourceError> {
-        let mut fresh = Vec::new();
-        for spec in
-            specs.iter().filter(|spec| !self.sources.iter().any(|entry| entry.spec == **spec))
-        {
+        let mut fresh: Vec<Entry> = Vec::new();
+        for spec in specs {
+            if self.sources.iter().chain(&fresh).any(|entry| entry.spec == *spec) {
+                continue;
+            }
             let mut source = open(spec, painted, self.camera)?;
             let held = match next {
                 Some((width, height, number)) => source.next(width, height, number)?,
@@ -124,6 +125,15 @@ impl Masks {
     #[cfg(test)]
     pub fn add(&mut self, source: Box<dyn MaskSource>) {
         self.sources.push(Entry { spec: MaskSpec::Page, source, held: None });
+    }
+
+    /// What those hide together that have no other mask for every frame.
+    pub fn steady(&self) -> Option<Mask> {
+        let steady = self.sources.iter().filter(|entry| !entry.source.change_with_every_frame());
+        let mut held = steady.filter_map(|entry| entry.held.as_ref());
+        let mut union = held.next()?.clone();
+        held.try_for_each(|mask| union.unite(mask)).ok()?;
+        Some(union)
     }
 
     /// Whether there is nothing to hide so far: no source, or a page on which nothing was painted.
@@ -193,8 +203,8 @@ impl MaskSource for Masks {
         self.sources.iter().any(|entry| entry.source.change_with_every_frame())
     }
 
-    fn left(&self) -> Option<String> {
-        self.sources.iter().find_map(|entry| entry.source.left())
+    fn left(&self, frames: u64) -> Option<String> {
+        self.sources.iter().find_map(|entry| entry.source.left(frames))
     }
 }
 
@@ -478,13 +488,10 @@ impl MaskSource for FolderMask {
         true
     }
 
-    fn left(&self) -> Option<String> {
-        let (all, used) = (self.pictures.len(), self.given.map_or(0, |last| last + 1) as usize);
-        let path = self.path.display();
-        (used < all).then(|| {
-            format!(
-                "{path} has {all} masks, and {used} frames came: had each the mask meant for it?"
-            )
+    fn left(&self, frames: u64) -> Option<String> {
+        let (all, path) = (self.pictures.len(), self.path.display());
+        (frames < all as u64).then(|| {
+            format!("{path} has {all} masks, and {frames} frames came: had each the one for it?")
         })
     }
 }

@@ -10,6 +10,7 @@ use super::{BUCKETS, EvaluateError, FillerReport, ModelFile, Report, Scores};
 use crate::{
     desk::html::{self, Chart},
     desk::sheet::{GAP, contact_sheet},
+    file::{FileError, write_atomically},
     picture::{MAX_SIDE, RgbPicture, write_png},
 };
 
@@ -226,7 +227,10 @@ impl Report {
         fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
         let write = |name: &str, content: String| {
             let path = folder.join(name);
-            fs::write(&path, content).map_err(|source| failed(&path, source))
+            write_atomically(&path, content.as_bytes()).map_err(|error| match error {
+                FileError::Write { source, .. } => failed(&path, source),
+                other => failed(&path, std::io::Error::other(other)),
+            })
         };
         write("report.json", format!("{:#}\n", self.to_json()))?;
         write("report.md", self.to_markdown())?;

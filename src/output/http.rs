@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -30,13 +30,16 @@ use tokio_stream::wrappers::WatchStream;
 
 use super::jpeg::encode;
 use super::listener::{Limited, Peer};
-use super::{Options, OutputError, Painting, Sink};
+use super::{Options, OutputError, Painting, Sink, placeholder};
 use crate::picture::{Frame, MOST_PAINTED_PIXELS, Mask, PictureError, decode_size};
 
 const PAGE: &str = include_str!("page.html");
 /// How long a picture stands before it is sent again. Browsers show a part of the stream when the
 /// next one begins, and a picture of words may be the only one for long.
 const REPEAT_AFTER: Duration = Duration::from_secs(1);
+/// How long the service may be silent. Then something holds it up, another output for instance, and the
+/// picture that stands here may show what is to be hidden by now.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Far more than a mask takes, which is black and white.
 const MOST_MASK_BYTES: usize = 8 << 20;
 /// How long a mask may take to come.
@@ -74,18 +77,37 @@ struct Shared {
     masks: Arc<Semaphore>,
 }
 
-#[derive(Default)]
 struct Newest {
     frame: Option<Frame>,
     /// Not yet encoded for the stream.
     fresh: bool,
     stopping: bool,
+    /// When the service was last heard of.
+    heard: Instant,
+}
+
+impl Newest {
+    /// Puts words in the place of a picture that may be out of date.
+    fn judge(&mut self, silence: Duration) {
+        let Some(frame) = self.frame.as_ref().filter(|_| self.heard.elapsed() > silence) else {
+            return;
+        };
+        let words = "No picture comes\n\nAnother output may hold it up";
+        if let Ok(words) = placeholder(frame.width(), frame.height(), words) {
+            (self.frame, self.fresh, self.heard) = (Some(words), true, Instant::now());
+        }
+    }
 }
 
 impl Shared {
     fn new(painting: Option<Painting>, hosts: Vec<String>) -> Self {
         Self {
-            newest: Mutex::default(),
+            newest: Mutex::new(Newest {
+                frame: None,
+                fresh: false,
+                stopping: false,
+                heard: Instant::now(),
+            }),
             stirred: Condvar::new(),
             spectators: AtomicUsize::new(0),
             parts: watch::Sender::new(Bytes::new()),
@@ -165,8 +187,7 @@ impl Sink for Page {
         // its bytes.
         let frame = Some(frame.clone());
         let mut newest = self.shared.newest();
-        newest.frame = frame;
-        newest.fresh = true;
+        (newest.frame, newest.fresh, newest.heard) = (frame, true, Instant::now());
         drop(newest);
         self.shared.stirred.notify_one();
         Ok(())
@@ -183,6 +204,7 @@ impl Sink for Page {
 
     fn report(&mut self, status: &serde_json::Value) {
         *self.shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status.to_string();
+        self.shared.newest().heard = Instant::now();
     }
 
     fn shows_reports(&self) -> bool {
@@ -226,6 +248,7 @@ fn encode_newest(shared: &Shared) {
                     .stirred
                     .wait_timeout(newest, patience)
                     .unwrap_or_else(PoisonError::into_inner);
+                newest.judge(SILENCE);
                 if waited.timed_out() {
                     shared.parts.send_if_modified(|part| !part.is_empty());
                 }
@@ -321,7 +344,12 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
 async fn snapshot(State(shared): State<Arc<Shared>>) -> Response {
     // Kept by the work itself: it goes on when whoever asked has gone.
     let place = Arc::clone(&shared.snapshots).acquire_owned().await;
-    let Some(frame) = shared.newest().frame.clone() else {
+    let frame = {
+        let mut newest = shared.newest();
+        newest.judge(SILENCE);
+        newest.frame.clone()
+    };
+    let Some(frame) = frame else {
         let later = [(header::RETRY_AFTER, "1")];
         return (StatusCode::SERVICE_UNAVAILABLE, later, "no picture yet\n").into_response();
     };

@@ -66,6 +66,8 @@ impl FromStr for SinkSpec {
                 Ok(Self::folder(Some(path), PictureKind::Png))
             }
             Some("y4m") => Ok(Self::Y4m(path.into())),
+            // A pipe, or /dev/null.
+            _ if path.metadata().is_ok_and(|about| !about.is_file()) => Ok(Self::Y4m(path.into())),
             Some("png" | "jpg" | "jpeg") => Err(format!(
                 "{text} is one picture; for numbered ones write FOLDER/%.png or FOLDER/%.jpg"
             )),

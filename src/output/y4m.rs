@@ -214,6 +214,9 @@ impl Clip {
             let file = File::options().write(true).open(path).map_err(fail)?;
             Target::Direct(Y4mWriter::new(BufWriter::with_capacity(BUFFER, file)))
         } else {
+            if path.exists() {
+                log::warn!("{} is there, and is replaced when this run ends", path.display());
+            }
             let file = aside(path).map_err(fail)?;
             Target::Aside(Y4mWriter::new(BufWriter::with_capacity(BUFFER, file)))
         };

@@ -296,9 +296,8 @@ impl Frame {
         if let Some(flaw) = jpeg::flaw(bytes) {
             return Err(fail(flaw.into()));
         }
-        if jpeg::is_progressive(bytes) {
-            let reason =
-                "it is a progressive one, in which damage is not found; send baseline ones";
+        if !jpeg::is_sequential(bytes) {
+            let reason = "it is no baseline one, and damage is not found in others";
             return Err(fail(reason.into()));
         }
         let mut decoder =

@@ -5,7 +5,8 @@
 //! is read (ITU-T T.81, annex F), and each run of blocks must be as long as the header says and end
 //! where its data does. That takes a fraction of what decoding does, since no value is computed.
 //!
-//! Hazard: damage that keeps every code in its place passes. It changes shades and no place.
+//! Hazard: damage that keeps every code in its place passes; it changes shades and no place. So may damage
+//! in several places that cancels out, though few pictures stay in range then. One loss does not.
 
 use std::ops::ControlFlow;
 
@@ -13,35 +14,42 @@ use std::ops::ControlFlow;
 const SHORT: u32 = 10;
 /// Most bits of a block's first value.
 const MOST_BITS: u8 = 11;
+/// Most that eight times a block's mean is away from the middle.
+const MOST_MEAN: i32 = 1024;
 /// Values of a block.
 const BLOCK: u32 = 64;
 /// The Huffman tables of T.81, K.3, as a segment: pictures of cameras and AVIs may be without, and
 /// mean these.
 pub(super) const STANDARD_TABLES: &[u8; 420] = include_bytes!("standard_tables.dht");
 
-/// What is wrong with a picture, if anything is; a progressive one is looked through for its end alone.
+/// What is wrong with a picture, if anything is; one that is not [sequential](is_sequential) is looked
+/// through for its end alone.
 pub(crate) fn flaw(bytes: &[u8]) -> Option<&'static str> {
     if !is_whole(bytes) {
         return Some("its end is missing");
     }
-    match Walk::default().over(bytes) {
+    let mut walk = Walk::default();
+    if !has_tables(bytes) {
+        let segment = &STANDARD_TABLES[4..];
+        walk.take(0xc4, segment);
+    }
+    match walk.over(bytes) {
         Some(()) => None,
         None => Some("its data does not fit its header; it is damaged"),
     }
 }
 
-/// Whether a picture is progressive, as no camera's is.
-pub(crate) fn is_progressive(bytes: &[u8]) -> bool {
-    let found = segments(bytes, |marker, _, _| match marker {
-        0xc2 => ControlFlow::Break(true),
-        0xda => ControlFlow::Break(false),
-        _ => ControlFlow::Continue(()),
+/// Whether a picture is what cameras send: one scan after the other, by Huffman's codes, in 8 bits.
+pub(crate) fn is_sequential(bytes: &[u8]) -> bool {
+    let found = segments(bytes, |marker, content, _| match Frame::of(marker, content) {
+        Some(frame) => ControlFlow::Break(frame == Frame::Sequential),
+        None => ControlFlow::Continue(()),
     });
     found == ControlFlow::Break(true)
 }
 
 /// Whether a Huffman table stands before the first scan. Anything that is no chain of segments counts as
-/// having one: the decoder then says what is wrong with it.
+/// having one.
 pub(super) fn has_tables(bytes: &[u8]) -> bool {
     let found = segments(bytes, |marker, _, _| match marker {
         0xc4 => ControlFlow::Break(true),
@@ -99,8 +107,26 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     false
 }
 
+/// How a picture is coded.
+#[derive(PartialEq)]
+enum Frame {
+    Sequential,
+    /// Progressive, without loss, arithmetic, in 12 bits: most of it no decoder here reads.
+    Other,
+}
+
+impl Frame {
+    /// What a segment that begins one says.
+    fn of(marker: u8, content: &[u8]) -> Option<Self> {
+        match marker {
+            0xc0 | 0xc1 if content.first() == Some(&8) => Some(Self::Sequential),
+            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => Some(Self::Other),
+            _ => None,
+        }
+    }
+}
+
 /// A Huffman table.
-#[derive(Clone)]
 struct Table {
     /// Of the next [`SHORT`] bits: how many of them are a code, 0 if it is longer, and its symbol.
     short: Vec<(u8, u8)>,
@@ -199,10 +225,15 @@ impl<'a> Bits<'a> {
         })
     }
 
-    /// Steps over a block.
-    fn block(&mut self, first: &Table, others: &Table) -> Option<()> {
+    /// Steps over a block; the difference that its first value begins with.
+    fn block(&mut self, first: &Table, others: &Table) -> Option<i32> {
         let (length, size) = self.code(first).filter(|&(_, size)| size <= MOST_BITS)?;
-        self.skip(length + u32::from(size))?;
+        self.skip(length)?;
+        let size = u32::from(size);
+        let value = (self.window >> 1 >> (63 - size)) as i32;
+        // Without a leading one it is below zero.
+        let difference = if self.window >> 63 == 1 { value } else { value + 1 - (1 << size) };
+        self.skip(size)?;
         let mut at = 1;
         while at < BLOCK {
             let (length, symbol) = self.code(others)?;
@@ -215,22 +246,27 @@ impl<'a> Bits<'a> {
                 _ => at += zeros + 1,
             }
         }
-        (at <= BLOCK).then_some(())
+        (at <= BLOCK).then_some(difference)
     }
 
-    /// What follows, if up to there are nothing but ones or nothing but zeros: some encoders fill up with
-    /// more than the rest of a byte.
+    /// What follows, if up to there is nothing but filler: the rest of a byte in ones or in zeros, and
+    /// bytes of either.
     fn end(mut self) -> Option<&'a [u8]> {
         self.fill();
-        let filler = if self.window >> 63 == 0 { 0_u64 } else { u64::MAX };
+        let rest = self.held % 8;
+        let alike = self.window.leading_ones().max(self.window.leading_zeros());
+        if alike < rest {
+            return None;
+        }
+        self.skip(rest)?;
         while self.held > 0 {
-            let alike =
-                if filler == 0 { self.window.leading_zeros() } else { self.window.leading_ones() };
-            if alike < self.held {
+            if !matches!(self.window >> 56, 0 | 0xff) {
                 return None;
             }
-            (self.window, self.held) = (0, 0);
-            self.fill();
+            self.skip(8)?;
+            if self.held == 0 {
+                self.fill();
+            }
         }
         Some(self.bytes)
     }
@@ -241,6 +277,8 @@ struct Component {
     id: u8,
     across: u32,
     down: u32,
+    /// The number of its quantisation table.
+    quantiser: u8,
     scanned: bool,
 }
 
@@ -248,8 +286,8 @@ struct Component {
 enum Found {
     /// A scan of this header, and as many bytes from there on.
     Scan(Vec<u8>, usize),
-    /// Scans that refine each other.
-    Progressive,
+    /// A picture that is not sequential.
+    Other,
     Damage,
 }
 
@@ -260,6 +298,8 @@ struct Walk {
     tables: [[Option<Table>; 4]; 2],
     size: (u32, u32),
     components: Vec<Component>,
+    /// By number: what first values are multiplied by.
+    quantisers: [i32; 4],
     /// Runs of blocks between restarts; 0: one run.
     interval: u32,
 }
@@ -269,7 +309,9 @@ impl Walk {
     fn over(mut self, mut bytes: &[u8]) -> Option<()> {
         loop {
             let found = segments(bytes, |marker, content, after| match marker {
-                0xc2 => ControlFlow::Break(Found::Progressive),
+                _ if Frame::of(marker, content) == Some(Frame::Other) => {
+                    ControlFlow::Break(Found::Other)
+                }
                 0xda => ControlFlow::Break(Found::Scan(content.to_vec(), after.len())),
                 _ => match self.take(marker, content) {
                     Some(()) => ControlFlow::Continue(()),
@@ -279,7 +321,7 @@ impl Walk {
             let ControlFlow::Break(found) = found else { return None };
             let rest = match found {
                 Found::Scan(header, left) => self.scan(&header, &bytes[bytes.len() - left..])?,
-                Found::Progressive => return Some(()),
+                Found::Other => return Some(()),
                 Found::Damage => return None,
             };
             // Of several in a row all but the last fill up.
@@ -308,6 +350,20 @@ impl Walk {
                     content = rest;
                 }
             }
+            0xdb => {
+                while let Some((&which, rest)) = content.split_first() {
+                    let is_wide = which >> 4 > 0;
+                    let length = if is_wide { 128 } else { 64 };
+                    let (values, rest) = rest.split_at_checked(length)?;
+                    let first = if is_wide {
+                        i32::from(u16::from_be_bytes([values[0], values[1]]))
+                    } else {
+                        i32::from(values[0])
+                    };
+                    *self.quantisers.get_mut(usize::from(which & 15))? = first;
+                    content = rest;
+                }
+            }
             0xdd => {
                 let &[high, low, ..] = content else { return None };
                 self.interval = u16::from_be_bytes([high, low]).into();
@@ -317,10 +373,11 @@ impl Walk {
                 let &[8, y1, y0, x1, x0, count, ref parts @ ..] = content else { return None };
                 self.size =
                     (u16::from_be_bytes([x1, x0]).into(), u16::from_be_bytes([y1, y0]).into());
-                let part = |&[id, sampling, _]: &[u8; 3]| Component {
+                let part = |&[id, sampling, quantiser]: &[u8; 3]| Component {
                     id,
                     across: u32::from(sampling >> 4).clamp(1, 4),
                     down: u32::from(sampling & 15).clamp(1, 4),
+                    quantiser,
                     scanned: false,
                 };
                 self.components = parts.as_chunks().0.iter().map(part).collect();
@@ -328,8 +385,6 @@ impl Walk {
                     return None;
                 }
             }
-            // Other ways to code, which no decoder here reads.
-            0xc3 | 0xc5..=0xcf => return None,
             _ => {}
         }
         Some(())
@@ -346,7 +401,7 @@ impl Walk {
         // Runs of blocks across and down; of each run the tables, as often as it has blocks of them.
         let mut runs = (width.div_ceil(8 * most_across), height.div_ceil(8 * most_down));
         let mut blocks = Vec::new();
-        for &[id, tables] in parts {
+        for (at, &[id, tables]) in parts.iter().enumerate() {
             let part = self.components.iter_mut().find(|part| part.id == id && !part.scanned)?;
             part.scanned = true;
             let first = self.tables[0].get(usize::from(tables >> 4))?.as_ref()?;
@@ -356,7 +411,8 @@ impl Walk {
                 runs = (side(width, part.across, most_across), side(height, part.down, most_down));
             }
             let count = if single { 1 } else { part.across * part.down };
-            blocks.extend((0..count).map(|_| (first, others)));
+            let quantiser = *self.quantisers.get(usize::from(part.quantiser))?;
+            blocks.extend((0..count).map(|_| (first, others, at, quantiser)));
         }
         let all = runs.0 * runs.1;
         let interval = if self.interval == 0 { all } else { self.interval };
@@ -364,20 +420,26 @@ impl Walk {
         while done < all {
             let mut bits = Bits::new(bytes);
             let end = all.min(done + interval);
+            // First values, which add up from block to block.
+            let mut means = [0_i32; 4];
             for _ in done..end {
-                for (first, others) in &blocks {
-                    bits.block(first, others)?;
+                for &(first, others, part, quantiser) in &blocks {
+                    let mean = means.get_mut(part)?;
+                    *mean += bits.block(first, others)?;
+                    // What was lost is missing in all that follow.
+                    if mean.saturating_mul(quantiser).saturating_abs() > MOST_MEAN + quantiser {
+                        return None;
+                    }
                 }
             }
             bytes = bits.end()?;
-            if end < all {
-                let fill = bytes.iter().take_while(|&&byte| byte == 0xff).count();
-                let number = (end / interval - 1) % 8;
-                let (&marker, rest) = bytes[fill..].split_first()?;
-                if fill == 0 || u32::from(marker) != 0xd0 + number {
-                    return None;
-                }
-                bytes = rest;
+            let fill = bytes.iter().take_while(|&&byte| byte == 0xff).count();
+            let restart = (0xd0 + (end.div_ceil(interval) - 1) % 8) as u8;
+            match bytes[fill..] {
+                [marker, ref rest @ ..] if fill > 0 && marker == restart => bytes = rest,
+                // Behind the last run there need not be one.
+                _ if end < all => return None,
+                _ => {}
             }
             done = end;
         }

@@ -2,7 +2,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::*;
-use crate::picture::{Frame, Pool};
+use crate::picture::Pool;
 
 const WIDTH: usize = 160;
 const HEIGHT: usize = 96;
@@ -46,7 +46,7 @@ fn data_of(bytes: &[u8]) -> usize {
 
 /// Pixels of a pattern that are beside the object and the blocks around it.
 fn astray(bytes: &[u8]) -> usize {
-    let frame = Frame::from_jpeg(&Pool::default(), bytes).expect("it passed");
+    let frame = crate::picture::Frame::from_jpeg(&Pool::default(), bytes).expect("it passed");
     let within = |range: &std::ops::Range<usize>, at: usize| {
         (range.start - 16..range.end + 16).contains(&at)
     };
@@ -110,6 +110,7 @@ fn restarts_are_in_order() {
     let start = [
         &[0xff, 0xd8][..],
         STANDARD_TABLES,
+        &[&[0xff, 0xdb, 0, 67, 0][..], &[1; 64]].concat(),
         &[0xff, 0xdd, 0, 4, 0, 1, 0xff, 0xc0, 0, 11, 8, 0, 8, 0, 32, 1, 1, 0x11, 0],
         &[0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0],
     ]
@@ -123,14 +124,50 @@ fn restarts_are_in_order() {
         &[RUN, 0xff, 0xd0, RUN, 0xff, 0xd1, RUN],
         &[RUN, RUN, 0xff, 0xd0, RUN, 0xff, 0xd1, RUN, 0xff, 0xd2, RUN],
         &[RUN, 0xff, 0xd0, RUN, 0xff, 0xd1, RUN, 0xff, 0xd2, RUN, 0xff, 0xd3, RUN],
+        &[RUN, 0xff, 0xd0, RUN, 0xff, 0xd1, RUN, 0xff, 0xd2, RUN, 0xff, 0xd4],
         &[RUN, 0xff, 0xd0, 0xff, 0xd1, RUN, 0xff, 0xd2, RUN],
     ] {
         assert!(flaw(&picture(wrong)).is_some(), "{wrong:x?}");
     }
     // Encoders that fill up to more than a byte.
-    for filler in [&[0xff, 0x00, 0xff, 0x00][..], &[0xff, 0]] {
+    for filler in [&[0xff, 0x00, 0xff, 0x00][..], &[0xff, 0], &[0, 0], &[0xff, 0xd3]] {
         assert_eq!(flaw(&picture(&[&sound[..], filler].concat())), None);
     }
+}
+
+/// A first value that leaves the range is that of another block.
+#[test]
+fn means_stay_within_what_pixels_can_have() {
+    let start = [&[0xff, 0xd8, 0xff, 0xc0, 0, 11, 8, 0, 8, 0, 16, 1, 1, 0x11, 0][..]].concat();
+    let picture = |quantiser: u8, data: &[u8]| {
+        let table = [&[0xff, 0xdb, 0, 67, 0][..], &[quantiser; 64]].concat();
+        let scan = &[0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0];
+        [&start[..], &table, STANDARD_TABLES, scan, data, &[0xff, 0xd9]].concat()
+    };
+    // Twice K.3's 110 for five bits, 10000 for 16, and 1010: 1101 0000 1010, 1101 0000 1010.
+    let data = [0b1101_0000, 0b1010_1101, 0b0000_1010];
+    assert_eq!(flaw(&picture(32, &data)), None, "16 and 32 times 32 are in range");
+    assert!(flaw(&picture(34, &data)).is_some(), "32 times 34 is not");
+}
+
+#[test]
+fn what_is_coded_otherwise_is_left_to_the_decoder() {
+    let whole = object();
+    let at = whole.windows(2).position(|pair| pair == [0xff, 0xc0]).expect("a frame");
+    assert!(is_sequential(&whole));
+    for (place, value) in [(1, 0xc2), (1, 0xc3), (1, 0xc9), (4, 12)] {
+        let mut other = whole.clone();
+        other[at + place] = value;
+        assert_eq!((flaw(&other), is_sequential(&other)), (None, false), "{value}");
+        assert!(crate::picture::Frame::from_jpeg(&Pool::default(), &other).is_err());
+    }
+    // Cameras leave the standard tables out.
+    let mut without = whole.clone();
+    while let Some(at) = without.windows(2).position(|pair| pair == [0xff, 0xc4]) {
+        let length = u16::from_be_bytes([without[at + 2], without[at + 3]]) as usize;
+        without.drain(at..at + 2 + length);
+    }
+    assert!(!has_tables(&without) && flaw(&without).is_none());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::LiveOptions;
 use crate::camera::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
+use crate::net::Network;
 use crate::output::{HostName, SinkSpec};
 
 /// Fills holes in live pictures, on this machine.
@@ -266,9 +267,9 @@ pub struct BenchArgs {
     #[arg(long, value_name = "FILE", env = "LBAM_MODEL")]
     pub model: Option<PathBuf>,
     /// Size of the network's picture; sides are multiples of 128
-    #[arg(long, value_name = "WxH", default_value = "256x256")]
+    #[arg(long, value_name = "WxH", default_value = "256x256", value_parser = network_size)]
     pub size: Size,
-    /// The holes, a picture (white: fill)
+    /// The holes, a picture of that size (white: fill)
     #[arg(long, value_name = "PICTURE", conflicts_with = "hole")]
     pub mask: Option<PathBuf>,
     /// The holes, as a share of the picture
@@ -345,6 +346,12 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
         Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Ok(threads),
         _ => Err(format!("give 1 to {MOST_THREADS} threads")),
     }
+}
+
+fn network_size(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    Network::check_size(size.width, size.height).map_err(|error| error.to_string())?;
+    Ok(size)
 }
 
 fn switch(text: &str) -> Result<bool, String> {

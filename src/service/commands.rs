@@ -9,7 +9,7 @@ use super::{
     BenchArgs, Cli, CompletionsArgs, DetailArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs,
     ManArgs, Reload, Reloaded, ServiceError, Stop, report, run_reloading,
 };
-use crate::camera::{MaskSource, MaskSpec, Masks, SourceSpec};
+use crate::camera::{MaskSource, MaskSpec, Masks};
 use crate::file::is_same;
 use crate::output::SinkSpec;
 use crate::picture::{
@@ -23,21 +23,9 @@ const LARGE: usize = 8_000_000;
 /// The main job.
 pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
     let options = args.options();
-    let count = |wanted: SinkSpec| options.outputs.iter().filter(|&sink| *sink == wanted).count();
-    if args.json && count(SinkSpec::Stdout) > 0 {
+    if args.json && options.outputs.contains(&SinkSpec::Stdout) {
         let reason = "--json and --output - both want standard output; give one of them";
         return Err(ServiceError::Usage(reason.into()));
-    }
-    for sink in [SinkSpec::Stdout, SinkSpec::Http] {
-        if count(sink.clone()) > 1 {
-            return Err(ServiceError::Usage(format!("--output {sink} is given twice")));
-        }
-    }
-    if let SourceSpec::Device(camera) = &options.camera
-        && count(SinkSpec::Device(camera.clone())) > 0
-    {
-        let camera = camera.display();
-        return Err(ServiceError::Usage(format!("--output {camera} is the camera")));
     }
     let (stop, reload) = (Stop::on_signals()?, reload(args)?);
     if reload.is_none() {

@@ -51,9 +51,10 @@ impl Cli {
         matches: fn(clap::Command, &[OsString]) -> Result<ArgMatches, ServiceError>,
     ) -> Result<Self, ServiceError> {
         check_variables(std::env::vars_os())?;
-        let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-        let command = || without_empty(Self::command(), is_empty);
         let words: Vec<OsString> = words.collect();
+        let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+        let is_denied = |long: &str| words.iter().any(|word| *word == *format!("--no-{long}"));
+        let command = || without_variables(Self::command(), is_empty, is_denied);
         let typed = matches(command(), &words)?;
         let reader = READERS.iter().find_map(|name| typed.subcommand_matches(name));
         let file = match reader.unwrap_or(&typed).try_get_one::<PathBuf>("config") {
@@ -102,11 +103,19 @@ fn check_variables(
 }
 
 /// A variable that is empty is as good as unset: it must not go before the file, which may say
-/// `fail-closed = true`.
-fn without_empty(command: clap::Command, is_empty: impl Fn(&OsStr) -> bool) -> clap::Command {
-    let unset = |arg: clap::Arg| match arg.get_env().is_some_and(&is_empty) {
-        true => arg.env(None::<&'static str>),
-        false => arg,
+/// `fail-closed = true`. So is that of a flag whose opposite was typed, which clap would take for a
+/// contradiction.
+fn without_variables(
+    command: clap::Command,
+    is_empty: impl Fn(&OsStr) -> bool,
+    is_denied: impl Fn(&str) -> bool,
+) -> clap::Command {
+    let unset = |arg: clap::Arg| {
+        let denied = arg.get_long().is_some_and(&is_denied);
+        match arg.get_env().is_some_and(|name| denied || is_empty(name)) {
+            true => arg.env(None::<&'static str>),
+            false => arg,
+        }
     };
     command.mut_args(unset).mut_subcommands(|sub| sub.mut_args(unset))
 }
@@ -355,13 +364,16 @@ mod tests {
 
     #[test]
     fn an_empty_variable_does_not_go_before_the_file() {
-        let command = without_empty(Cli::command(), |name| name == "LBAM_FAIL_CLOSED");
+        let empty = |name: &OsStr| name == "LBAM_FAIL_CLOSED";
+        let command = without_variables(Cli::command(), empty, |long| long == "detail");
         for command in [&command, command.find_subcommand("doctor").unwrap()] {
             let is_read = |id: &str| {
                 let mut args = command.get_arguments();
                 args.any(|arg| arg.get_id().as_str() == id && arg.get_env().is_some())
             };
             assert!(!is_read("fail_closed") && is_read("wait"));
+            // Nor does that of a flag whose opposite was typed.
+            assert!(!is_read("detail"));
         }
     }
 

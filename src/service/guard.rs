@@ -54,6 +54,8 @@ pub(super) struct Guard {
     last: Option<(usize, usize, u64)>,
     /// What came out last may show what is to be hidden since.
     is_bare: bool,
+    /// What masks hide that are not made anew for every frame.
+    steady: Option<Mask>,
 }
 
 /// A mask on its way to the network.
@@ -109,6 +111,7 @@ impl Guard {
             trouble,
             last: None,
             is_bare: false,
+            steady: None,
         }
     }
 
@@ -123,7 +126,10 @@ impl Guard {
         let next = last.map(|(width, height, number)| (width, height, number + 1));
         options.change_masks(&mut self.masks, next)?;
         let changed = Self::new(fill, std::mem::take(&mut self.masks), options.fail_closed);
-        *self = Self { last, is_bare: true, ..changed };
+        // Masks that stay do not uncover.
+        let steady = self.steady.take();
+        let is_bare = self.is_bare || options.fail_closed && changed.masks.is_empty();
+        *self = Self { last, is_bare, steady, ..changed };
         Ok(())
     }
 
@@ -137,8 +143,6 @@ impl Guard {
         }
         let hides = match &self.mask {
             _ if self.masks.is_empty() => self.fail_closed,
-            // One for each frame is no judgement of frames before, unless there is none any more.
-            Some(mask) if self.masks.change_with_every_frame() => mask.is_full(),
             mask => mask.as_ref().is_some_and(|mask| !mask.is_empty()),
         };
         let shows = self.is_bare && hides;
@@ -188,6 +192,12 @@ impl Guard {
 
     /// Takes a mask in force from now on.
     fn change_to(&mut self, mask: Mask) {
+        // A mask that is made for a frame is no judgement of those before, unless none comes any more.
+        let steady = self.masks.steady();
+        let was_full = self.mask.as_ref().is_some_and(Mask::is_full);
+        self.is_bare |=
+            exceeds(steady.as_ref(), self.steady.as_ref()) || mask.is_full() && !was_full;
+        self.steady = steady;
         // Sources that give one a frame often give the same.
         if self.mask.as_ref() == Some(&mask) {
             return;
@@ -197,7 +207,6 @@ impl Guard {
         }
         let (prompt, empty) = (self.masks.change_with_every_frame(), mask.is_empty());
         let before = self.mask.replace(mask);
-        self.is_bare |= !self.covers(before.as_ref());
         if self.change.is_some() && !empty {
             // Taken up when the mask that is being prepared is ready.
             return;
@@ -209,13 +218,6 @@ impl Guard {
             self.change = None;
             self.state = Readiness::NotBefore(Instant::now());
         }
-    }
-
-    /// Whether a mask hides all that the one in force does.
-    fn covers(&self, before: Option<&Mask>) -> bool {
-        let (Some(mask), Some(before)) = (&self.mask, before) else { return false };
-        let mut more = mask.clone();
-        more.subtract(before).is_ok() && more.is_empty()
     }
 
     /// Begins to prepare the mask in force while `before` is filled; where that cannot be, the
@@ -261,6 +263,12 @@ impl Guard {
             }
         }
     }
+}
+
+/// Whether a mask hides what another does not.
+fn exceeds(mask: Option<&Mask>, other: Option<&Mask>) -> bool {
+    let Some(mut more) = mask.cloned() else { return false };
+    other.is_none_or(|other| more.subtract(other).is_err()) || !more.is_empty()
 }
 
 /// Fills by the mask `before`; what `mask` hides beyond that is painted flat first.

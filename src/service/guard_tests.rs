@@ -197,7 +197,9 @@ fn a_mask_that_hides_more_is_known_before_the_next_frame() {
 fn a_picture_stays_until_masks_for_each_frame_cease() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("masks");
-    let masks = Masks::open(&[MaskSpec::Socket(socket.clone())], None).expect("a socket");
+    let painted = folder.path().join("mask.png");
+    let specs = [MaskSpec::Socket(socket.clone()), MaskSpec::Page];
+    let masks = Masks::open(&specs, Some(&painted)).expect("a socket and a page");
     let mut scene = Scene::with(masks, Arc::default(), true);
     let mut program = std::os::unix::net::UnixStream::connect(&socket).expect("connected");
     let mut send = |hidden: usize| {
@@ -213,8 +215,17 @@ fn a_picture_stays_until_masks_for_each_frame_cease() {
     send(32);
     std::thread::sleep(Duration::from_millis(300));
     assert!(!scene.guard.shows_hidden().expect("no error"));
-    // Two seconds after.
+    // What is painted beside them is a judgement.
+    let rect = "rect:0,8,16,2".parse().expect("a rectangle");
+    Mask::from_rects(SIDE, SIDE, &[rect]).expect("a mask").write(&painted).expect("written");
     let begun = Instant::now();
+    while !scene.guard.shows_hidden().expect("no error") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing is said");
+        send(16);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!scene.guard.mask.as_ref().expect("a mask").is_full());
+    // Two seconds after the last.
     while !scene.guard.shows_hidden().expect("no error") {
         assert!(begun.elapsed() < Duration::from_secs(60), "nothing is said");
         std::thread::sleep(Duration::from_millis(10));

@@ -142,6 +142,18 @@ impl LiveOptions {
         if self.outputs.is_empty() {
             return Err(ServiceError::Usage("no output given; try --output http:".into()));
         }
+        let count = |wanted: &SinkSpec| self.outputs.iter().filter(|sink| *sink == wanted).count();
+        for sink in [SinkSpec::Stdout, SinkSpec::Http] {
+            if count(&sink) > 1 {
+                return Err(ServiceError::Usage(format!("--output {sink} is given twice")));
+            }
+        }
+        if let SourceSpec::Device(camera) = &self.camera
+            && count(&SinkSpec::Device(camera.clone())) > 0
+        {
+            let camera = camera.display();
+            return Err(ServiceError::Usage(format!("--output {camera} is the camera")));
+        }
         // What is read would be replaced, by as much of it as had been read.
         let read = self.masks.iter().filter_map(|mask| match mask {
             MaskSpec::Path(path) => Some(path),
@@ -340,7 +352,7 @@ impl Run {
                 }
                 Some(News::Frame(item)) => self.frame(item)?,
                 Some(News::Ended(end)) => {
-                    if let Some(left) = self.guard.masks().left() {
+                    if let Some(left) = self.guard.masks().left(self.tally.captured.count()) {
                         log::warn!("{left}");
                     }
                     return Ok(end?);
@@ -397,6 +409,20 @@ impl Run {
         Ok(())
     }
 
+    /// Where no picture comes: masks count for the last one, too.
+    fn look_at_masks(&mut self) -> Result<(), ServiceError> {
+        if self.guard.shows_hidden()? {
+            match self.guard.masks().is_empty() {
+                true => self.tell_withheld(),
+                false => {
+                    let words = "The mask changed\n\nNo picture has come since";
+                    self.outputs.tell(Order::StandIn(words));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What was shown last must not stay where pictures are looked at.
     fn tell_withheld(&mut self) {
         if !std::mem::replace(&mut self.withheld, true) {
@@ -423,7 +449,7 @@ impl Run {
                     log::warn!("{error}");
                 }
                 self.tally.damaged.add(1);
-                return Ok(());
+                return self.look_at_masks();
             }
         };
         frame.sequence = item.number;

@@ -28,6 +28,8 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 const JOURNAL_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often the page is told.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// The state while there is no camera.
+const WAITING: &str = "waiting for the camera";
 /// Size of placeholders before the first frame, pixels.
 const PLACEHOLDER: (usize, usize) = (640, 480);
 
@@ -225,7 +227,7 @@ impl Worker {
             }
             Order::Waiting(why) => {
                 self.manager.status(&format!("waiting for the camera: {why}"));
-                self.state = "waiting for the camera";
+                self.state = WAITING;
                 self.reported = None;
                 self.stand_in(&format!("Waiting for the camera\n\n{why}"));
                 self.manager.alive();
@@ -283,7 +285,9 @@ impl Worker {
             }
             self.sinks.iter_mut().for_each(|sink| sink.report(&status));
         }
-        if self.told.elapsed() >= LOG_EVERY && statistics.captured > 0 {
+        // Who waits has said for what.
+        let waits = self.state == WAITING;
+        if self.told.elapsed() >= LOG_EVERY && statistics.captured > 0 && !waits {
             let line = in_words(self.state, &statistics);
             self.manager.status(&line);
             self.told = Instant::now();

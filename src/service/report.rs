@@ -97,7 +97,15 @@ pub(super) fn bench(
     let mask = match &args.mask {
         Some(path) => {
             let mask = Mask::read(path)?;
-            mask.fits(width, height).map_err(FillError::from)?;
+            let (own_width, own_height) = (mask.width(), mask.height());
+            if (own_width, own_height) != (width, height) {
+                let reason = format!(
+                    "{}: the mask is {own_width}x{own_height}, and pictures are {width}x{height}: \
+                     --size",
+                    path.display()
+                );
+                return Err(ServiceError::Usage(reason));
+            }
             mask
         }
         None => middle_hole(width, height, args.hole)?,

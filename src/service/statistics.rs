@@ -109,12 +109,15 @@ impl Clock {
     pub fn now(&self, tally: &Tally) -> Statistics {
         let seconds = tally.first.get().map_or(0.0, |first| first.elapsed().as_secs_f64());
         let shown = &self.shown;
+        // What has not come for longer than usual comes less often.
+        let since = self.last.map_or(0.0, |last| last.elapsed().as_secs_f64());
+        let fps = if since > self.interval { shown.fps.min(1.0 / since) } else { shown.fps };
         Statistics {
             captured: tally.captured.count(),
             dropped: tally.dropped.count(),
             damaged: tally.damaged.count(),
             withheld: tally.withheld.count(),
-            fps: round(shown.fps),
+            fps: round(fps),
             fill_ms: round(shown.fill_ms),
             fill_ms_max: round(shown.fill_ms_max),
             latency_ms: round(shown.latency_ms),

@@ -148,6 +148,10 @@ fn source(spec: &SourceSpec, system: &System) -> Vec<Check> {
     let check = match spec {
         SourceSpec::Device(path) => return device(path, system),
         SourceSpec::Test { .. } | SourceSpec::Stdin => Check::fine("camera", spec.to_string()),
+        // What is taken out of a pipe is gone from it.
+        SourceSpec::Y4m(path) | SourceSpec::Mjpeg(path) if is_special(path) => {
+            Check::fine("camera", format!("{spec}: a pipe, which is not looked into"))
+        }
         _ => match camera::open(spec) {
             Ok(source) => Check::fine("camera", source.describe()),
             Err(error) => Check::failed("camera", &error),
@@ -351,11 +355,15 @@ fn output(path: &Path, system: &System) -> Check {
     }
 }
 
+/// A pipe, for instance.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir())
+}
+
 /// What is to be written, and a file that must be possible for it.
 fn written(path: &Path, file: &Path) -> Check {
-    let is_special = path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir());
     match check_place(file) {
-        Err(error) if !is_special => Check::failed("output", &error),
+        Err(error) if !is_special(path) => Check::failed("output", &error),
         _ => Check::fine("output", format!("{} can be written", path.display())),
     }
 }
