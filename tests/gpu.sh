@@ -56,3 +56,10 @@ print(f"losses of {steps} steps agree to {worst:.1e} (limit {tolerance:.0e})")
 if not worst <= tolerance:
     sys.exit("gpu.sh: the GPU backend trains something else than the processor")
 PYTHON
+# The optimiser's state finds its way back to its device.
+timeout 600 "$LBAM_DESK" train --resume "$work/$backend" --steps $((steps + 1)) 2>"$work/resumed.log" || {
+    cat "$work/resumed.log" >&2
+    echo "gpu.sh: the run is not resumed" >&2
+    exit 1
+}
+tail -n 2 "$work/resumed.log"

@@ -193,6 +193,13 @@ enum PrecisionName {
 }
 
 fn main() -> ExitCode {
+    // Where Burn puts the state of an optimiser that it loads, before it goes to the device of its weights;
+    // else that is any GPU that this program was built for, whether there is one or not.
+    // SAFETY: no other thread runs yet.
+    #[allow(unsafe_code)]
+    unsafe {
+        std::env::set_var("BURN_DEVICE", "flex");
+    }
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG)).init();
     let result = match Cli::parse().command {
         Command::Train(arguments) => train::train(*arguments),
