@@ -1,6 +1,5 @@
 //! `lbam-desk`: arguments in, one call, exit code out.
 
-use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,6 +13,7 @@ use lbam::desk::lpips::Lpips;
 use lbam::desk::{self, DeskError};
 use lbam::file::{FileError, Precision, Weights, check_place, is_same, write_model};
 use lbam::net::Network;
+use lbam::service::terminal::{print, say};
 
 // A folder of its own: a file beside this one would become a program.
 #[path = "lbam-desk/train.rs"]
@@ -213,7 +213,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("lbam-desk: {}", told(&error)));
+            say(format_args!("lbam-desk: {}", told(&error)));
             let found = error.chain().find_map(|cause| match cause.downcast_ref() {
                 Some(DeskError::File(error)) => Some(error),
                 _ => cause.downcast_ref::<FileError>(),
@@ -234,21 +234,9 @@ fn told(error: &anyhow::Error) -> String {
     })
 }
 
-/// A line on standard error, where somebody may read it.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// Text on standard output. A reader that has gone away is no failure of ours.
-fn print(text: &str) -> std::io::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
-    }
-}
-
 /// Refuses an output that is read, or that another takes the place of.
 fn all_apart(read: &Path, written: &[&Path]) -> anyhow::Result<()> {
+    let misused = |told: &str| misused(<Cli as clap::CommandFactory>::command(), told);
     for (at, path) in written.iter().enumerate() {
         if is_same(path, read) {
             misused(&format!("{} is what is read; write to another file", path.display()));
@@ -262,8 +250,7 @@ fn all_apart(read: &Path, written: &[&Path]) -> anyhow::Result<()> {
 }
 
 /// Ends the program as one that was called wrongly.
-fn misused(told: &str) -> ! {
-    let mut command = <Cli as clap::CommandFactory>::command();
+fn misused(mut command: clap::Command, told: &str) -> ! {
     command.error(clap::error::ErrorKind::ValueValidation, told).exit()
 }
 
@@ -282,7 +269,7 @@ fn import(arguments: &Import) -> anyhow::Result<()> {
     weights.write(&arguments.output)?;
     let network = weights.network();
     let (base, parameters) = (network.base(), network.parameter_count());
-    say(&format!("{base} base channels, {parameters} parameters"));
+    say(format_args!("{base} base channels, {parameters} parameters"));
     Ok(())
 }
 
@@ -307,7 +294,7 @@ fn export(arguments: &Export) -> anyhow::Result<()> {
         Format::Onnx => desk::write_onnx(&weights, &arguments.output)?,
     }
     let bytes = std::fs::metadata(&arguments.output)?.len();
-    say(&format!("{}: {bytes} bytes", arguments.output.display()));
+    say(format_args!("{}: {bytes} bytes", arguments.output.display()));
     Ok(())
 }
 
@@ -332,7 +319,7 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
     }
     let cost = &calibrated.receipt["held_back"];
     let figure = |name: &str| cost[name].as_f64().unwrap_or(f64::NAN);
-    say(&format!(
+    say(format_args!(
         "{}: {} bytes; on {} pictures held back it differs from the float network by {:.2} dB \
          and loses {:.3} dB PSNR and {:.4} SSIM",
         a.output.display(),
@@ -406,7 +393,7 @@ fn masks(a: &MasksArguments) -> anyhow::Result<()> {
     let ratios = desk::masks::write_set(&a.output, a.count, size, ratio, style, a.seed)?;
     let mean = ratios.iter().sum::<f32>() / ratios.len().max(1) as f32;
     let (count, folder) = (ratios.len(), a.output.display());
-    say(&format!("{count} masks in {folder}, mean hole {mean:.3}"));
+    say(format_args!("{count} masks in {folder}, mean hole {mean:.3}"));
     Ok(())
 }
 

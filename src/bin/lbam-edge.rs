@@ -1,9 +1,9 @@
 //! `lbam-edge`: arguments in, one call, exit code out.
 #![forbid(unsafe_code)]
 
-use std::io::Write;
 use std::process::ExitCode;
 
+use lbam::service::terminal::say;
 use lbam::service::{Cli, Command, ServiceError, commands};
 
 fn main() -> ExitCode {
@@ -35,7 +35,6 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &ServiceError) -> ExitCode {
-    // Where nobody reads it, that is no reason to panic.
-    let _ = writeln!(std::io::stderr(), "lbam-edge: {error}");
+    say(format_args!("lbam-edge: {error}"));
     ExitCode::from(error.exit_code())
 }

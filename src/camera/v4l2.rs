@@ -119,23 +119,30 @@ impl Camera {
         let mut stream =
             Stream::with_buffers(&device, Type::VideoCapture, BUFFERS).map_err(fail)?;
         stream.set_timeout(PATIENCE);
-        let card = abilities.card;
-        Ok(Self {
+        let mut camera = Self::new(path, abilities.card, format, rate);
+        camera.stream = Some(stream);
+        (camera.is_loopback, camera.remarks) = (is_loopback, remarks);
+        Ok(camera)
+    }
+
+    /// One that does not send yet.
+    fn new(path: &Path, card: String, format: Format, rate: (u32, u32)) -> Self {
+        Self {
             path: path.into(),
             card,
             format,
             rate,
-            stream: Some(stream),
+            stream: None,
             pool: Pool::default(),
             patience: PATIENCE,
             waiting: false,
             taken: None,
             damaged: None,
             let_go: None,
-            is_loopback,
+            is_loopback: false,
             has_started: false,
-            remarks,
-        })
+            remarks: Vec::new(),
+        }
     }
 
     /// The bytes of the next frame, copied or unpacked into a frame of our own.
@@ -430,22 +437,8 @@ mod tests {
     }
 
     fn silent() -> Camera {
-        Camera {
-            path: "/dev/video7".into(),
-            card: "Eye".into(),
-            format: Format::new(64, 48, FourCC::new(b"YUYV")),
-            rate: (30, 1),
-            stream: None,
-            pool: Pool::default(),
-            patience: PATIENCE,
-            waiting: false,
-            taken: None,
-            damaged: None,
-            let_go: None,
-            is_loopback: false,
-            has_started: false,
-            remarks: Vec::new(),
-        }
+        let format = Format::new(64, 48, FourCC::new(b"YUYV"));
+        Camera::new(Path::new("/dev/video7"), "Eye".into(), format, (30, 1))
     }
 
     #[test]

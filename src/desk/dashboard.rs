@@ -2,13 +2,13 @@
 //! step, and a plain line a step where there is no terminal.
 
 use std::collections::VecDeque;
-use std::fmt::Display;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::objective::Losses;
 use super::run_log::Figures;
+use crate::service::terminal::say;
 
 /// Steps whose mean is shown: one step's figures are mostly its pictures'.
 const RECENT: usize = 100;
@@ -61,12 +61,6 @@ impl Dashboard {
     pub fn end(&self) {
         self.bar.abandon();
     }
-}
-
-/// A line to who looks on. Nobody may: the terminal was closed, or a pipe's reader has ended. The run
-/// goes on.
-pub(super) fn say(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The losses that take part, by name.

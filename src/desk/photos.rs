@@ -13,6 +13,7 @@ use fast_image_resize::{
 use image::ImageReader;
 
 use super::DataError;
+use crate::file::is_special;
 use crate::picture::{PictureError, RgbPicture, read_rgb};
 
 /// A decoded picture: RGB bytes, rows from top to bottom, short side at most the cached one.
@@ -112,11 +113,6 @@ fn list_within(
 /// samples either.
 fn is_run(folder: &Path) -> bool {
     ["config.json", "log.csv"].iter().all(|name| folder.join(name).is_file())
-}
-
-/// A pipe, for instance, which would be waited for.
-fn is_special(path: &Path) -> bool {
-    path.metadata().is_ok_and(|about| !about.is_file())
 }
 
 fn is_picture_name(path: &Path) -> bool {

@@ -14,7 +14,7 @@ use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::DeskError;
-use super::dashboard::{Dashboard, say};
+use super::dashboard::Dashboard;
 use super::data::{Batch, BatchConfig, Batches, divides};
 use super::devices::{data_threads, devices};
 use super::generator::{Generator, Pass, uploaded};
@@ -30,6 +30,7 @@ use crate::file::{FILLS, SMOOTH, Weights, write_atomically};
 use crate::net::Network;
 use crate::picture::{PictureError, write_png};
 use crate::service::Stop;
+use crate::service::terminal::say;
 
 /// Most pictures in a sample strip.
 const SAMPLE_ROWS: usize = 4;

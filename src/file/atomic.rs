@@ -22,6 +22,12 @@ pub fn is_same(one: &Path, other: &Path) -> bool {
     place(one).is_some_and(|one| place(other) == Some(one))
 }
 
+/// Whether a path leads to something that is neither file nor folder, such as a pipe: to open it may be
+/// to wait.
+pub fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir())
+}
+
 /// That a file can be written there: to be asked before the work whose result it takes.
 ///
 /// # Errors

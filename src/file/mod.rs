@@ -18,7 +18,7 @@ mod tests;
 mod weights;
 
 pub(crate) use atomic::aside;
-pub use atomic::{check_place, is_same, write_atomically};
+pub use atomic::{check_place, is_same, is_special, write_atomically};
 pub use error::FileError;
 pub use int8::{GeneralForm, Int8Layer, Int8Part, Int8Place, Int8Tensors};
 #[cfg(feature = "desk")]

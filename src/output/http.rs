@@ -77,24 +77,24 @@ struct Shared {
     masks: Arc<Semaphore>,
 }
 
+#[derive(Default)]
 struct Newest {
     frame: Option<Frame>,
     /// Not yet encoded for the stream.
     fresh: bool,
     stopping: bool,
     /// When the service was last heard of.
-    heard: Instant,
+    heard: Option<Instant>,
 }
 
 impl Newest {
     /// Puts words in the place of a picture that may be out of date.
     fn judge(&mut self, silence: Duration) {
-        let Some(frame) = self.frame.as_ref().filter(|_| self.heard.elapsed() > silence) else {
-            return;
-        };
+        let is_silent = self.heard.is_some_and(|heard| heard.elapsed() > silence);
+        let Some(frame) = self.frame.as_ref().filter(|_| is_silent) else { return };
         let words = "No picture comes\n\nAnother output may hold it up";
         if let Ok(words) = placeholder(frame.width(), frame.height(), words) {
-            (self.frame, self.fresh, self.heard) = (Some(words), true, Instant::now());
+            (self.frame, self.fresh, self.heard) = (Some(words), true, Some(Instant::now()));
         }
     }
 }
@@ -102,12 +102,7 @@ impl Newest {
 impl Shared {
     fn new(painting: Option<Painting>, hosts: Vec<String>) -> Self {
         Self {
-            newest: Mutex::new(Newest {
-                frame: None,
-                fresh: false,
-                stopping: false,
-                heard: Instant::now(),
-            }),
+            newest: Mutex::default(),
             stirred: Condvar::new(),
             spectators: AtomicUsize::new(0),
             parts: watch::Sender::new(Bytes::new()),
@@ -187,7 +182,7 @@ impl Sink for Page {
         // its bytes.
         let frame = Some(frame.clone());
         let mut newest = self.shared.newest();
-        (newest.frame, newest.fresh, newest.heard) = (frame, true, Instant::now());
+        (newest.frame, newest.fresh, newest.heard) = (frame, true, Some(Instant::now()));
         drop(newest);
         self.shared.stirred.notify_one();
         Ok(())
@@ -204,7 +199,7 @@ impl Sink for Page {
 
     fn report(&mut self, status: &serde_json::Value) {
         *self.shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status.to_string();
-        self.shared.newest().heard = Instant::now();
+        self.shared.newest().heard = Some(Instant::now());
     }
 
     fn shows_reports(&self) -> bool {

@@ -291,8 +291,8 @@ fn without_spectators_nothing_is_encoded() {
 #[test]
 fn a_picture_of_a_silent_service_gives_way_to_words() {
     let frame = crate::camera::test_frame(64, 48, 0).unwrap();
-    let heard = Instant::now();
-    let mut newest = Newest { frame: Some(frame.clone()), fresh: false, stopping: false, heard };
+    let heard = Some(Instant::now());
+    let mut newest = Newest { frame: Some(frame.clone()), heard, ..Newest::default() };
     newest.judge(Duration::from_secs(3600));
     assert!(!newest.fresh && newest.frame.as_ref().unwrap().data() == frame.data());
     std::thread::sleep(Duration::from_millis(20));
@@ -301,7 +301,7 @@ fn a_picture_of_a_silent_service_gives_way_to_words() {
     assert!(newest.fresh && words.data() != frame.data());
     assert_eq!((words.width(), words.height()), (64, 48));
     // Of nothing there is nothing to judge.
-    let mut none = Newest { frame: None, fresh: false, stopping: false, heard };
+    let mut none = Newest { heard, ..Newest::default() };
     none.judge(Duration::ZERO);
     assert!(none.frame.is_none());
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::camera::is_device;
+use crate::file::is_special;
 
 /// Where pictures go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl FromStr for SinkSpec {
             }
             Some("y4m") => Ok(Self::Y4m(path.into())),
             // A pipe, or /dev/null.
-            _ if path.metadata().is_ok_and(|about| !about.is_file()) => Ok(Self::Y4m(path.into())),
+            _ if is_special(path) => Ok(Self::Y4m(path.into())),
             Some("png" | "jpg" | "jpeg") => Err(format!(
                 "{text} is one picture; for numbered ones write FOLDER/%.png or FOLDER/%.jpg"
             )),

@@ -293,10 +293,7 @@ impl Frame {
             }
             _ => bytes,
         };
-        if let Some(flaw) = jpeg::flaw(bytes) {
-            return Err(fail(flaw.into()));
-        }
-        if !jpeg::is_sequential(bytes) {
+        if jpeg::look_through(bytes).map_err(|flaw| fail(flaw.into()))? == jpeg::Coding::Other {
             let reason = "it is no baseline one, and damage is not found in others";
             return Err(fail(reason.into()));
         }

@@ -214,9 +214,8 @@ fn decode(
         input.rewind().map_err(read)?;
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes).map_err(read)?;
-        if let Some(flaw) = super::jpeg::flaw(&bytes) {
-            return Err(PictureError::Damaged { path: path.into(), reason: flaw.into() });
-        }
+        super::jpeg::look_through(&bytes)
+            .map_err(|flaw| PictureError::Damaged { path: path.into(), reason: flaw.into() })?;
         input.rewind().map_err(read)?;
     }
     let mut reader = ImageReader::with_format(input, format);

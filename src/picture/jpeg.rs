@@ -22,36 +22,46 @@ const BLOCK: u32 = 64;
 /// mean these.
 pub(super) const STANDARD_TABLES: &[u8; 420] = include_bytes!("standard_tables.dht");
 
-/// What is wrong with a picture, if anything is; one that is not [sequential](is_sequential) is looked
-/// through for its end alone.
-pub(crate) fn flaw(bytes: &[u8]) -> Option<&'static str> {
-    if !is_whole(bytes) {
-        return Some("its end is missing");
-    }
-    let mut walk = Walk::default();
-    if !has_tables(bytes) {
-        let segment = &STANDARD_TABLES[4..];
-        walk.take(0xc4, segment);
-    }
-    match walk.over(bytes) {
-        Some(()) => None,
-        None => Some("its data does not fit its header; it is damaged"),
+/// How a picture is coded.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Coding {
+    /// As cameras do: one scan after the other, by Huffman's codes, in 8 bits.
+    Sequential,
+    /// Progressive, without loss, arithmetic, in 12 bits: most of it no decoder here reads.
+    Other,
+}
+
+impl Coding {
+    /// What a segment says of it.
+    fn of(marker: u8, content: &[u8]) -> Option<Self> {
+        match marker {
+            0xc0 | 0xc1 if content.first() == Some(&8) => Some(Self::Sequential),
+            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => Some(Self::Other),
+            _ => None,
+        }
     }
 }
 
-/// Whether a picture is what cameras send: one scan after the other, by Huffman's codes, in 8 bits.
-pub(crate) fn is_sequential(bytes: &[u8]) -> bool {
-    let found = segments(bytes, |marker, content, _| match Frame::of(marker, content) {
-        Some(frame) => ControlFlow::Break(frame == Frame::Sequential),
-        None => ControlFlow::Continue(()),
-    });
-    found == ControlFlow::Break(true)
+/// How a picture is coded. One that is not sequential is looked through for its end alone.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn look_through(bytes: &[u8]) -> Result<Coding, &'static str> {
+    let mut walk = Walk::default();
+    if !has_tables(bytes) {
+        walk.take(0xc4, &STANDARD_TABLES[4..]);
+    }
+    match walk.over(bytes) {
+        Some(Coding::Sequential) => Ok(Coding::Sequential),
+        _ if !is_whole(bytes) => Err("its end is missing"),
+        other => other.ok_or("its data does not fit its header; it is damaged"),
+    }
 }
 
 /// Whether a Huffman table stands before the first scan. Anything that is no chain of segments counts as
 /// having one.
 pub(super) fn has_tables(bytes: &[u8]) -> bool {
-    let found = segments(bytes, |marker, _, _| match marker {
+    let found = segments(behind_start(bytes), |marker, _, _| match marker {
         0xc4 => ControlFlow::Break(true),
         0xda => ControlFlow::Break(false),
         _ => ControlFlow::Continue(()),
@@ -59,22 +69,30 @@ pub(super) fn has_tables(bytes: &[u8]) -> bool {
     found != ControlFlow::Break(false)
 }
 
-/// Shows `visit` the marker, content and what follows of one segment after the other, from the start of
-/// the picture on, until it breaks or what follows is none.
-fn segments<B>(
-    bytes: &[u8],
-    mut visit: impl FnMut(u8, &[u8], &[u8]) -> ControlFlow<B>,
+fn behind_start(bytes: &[u8]) -> &[u8] {
+    bytes.get(2..).unwrap_or(&[])
+}
+
+/// The marker that bytes begin with, and what follows it. Of several 0xff in a row all but the last fill
+/// up.
+fn marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let fill = bytes.iter().take_while(|&&byte| byte == 0xff).count();
+    let (&marker, after) = bytes[fill..].split_first()?;
+    (fill > 0).then_some((marker, after))
+}
+
+/// Shows `visit` the marker, content and what follows of one segment after the other, until it breaks or
+/// what follows is none.
+fn segments<'a, B>(
+    mut bytes: &'a [u8],
+    mut visit: impl FnMut(u8, &'a [u8], &'a [u8]) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
-    let mut rest = bytes.get(2..).unwrap_or(&[]);
-    loop {
-        // Of several in a row all but the last fill up.
-        let fill = rest.iter().take_while(|&&byte| byte == 0xff).count();
-        rest = &rest[fill.saturating_sub(1)..];
-        let [0xff, marker, high, low, ..] = *rest else { break };
-        let length = u16::from_be_bytes([high, low]) as usize;
-        let Some((content, after)) = rest[2..].split_at_checked(length.max(2)) else { break };
+    while let Some((marker, segment)) = marker(bytes) {
+        let &[high, low, ..] = segment else { break };
+        let length = usize::from(u16::from_be_bytes([high, low])).max(2);
+        let Some((content, after)) = segment.split_at_checked(length) else { break };
         visit(marker, &content[2..], after)?;
-        rest = after;
+        bytes = after;
     }
     ControlFlow::Continue(())
 }
@@ -105,25 +123,6 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
         };
     }
     false
-}
-
-/// How a picture is coded.
-#[derive(PartialEq)]
-enum Frame {
-    Sequential,
-    /// Progressive, without loss, arithmetic, in 12 bits: most of it no decoder here reads.
-    Other,
-}
-
-impl Frame {
-    /// What a segment that begins one says.
-    fn of(marker: u8, content: &[u8]) -> Option<Self> {
-        match marker {
-            0xc0 | 0xc1 if content.first() == Some(&8) => Some(Self::Sequential),
-            0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => Some(Self::Other),
-            _ => None,
-        }
-    }
 }
 
 /// A Huffman table.
@@ -283,9 +282,9 @@ struct Component {
 }
 
 /// What a chain of segments leads to.
-enum Found {
-    /// A scan of this header, and as many bytes from there on.
-    Scan(Vec<u8>, usize),
+enum Found<'a> {
+    /// A scan's header and what follows it.
+    Scan(&'a [u8], &'a [u8]),
     /// A picture that is not sequential.
     Other,
     Damage,
@@ -306,33 +305,28 @@ struct Walk {
 
 impl Walk {
     /// Through a whole picture; `None` where it is damaged.
-    fn over(mut self, mut bytes: &[u8]) -> Option<()> {
+    fn over(mut self, bytes: &[u8]) -> Option<Coding> {
+        let mut rest = behind_start(bytes);
         loop {
-            let found = segments(bytes, |marker, content, after| match marker {
-                _ if Frame::of(marker, content) == Some(Frame::Other) => {
+            let found = segments(rest, |marker, content, after| match marker {
+                _ if Coding::of(marker, content) == Some(Coding::Other) => {
                     ControlFlow::Break(Found::Other)
                 }
-                0xda => ControlFlow::Break(Found::Scan(content.to_vec(), after.len())),
+                0xda => ControlFlow::Break(Found::Scan(content, after)),
                 _ => match self.take(marker, content) {
                     Some(()) => ControlFlow::Continue(()),
                     None => ControlFlow::Break(Found::Damage),
                 },
             });
             let ControlFlow::Break(found) = found else { return None };
-            let rest = match found {
-                Found::Scan(header, left) => self.scan(&header, &bytes[bytes.len() - left..])?,
-                Found::Other => return Some(()),
+            rest = match found {
+                Found::Scan(header, data) => self.scan(header, data)?,
+                Found::Other => return Some(Coding::Other),
                 Found::Damage => return None,
             };
-            // Of several in a row all but the last fill up.
-            let fill = rest.iter().take_while(|&&byte| byte == 0xff).count();
-            let rest = &rest[fill.checked_sub(1)?..];
-            match rest {
-                [_, 0xd9, ..] => {
-                    return self.components.iter().all(|part| part.scanned).then_some(());
-                }
-                // As behind a start, of two bytes.
-                _ => bytes = &bytes[bytes.len() - rest.len() - 2..],
+            if marker(rest)?.0 == 0xd9 {
+                let whole = self.components.iter().all(|part| part.scanned);
+                return whole.then_some(Coding::Sequential);
             }
         }
     }
@@ -433,10 +427,9 @@ impl Walk {
                 }
             }
             bytes = bits.end()?;
-            let fill = bytes.iter().take_while(|&&byte| byte == 0xff).count();
             let restart = (0xd0 + (end.div_ceil(interval) - 1) % 8) as u8;
-            match bytes[fill..] {
-                [marker, ref rest @ ..] if fill > 0 && marker == restart => bytes = rest,
+            match marker(bytes) {
+                Some((marker, rest)) if marker == restart => bytes = rest,
                 // Behind the last run there need not be one.
                 _ if end < all => return None,
                 _ => {}

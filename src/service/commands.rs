@@ -1,13 +1,13 @@
 //! One function for each thing the user may ask for. They print, and end in an exit code.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Instant;
 
 use super::doctor::{Diagnosis, System};
 use super::filler::{Filler, open_model, open_model_ahead};
 use super::{
     BenchArgs, Cli, CompletionsArgs, DetailArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs,
-    ManArgs, Reload, Reloaded, ServiceError, Stop, report, run_reloading,
+    ManArgs, Reload, Reloaded, ServiceError, Stop, report, run_reloading, terminal,
 };
 use crate::camera::{MaskSource, MaskSpec, Masks};
 use crate::file::is_same;
@@ -164,10 +164,7 @@ pub fn print_json(object: &serde_json::Value) -> Result<(), ServiceError> {
     print(&format!("{object}\n"))
 }
 
-/// Text on standard output. A reader that has gone away is no failure of ours.
+/// Text on standard output.
 fn print(text: &str) -> Result<(), ServiceError> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    Ok(terminal::print(text)?)
 }

@@ -65,6 +65,7 @@ mod outputs;
 mod reload;
 mod report;
 mod statistics;
+pub mod terminal;
 
 pub use args::{
     BenchArgs, Cli, Command, CompletionsArgs, DetailArgs, ImageArgs, InfoArgs, LiveArgs, ManArgs,

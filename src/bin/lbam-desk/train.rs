@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::error::ErrorKind;
 use lbam::desk::masks::{Border, Style, parse_ratio};
 use lbam::desk::{self, RunConfig, Start};
 use lbam::file::Weights;
 use lbam::net::{MapActivation, MaskRule, Network, Preset, Variant};
 use lbam::service::Stop;
+use lbam::service::terminal::print;
 
 /// Train a network on a folder of pictures
 #[derive(Args)]
@@ -190,9 +190,7 @@ fn length(text: &str) -> Result<f64, String> {
 
 /// Ends the program as one that was called wrongly.
 fn misused(told: &str) -> ! {
-    Train::augment_args(clap::Command::new("lbam-desk train"))
-        .error(ErrorKind::ArgumentConflict, told)
-        .exit()
+    super::misused(Train::augment_args(clap::Command::new("lbam-desk train")), told)
 }
 
 pub fn train(a: Train) -> anyhow::Result<()> {
@@ -301,5 +299,5 @@ pub fn train(a: Train) -> anyhow::Result<()> {
     let stop = Stop::on_signals()?;
     stop.on_hangup()?;
     desk::train(&config, &folder, start, &stop)?;
-    Ok(super::print(&format!("{}\n", folder.join("weights.safetensors").display()))?)
+    Ok(print(&format!("{}\n", folder.join("weights.safetensors").display()))?)
 }

@@ -9,7 +9,7 @@ use super::super::args::painted_within;
 use super::super::{LiveArgs, LiveOptions, open_model};
 use super::{Check, System};
 use crate::camera::{self, CameraError, MaskSource, MaskSourceError, MaskSpec, SourceSpec};
-use crate::file::check_place;
+use crate::file::{check_place, is_special};
 use crate::output::{self, SinkSpec};
 use crate::picture::Pool;
 use crate::runtime::kernel_name;
@@ -353,11 +353,6 @@ fn output(path: &Path, system: &System) -> Check {
             _ => Check::failed("output", &error),
         },
     }
-}
-
-/// A pipe, for instance.
-fn is_special(path: &Path) -> bool {
-    path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir())
 }
 
 /// What is to be written, and a file that must be possible for it.
