@@ -17,7 +17,8 @@
 use std::ops::Range;
 
 use super::matches::{
-    Alike, BACK, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, surroundings,
+    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, apart,
+    corners, surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
 use crate::kernels::resample::{Filter, Resampler};
@@ -30,9 +31,7 @@ const COARSE: usize = 2;
 const SHARES: [i16; SIDE] = [1, 2, 3, 4, 4, 3, 2, 1];
 /// Bytes of a patch's row.
 const ROW: usize = 3 * SIDE;
-/// Where two patches are compared in the coarse band, along each axis.
-const CORNERS: [usize; 2] = [1, SIDE - 2];
-/// What a level there weighs against one of luma, of which there are more.
+/// What a level of the coarse band weighs against one of luma, of which there are more.
 const COARSE_WEIGHT: u32 = 4;
 /// A match whose colours in the coarse band are so far off in sum of levels counts whole, and one
 /// that is so far not at all: four levels in the mean, and 33.
@@ -194,8 +193,8 @@ impl Detail {
     /// How much of its match's fine band a target takes: a match for want of a better one would
     /// bring what is not like anything around. Up to [`FULL_TRUST`].
     fn trust(&self, target: &Target) -> i16 {
-        let look = Look { coarse: &self.coarse, luma: None, width: self.area.width };
-        let [mine, found] = [target.at, target.found].map(|at| look.corners(at as usize));
+        let corners = |at: u32| corners(&self.coarse, self.area.width, at as usize);
+        let [mine, found] = [target.at, target.found].map(corners);
         let left = DISTRUSTED.saturating_sub(apart(&mine, &found));
         (left * FULL_TRUST as u32 / (DISTRUSTED - TRUSTED)).min(FULL_TRUST as u32) as i16
     }
@@ -250,15 +249,6 @@ struct Patch {
     luma: [[u8; SIDE]; SIDE],
 }
 
-impl Look<'_> {
-    fn corners(&self, at: usize) -> Corners {
-        let pixels = self.coarse.as_chunks::<3>().0;
-        std::array::from_fn(|index| {
-            pixels[at + CORNERS[index / 2] * self.width + CORNERS[index % 2]]
-        })
-    }
-}
-
 impl Alike for Look<'_> {
     type Patch = Patch;
 
@@ -269,12 +259,13 @@ impl Alike for Look<'_> {
                 luma.copy_from_slice(&plane[at + row * self.width..][..SIDE]);
             }
         }
-        Patch { coarse: self.corners(at), luma }
+        Patch { coarse: corners(self.coarse, self.width, at), luma }
     }
 
     /// The sum of differences.
     fn cost(&self, mine: &Patch, other: usize, limit: u32) -> u32 {
-        let mut cost = COARSE_WEIGHT * apart(&mine.coarse, &self.corners(other));
+        let mut cost =
+            COARSE_WEIGHT * apart(&mine.coarse, &corners(self.coarse, self.width, other));
         if let Some(plane) = self.luma {
             for (row, mine) in mine.luma.iter().enumerate() {
                 if cost >= limit {
@@ -287,15 +278,6 @@ impl Alike for Look<'_> {
         }
         cost
     }
-}
-
-/// Colours of four pixels of its coarse band.
-type Corners = [[u8; 3]; CORNERS.len() * CORNERS.len()];
-
-/// The sum of differences.
-fn apart(first: &Corners, second: &Corners) -> u32 {
-    let pairs = first.as_flattened().iter().zip(second.as_flattened());
-    pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
 }
 
 /// Luma (BT.601) of a pixel in RGB. Written out: a loop here takes as long as all the rest.

@@ -17,6 +17,12 @@ pub(super) const SIDE: usize = 8;
 const SURROUNDINGS: usize = 64;
 /// A match that is to stay goes only for one that is better by one part in so many.
 const STAYS: u32 = 8;
+/// A match counts as so much less like its target, one part in so many, for each neighbour whose match
+/// is not beside it: matches that lie together are one piece of the picture, with its texture, and
+/// where they do not there is a seam, or a blur of all that lie over one another.
+const APART: u32 = 4;
+/// Where two patches are compared in a coarse band, along each axis.
+const CORNERS: [usize; 2] = [1, SIDE - 2];
 /// No target, in the grid of patches.
 const NONE: u32 = u32::MAX;
 const SEED: u64 = 1;
@@ -39,6 +45,21 @@ pub(super) trait Alike {
 
     /// How unlike the patch at `other` is; once it reaches `limit`, anything from there.
     fn cost(&self, patch: &Self::Patch, other: usize, limit: u32) -> u32;
+}
+
+/// Colours of four pixels of a patch in a coarse band.
+pub(super) type Corners = [[u8; 3]; CORNERS.len() * CORNERS.len()];
+
+/// Those of the patch at `at`, in a picture `width` pixels wide.
+pub(super) fn corners(coarse: &[u8], width: usize, at: usize) -> Corners {
+    let pixels = coarse.as_chunks::<3>().0;
+    std::array::from_fn(|index| pixels[at + CORNERS[index / 2] * width + CORNERS[index % 2]])
+}
+
+/// The sum of differences.
+pub(super) fn apart(first: &Corners, second: &Corners) -> u32 {
+    let pairs = first.as_flattened().iter().zip(second.as_flattened());
+    pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
 }
 
 /// How matches are looked for in one walk over all targets.
@@ -205,13 +226,13 @@ impl Matches {
         let mine = alike.patch(target.at as usize);
         // Pictures changed since.
         target.cost = alike.cost(&mine, target.found as usize, u32::MAX);
-        for (across, down) in [(1, 0), (0, 1)] {
-            let Some(neighbour) = self.neighbour(&target, across, down, pass.back) else {
-                continue;
-            };
+        let beside = [(1, 0), (0, 1)].map(|(across, down)| {
+            let neighbour = self.neighbour(&target, across, down, pass.back)?;
             // The neighbour's step to here, from its match.
-            let candidate = (neighbour.found + target.at).wrapping_sub(neighbour.at);
-            self.consider(&mut target, candidate as usize, alike, &mine, pass);
+            Some((neighbour.found + target.at).wrapping_sub(neighbour.at))
+        });
+        for &candidate in beside.iter().flatten() {
+            self.consider(&mut target, candidate, &beside, alike, &mine, pass);
         }
         let mut reach = self.width.max(self.height);
         for _ in 0..pass.tries {
@@ -222,7 +243,7 @@ impl Matches {
                 from + below(&mut self.random, to - from + 1)
             };
             let candidate = near(y, self.height) * self.width + near(x, self.width);
-            self.consider(&mut target, candidate, alike, &mine, pass);
+            self.consider(&mut target, candidate as u32, &beside, alike, &mine, pass);
             reach /= pass.nearer;
         }
         self.targets[number] = target;
@@ -238,23 +259,30 @@ impl Matches {
         self.target(column as usize, row as usize)
     }
 
-    /// Takes a candidate as the target's match if it is a source and enough better.
+    /// Takes a candidate as the target's match if it is a source and enough better. `beside` are the
+    /// places beside its neighbours' matches.
     fn consider<A: Alike>(
         &self,
         target: &mut Target,
-        candidate: usize,
+        candidate: u32,
+        beside: &[Option<u32>; 2],
         alike: &A,
         mine: &A::Patch,
         pass: &Pass,
     ) {
         // Neighbours mostly agree.
-        if candidate == target.found as usize || self.whole.get(candidate) != Some(&true) {
+        if candidate == target.found || self.whole.get(candidate as usize) != Some(&true) {
             return;
         }
-        let limit = target.cost - if pass.stays { target.cost / STAYS } else { 0 };
-        let cost = alike.cost(mine, candidate, limit);
+        let apart = |found: u32| {
+            let neighbours = beside.iter().flatten().filter(|beside| **beside != found);
+            neighbours.count() as u32 * (target.cost / APART)
+        };
+        let stays = if pass.stays { target.cost / STAYS } else { 0 };
+        let limit = (target.cost + apart(target.found)).saturating_sub(apart(candidate) + stays);
+        let cost = alike.cost(mine, candidate as usize, limit);
         if cost < limit {
-            (target.found, target.cost) = (candidate as u32, cost);
+            (target.found, target.cost) = (candidate, cost);
         }
     }
 }

@@ -7,7 +7,12 @@
 //! what the matches of all patches over it say, weighted by how like they are and by how near to known
 //! pixels they lie (Wexler, Shechtman and Irani, "Space-Time Completion of Video", 2007, whose coarse
 //! levels the network stands in for). That is done again with the result, into which a share of the
-//! network's fill is mixed: shapes grow sharp, and stay where the network saw them.
+//! network's fill is mixed where holes are not deep: shapes and textures grow sharp.
+//!
+//! The network says what is where: patches are compared in the coarse band too, which is what is left
+//! of the picture at a quarter of its size, and which in a hole stays that of the network's fill. At
+//! first they are compared in nothing else: a blur is most like another, and would find what is smooth
+//! in place of what has its colour.
 //!
 //! From frame to frame it goes on: one round a frame, with the matches of the frame before, which are
 //! left only for clearly better ones. So the fill follows what moves and does not flicker. Where the
@@ -20,17 +25,26 @@
 use std::ops::Range;
 
 use super::matches::{
-    Alike, BACK, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, around, surroundings,
+    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, apart,
+    around, corners, surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
+use crate::kernels::resample::{Filter, Resampler};
 
 /// Bytes of a patch's row.
 const ROW: usize = 3 * SIDE;
-/// Of the round before and the network's fill, what the first counts in their mix for the next.
-const KEPT_SHARE: u16 = 3;
-const ALL_SHARES: u16 = 4;
-/// A match counts half for so many levels of difference in sum: five in the mean.
-const HALVES: u32 = 1024;
+/// What the picture is shrunk by to get its coarse band.
+const COARSE: usize = 4;
+/// What a level there weighs against one of the picture, of which there are more.
+const COARSE_WEIGHT: u32 = 16;
+/// The network's share in its mix with the round before, beside known pixels, where it sees most; it
+/// falls by one for so many pixels' depth.
+const SHARES: u16 = 4;
+const ALL_SHARES: u16 = 16;
+const SHARE_DEPTH: u16 = 4;
+/// A match counts half for so many more in cost: three levels in the mean of the picture's, were the
+/// coarse band's alike.
+const HALVES: u32 = 512;
 /// Of more levels' difference in the mean, two frames are of different scenes: noise makes few, and
 /// what moves is mostly in a part of the picture.
 const CUT: u64 = 16;
@@ -50,11 +64,18 @@ pub struct Patches {
     matches: Matches,
     /// What each target counts for its place: less with each step from known pixels.
     nearness: Vec<u16>,
+    /// Of each pixel, the network's share in what is mixed.
+    shares: Vec<u8>,
     /// Pixels in a row.
     holes: Vec<Range<usize>>,
     known: Vec<Range<usize>>,
     /// The picture in RGB, filled.
     picture: Vec<u8>,
+    /// Its coarse band with the network's fill, in full size and small, and the ways there.
+    coarse: Vec<u8>,
+    small: Vec<u8>,
+    shrink: Resampler<3>,
+    grow: Resampler<3>,
     /// Of each pixel, whether the picture has a fill of a frame before.
     begun: Vec<bool>,
     /// The part of the area that patches over holes take.
@@ -67,7 +88,7 @@ pub struct Patches {
 }
 
 impl Patches {
-    /// For fills of this region, at the network's size: takes all memory that it needs, some 10 bytes
+    /// For fills of this region, at the network's size: takes all memory that it needs, some 16 bytes
     /// for each pixel around the holes, and 40 for each of theirs. `None` where there is nothing to
     /// fill, or no patch to take.
     pub fn new(region: &Region, search: Search) -> Option<Self> {
@@ -83,6 +104,7 @@ impl Patches {
         let voted = around(&holes.bounds()?, SIDE - 1, width, height);
         let (depths, middle) = (holes.depths(), SIDE / 2 * (width + 1));
         let nearness = |target: &Target| nearness(depths[target.at as usize + middle]);
+        let small = (width.div_ceil(COARSE), height.div_ceil(COARSE));
         Some(Self {
             search,
             area,
@@ -90,10 +112,15 @@ impl Patches {
             scale,
             origin,
             nearness: matches.targets.iter().map(nearness).collect(),
+            shares: depths.iter().map(|depth| shares(*depth)).collect(),
             matches,
             holes: holes.runs(|pixel| pixel != KNOWN),
             known: holes.runs(|pixel| pixel == KNOWN),
             picture: vec![0; 3 * width * height],
+            coarse: vec![0; 3 * width * height],
+            small: vec![0; 3 * small.0 * small.1],
+            shrink: Resampler::new((width, height), small, Filter::Bilinear),
+            grow: Resampler::new(small, (width, height), Filter::Bilinear),
             begun: vec![false; width * height],
             sums: vec![0; 3 * voted.width * voted.height],
             weights: vec![0; voted.width * voted.height],
@@ -153,19 +180,20 @@ impl Patches {
         if cut {
             self.begun.fill(false);
         }
+        self.blur(fill);
         self.mix(fill);
         if self.matches.are_new() {
             self.matches.draw();
             let rounds = match self.search {
-                Search::Thorough => 5,
-                Search::Live => 2,
+                Search::Thorough => 6,
+                Search::Live => 3,
             };
             for round in 0..rounds {
                 if round > 0 {
                     self.mix(fill);
                 }
-                self.improve(&FORTH);
-                self.improve(&BACK);
+                self.improve(round > 0, &FORTH);
+                self.improve(round > 0, &BACK);
                 self.vote();
             }
         } else {
@@ -173,7 +201,7 @@ impl Patches {
             // One match in four a frame.
             self.turn = (self.turn + 1) % 4;
             let kept = Pass { quarter: Some(self.turn), ..KEPT };
-            self.improve(if new { &FOLLOWED } else { &kept });
+            self.improve(true, if new { &FOLLOWED } else { &kept });
             self.vote();
         }
         let bytes = 3 * self.area.width;
@@ -223,25 +251,39 @@ impl Patches {
         (y - self.voted.y) * self.voted.width + x - self.voted.x
     }
 
+    /// Makes the coarse band, with the network's fill.
+    fn blur(&mut self, fill: &[u8]) {
+        self.coarse.copy_from_slice(&self.picture);
+        for run in self.holes.iter().cloned() {
+            let fill = &fill[3 * self.place(run.start)..][..3 * run.len()];
+            self.coarse[3 * run.start..3 * run.end].copy_from_slice(fill);
+        }
+        self.shrink.run(&self.coarse, &mut self.small);
+        self.grow.run(&self.small, &mut self.coarse);
+    }
+
     /// Mixes the network's fill into that of the round before, in place of which it stands where there
     /// is none.
     fn mix(&mut self, fill: &[u8]) {
-        for run in &self.holes {
+        for run in self.holes.iter().cloned() {
             let from = self.place(run.start);
             let pixels = self.picture.as_chunks_mut::<3>().0[run.clone()].iter_mut();
             let fills = fill.as_chunks::<3>().0[from..].iter();
-            for ((pixel, fill), begun) in pixels.zip(fills).zip(&self.begun[run.clone()]) {
-                let share = if *begun { KEPT_SHARE } else { 0 };
+            let shares = self.begun[run.clone()].iter().zip(&self.shares[run]);
+            for ((pixel, fill), (begun, share)) in pixels.zip(fills).zip(shares) {
+                let share = if *begun { u16::from(*share) } else { ALL_SHARES };
                 for (level, fill) in pixel.iter_mut().zip(fill) {
-                    let sum = share * u16::from(*level) + (ALL_SHARES - share) * u16::from(*fill);
+                    let sum = (ALL_SHARES - share) * u16::from(*level) + share * u16::from(*fill);
                     *level = ((sum + ALL_SHARES / 2) / ALL_SHARES) as u8;
                 }
             }
         }
     }
 
-    fn improve(&mut self, pass: &Pass) {
-        let look = Look { picture: &self.picture, width: self.area.width };
+    /// Looks for better matches, by the coarse band alone or by the picture too.
+    fn improve(&mut self, by_picture: bool, pass: &Pass) {
+        let picture = by_picture.then_some(&*self.picture);
+        let look = Look { coarse: &self.coarse, picture, width: self.area.width };
         self.matches.improve(&look, pass);
     }
 
@@ -276,33 +318,45 @@ impl Patches {
     }
 }
 
-/// What is compared: all colours, by the sum of differences.
+/// What is compared: colours of the coarse band, and of the picture unless it is `None`.
 struct Look<'a> {
-    picture: &'a [u8],
+    coarse: &'a [u8],
+    picture: Option<&'a [u8]>,
     width: usize,
 }
 
+struct Patch {
+    coarse: Corners,
+    rows: [[u8; ROW]; SIDE],
+}
+
 impl Look<'_> {
-    fn rows(&self, at: usize) -> impl Iterator<Item = &[u8; ROW]> {
-        let rows = self.picture[3 * at..].chunks(3 * self.width).take(SIDE);
+    fn rows<'a>(&self, picture: &'a [u8], at: usize) -> impl Iterator<Item = &'a [u8; ROW]> {
+        let rows = picture[3 * at..].chunks(3 * self.width).take(SIDE);
         rows.filter_map(|row| row.first_chunk())
     }
 }
 
 impl Alike for Look<'_> {
-    type Patch = [[u8; ROW]; SIDE];
+    type Patch = Patch;
 
-    fn patch(&self, at: usize) -> Self::Patch {
-        let mut patch = [[0; ROW]; SIDE];
-        patch.iter_mut().zip(self.rows(at)).for_each(|(to, from)| *to = *from);
-        patch
+    fn patch(&self, at: usize) -> Patch {
+        let mut rows = [[0; ROW]; SIDE];
+        if let Some(picture) = self.picture {
+            rows.iter_mut().zip(self.rows(picture, at)).for_each(|(to, from)| *to = *from);
+        }
+        Patch { coarse: corners(self.coarse, self.width, at), rows }
     }
 
-    fn cost(&self, mine: &Self::Patch, other: usize, limit: u32) -> u32 {
+    /// The sum of differences.
+    fn cost(&self, mine: &Patch, other: usize, limit: u32) -> u32 {
+        let coarse = apart(&mine.coarse, &corners(self.coarse, self.width, other));
+        let mut cost = COARSE_WEIGHT * coarse;
+        let Some(picture) = self.picture.filter(|_| cost < limit) else { return cost };
+        let coarse = cost;
         // Lanes of a register.
         let mut sums = [0_u16; 8];
-        let mut rows = mine.iter().zip(self.rows(other));
-        let mut cost = 0;
+        let mut rows = mine.rows.iter().zip(self.rows(picture, other));
         for _ in 0..2 {
             for (mine, other) in rows.by_ref().take(SIDE / 2) {
                 for (mine, other) in mine.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0) {
@@ -311,7 +365,7 @@ impl Alike for Look<'_> {
                     }
                 }
             }
-            cost = sums.iter().map(|&sum| u32::from(sum)).sum();
+            cost = coarse + sums.iter().map(|&sum| u32::from(sum)).sum::<u32>();
             if cost >= limit {
                 break;
             }
@@ -323,6 +377,11 @@ impl Alike for Look<'_> {
 /// What a patch counts whose middle is so many steps from known pixels: it falls with their square.
 fn nearness(depth: u16) -> u16 {
     (u64::from(u16::MAX) / (u64::from(depth) + 1).pow(2)) as u16
+}
+
+/// The network's share so many steps from known pixels.
+fn shares(depth: u16) -> u8 {
+    SHARES.saturating_sub(depth / SHARE_DEPTH) as u8
 }
 
 /// What a match counts, by its cost, to the base of two, and by its place. With 64 patches over a
