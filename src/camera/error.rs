@@ -110,6 +110,12 @@ pub enum MaskSourceError {
         path = path.display(), frame = frame + 1
     )]
     TooFew { path: PathBuf, count: usize, frame: u64 },
+    #[error(
+        "{path}: the masks are out of step: {reason}; give each picture the mask that comes at its \
+         place",
+        path = path.display()
+    )]
+    OutOfStep { path: PathBuf, reason: String },
 }
 
 impl MaskSourceError {

@@ -15,12 +15,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(unix)]
 use super::mask_socket::SocketMask;
-use super::natural::pictures_in;
+use super::natural::{number_of, pictures_in};
 use super::{MaskSourceError, MaskSpec, mask_device};
 use crate::picture::{Length, MOST_PAINTED_PIXELS, Mask, MaskError, Rect, read_size};
 
 /// How long a mask picture is left alone that could not be read.
 const RETRY: Duration = Duration::from_secs(1);
+/// The longest step of the clocks that file systems take their times from.
+const TICK: Duration = Duration::from_millis(10);
 
 /// Gives the mask that belongs to a frame.
 pub trait MaskSource: Send {
@@ -282,6 +284,20 @@ impl Stamp {
         let (touched, inode) = ((0, 0), 0);
         Some(Self { changed: data.modified().ok()?, touched, size: data.len(), inode })
     }
+
+    /// Whether the file may be written again without another stamp; `now` is since 1970. A file of
+    /// the future is not looked at for ever.
+    fn is_fresh(&self, now: Duration) -> bool {
+        let touched =
+            Duration::new(self.touched.0.unsigned_abs(), self.touched.1.unsigned_abs() as u32);
+        now.checked_sub(touched).is_some_and(|age| age < 2 * TICK)
+    }
+
+    /// What was seen, unless it is to be looked at once more.
+    fn settled(self) -> Option<Self> {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Some(self).filter(|stamp| !stamp.is_fresh(now))
+    }
 }
 
 /// Reads a mask picture of so many pixels at most, which its header tells before it is decoded.
@@ -311,7 +327,7 @@ struct PictureMask {
 
 impl PictureMask {
     fn open(path: &Path, most: usize) -> Result<Self, MaskSourceError> {
-        let seen = Stamp::of(path);
+        let seen = Stamp::of(path).and_then(Stamp::settled);
         let (path, mask) = (path.into(), read(path, most)?);
         Ok(Self { path, most, mask, seen, failed: None, retry: RETRY, given: false })
     }
@@ -323,7 +339,7 @@ impl PictureMask {
         if now == self.seen && !again {
             return false;
         }
-        self.seen = now;
+        self.seen = now.and_then(Stamp::settled);
         let failed = self.failed.take();
         let name = self.path.display();
         match read(&self.path, self.most) {
@@ -493,6 +509,46 @@ impl MaskSource for FolderMask {
         (frames < all as u64).then(|| {
             format!("{path} has {all} masks, and {frames} frames came: had each the one for it?")
         })
+    }
+}
+
+/// Whether a folder of masks has one for each of a folder of pictures, of which so many are wanted. A
+/// mask that is missing would put all behind it in the place of others.
+///
+/// # Errors
+/// [`MaskSourceError::OutOfStep`] if there are more of one than of the other, or if numbers are left out
+/// among the masks' names that are not left out among the pictures'.
+pub fn check_in_step(frames: &Path, masks: &Path, most: usize) -> Result<(), MaskSourceError> {
+    let listed = |path: &Path| {
+        let pictures = pictures_in(path);
+        let pictures =
+            pictures.map_err(|source| MaskSourceError::Read { path: path.into(), source });
+        pictures.map(|pictures| pictures.into_iter().take(most).collect::<Vec<_>>())
+    };
+    let (pictures, holes) = (listed(frames)?, listed(masks)?);
+    let refused = |reason| Err(MaskSourceError::OutOfStep { path: masks.into(), reason });
+    if pictures.len() != holes.len() {
+        return refused(format!(
+            "there are {} masks for {} pictures in {}",
+            holes.len(),
+            pictures.len(),
+            frames.display()
+        ));
+    }
+    let steps = |paths: &[PathBuf]| -> Option<Vec<u64>> {
+        let numbers = paths.iter().map(|path| number_of(path)).collect::<Option<Vec<_>>>()?;
+        numbers.windows(2).map(|two| two[1].checked_sub(two[0]).filter(|step| *step > 0)).collect()
+    };
+    let (Some(of_pictures), Some(of_holes)) = (steps(&pictures), steps(&holes)) else {
+        return Ok(());
+    };
+    let wrong = of_pictures.iter().zip(&of_holes).position(|(picture, hole)| picture != hole);
+    match wrong.filter(|_| of_holes.iter().any(|step| *step != 1)) {
+        Some(at) => {
+            let name = |paths: &[PathBuf]| paths[at + 1].display().to_string();
+            refused(format!("{} would be the mask of {}", name(&holes), name(&pictures)))
+        }
+        None => Ok(()),
     }
 }
 

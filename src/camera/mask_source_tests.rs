@@ -165,6 +165,34 @@ fn a_camera_of_another_size_hides_all_where_a_rectangle_is_in_pixels() {
     assert_eq!((holes(&mut masks, 4, 2), holes(&mut masks, 8, 4)), (Some(3), Some(8)));
 }
 
+/// The time of a file whose clock has gone on since.
+fn let_settle() {
+    std::thread::sleep(3 * TICK);
+}
+
+/// Two changes within a step of the file system's clock have one time.
+#[test]
+fn a_picture_that_was_just_written_is_looked_at_once_more() {
+    let stamp = |seconds, nanoseconds| Stamp {
+        changed: SystemTime::UNIX_EPOCH,
+        touched: (seconds, nanoseconds),
+        size: 1,
+        inode: 1,
+    };
+    let now = Duration::new(100, 5_000_000);
+    assert!(stamp(100, 5_000_000).is_fresh(now) && stamp(99, 990_000_000).is_fresh(now));
+    assert!(!stamp(99, 980_000_000).is_fresh(now), "it is old");
+    assert!(!stamp(100, 6_000_000).is_fresh(now), "it is of the future");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    paint(&path, 4, 2, &[7]);
+    let mut picture = PictureMask::open(&path, usize::MAX).unwrap();
+    assert!(picture.seen.is_none(), "it may change within this tick");
+    let_settle();
+    picture.next(4, 2, 0).unwrap();
+    assert!(picture.seen.is_some() && picture.next(4, 2, 1).unwrap().is_none());
+}
+
 #[test]
 fn a_picture_that_could_not_be_read_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -177,6 +205,7 @@ fn a_picture_that_could_not_be_read_is_tried_again() {
     assert_eq!(next(&mut picture), Some(1));
     // It cannot be read for a while, though the file stays as it is.
     paint(&path, 4, 2, &[1, 2]);
+    let_settle();
     (picture.most, picture.retry) = (0, Duration::MAX);
     assert_eq!(next(&mut picture), None);
     picture.most = usize::MAX;
@@ -186,11 +215,34 @@ fn a_picture_that_could_not_be_read_is_tried_again() {
     assert_eq!(next(&mut picture), None);
     // The user says when.
     paint(&path, 4, 2, &[1, 2, 3]);
+    let_settle();
     (picture.most, picture.retry) = (0, Duration::MAX);
     assert_eq!(next(&mut picture), None);
     picture.most = usize::MAX;
     picture.look_again();
     assert_eq!(next(&mut picture), Some(3));
+}
+
+#[test]
+fn folders_out_of_step_are_refused() {
+    let check = |frames: &[&str], masks: &[&str], most| {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        for (folder, names) in folders.iter().zip([frames, masks]) {
+            names.iter().for_each(|name| std::fs::write(folder.path().join(name), "").unwrap());
+        }
+        check_in_step(folders[0].path(), folders[1].path(), most).map_err(|error| error.to_string())
+    };
+    let three = ["1.png", "2.png", "3.png"];
+    assert_eq!(check(&three, &["a7.png", "a8.png", "a9.png"], usize::MAX), Ok(()));
+    assert_eq!(check(&["p2.png", "p5.png"], &["m2.png", "m5.png"], usize::MAX), Ok(()));
+    assert_eq!(check(&["p2.png", "p5.png"], &["m0.png", "m1.png"], usize::MAX), Ok(()));
+    assert_eq!(check(&["sky.png", "sea.png"], &["1.png", "5.png"], usize::MAX), Ok(()));
+    assert_eq!(check(&three, &["1.png", "2.png"], 2), Ok(()), "no more are wanted");
+    for masks in [&["1.png", "2.png"][..], &["0.png", "1.png", "2.png", "3.png"]] {
+        assert!(check(&three, masks, usize::MAX).unwrap_err().contains("3 pictures"));
+    }
+    let error = check(&three, &["1.png", "3.png", "4.png"], usize::MAX).unwrap_err();
+    assert!(error.contains("3.png") && error.contains("2.png"), "{error}");
 }
 
 /// Says when it was asked to look again.

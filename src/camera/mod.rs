@@ -41,7 +41,7 @@ mod v4l2;
 mod y4m;
 
 pub use error::{CameraError, MaskSourceError};
-pub use mask_source::{MaskSource, Masks};
+pub use mask_source::{MaskSource, Masks, check_in_step};
 pub use pattern::test_frame;
 pub use probe::{Probe, probe};
 pub(crate) use spec::is_device;

@@ -46,6 +46,14 @@ fn compare(a: &str, b: &str) -> Ordering {
     left.len().cmp(&right.len()).then_with(|| a.cmp(b))
 }
 
+/// The last number in a file's name, before its ending.
+pub(super) fn number_of(path: &Path) -> Option<u64> {
+    let stem =
+        path.file_stem()?.to_str()?.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let digits = stem.bytes().rev().take_while(u8::is_ascii_digit).count();
+    stem[stem.len() - digits..].parse().ok()
+}
+
 fn digits(text: &[u8]) -> (&[u8], &[u8]) {
     let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
     let zeros = text[..end].iter().take_while(|&&b| b == b'0').count().min(end - 1);
@@ -54,7 +62,17 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::compare;
+    use std::path::Path;
+
+    use super::{compare, number_of};
+
+    #[test]
+    fn the_last_number_of_a_name_counts() {
+        let number = |name| number_of(Path::new(name));
+        assert_eq!(number("a/cam2_0013_mask.png"), Some(13));
+        assert_eq!((number("2/sky.png"), number("")), (None, None));
+        assert_eq!(number("99999999999999999999999.png"), None);
+    }
 
     #[test]
     fn numbers_count() {

@@ -296,6 +296,10 @@ impl Sink for VideoDevice {
         sent.map_err(|error| explain(&self.path, &error))
     }
 
+    fn is_live(&self) -> bool {
+        true
+    }
+
     fn stand_in(&mut self, placeholder: &Frame) {
         let (width, height) = (placeholder.width(), placeholder.height());
         let suits = |told: &Stream| (told.width, told.height) == (width, height);

@@ -188,6 +188,10 @@ impl Sink for Page {
         Ok(())
     }
 
+    fn is_live(&self) -> bool {
+        true
+    }
+
     fn stand_in(&mut self, placeholder: &Frame) {
         // Taken as any other; this sink's writing cannot fail.
         let _ = self.write(placeholder);

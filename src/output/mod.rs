@@ -56,6 +56,11 @@ pub trait Sink: Send {
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError>;
 
+    /// Whether pictures are looked at as they come, and kept nowhere.
+    fn is_live(&self) -> bool {
+        false
+    }
+
     /// A picture that says why there is none, made of text alone. Only for those who look at the
     /// stream as it comes: a file must not hold it.
     fn stand_in(&mut self, _placeholder: &Frame) {}

@@ -11,6 +11,8 @@
 //! its colours would else find their way into the fill.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,10 +25,13 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long to leave a network alone that would not take the mask.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A frame without a hidden pixel in it.
+/// A frame without a hidden pixel in it, by the masks that were in force then.
 pub(super) struct Cleared {
     frame: Frame,
     pub how: How,
+    /// How often masks had come to hide more, then and now.
+    judged: u64,
+    judgements: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,12 @@ pub(super) enum How {
 impl Cleared {
     pub fn frame(&self) -> &Frame {
         &self.frame
+    }
+
+    /// Whether masks hide more by now, perhaps something in this frame: it may be recorded as a frame
+    /// of its time, and no longer be shown.
+    pub fn is_out_of_date(&self) -> bool {
+        self.judged != self.judgements.load(Ordering::SeqCst)
     }
 }
 
@@ -56,6 +67,8 @@ pub(super) struct Guard {
     is_bare: bool,
     /// What masks hide that are not made anew for every frame.
     steady: Option<Mask>,
+    /// How often masks came to hide more.
+    judgements: Arc<AtomicU64>,
 }
 
 /// A mask on its way to the network.
@@ -112,6 +125,7 @@ impl Guard {
             last: None,
             is_bare: false,
             steady: None,
+            judgements: Arc::default(),
         }
     }
 
@@ -127,9 +141,11 @@ impl Guard {
         options.change_masks(&mut self.masks, next)?;
         let changed = Self::new(fill, std::mem::take(&mut self.masks), options.fail_closed);
         // Masks that stay do not uncover.
-        let steady = self.steady.take();
-        let is_bare = self.is_bare || options.fail_closed && changed.masks.is_empty();
-        *self = Self { last, is_bare, steady, ..changed };
+        let (steady, judgements) = (self.steady.take(), Arc::clone(&self.judgements));
+        *self = Self { last, is_bare: self.is_bare, steady, judgements, ..changed };
+        if options.fail_closed && self.masks.is_empty() {
+            self.expose();
+        }
         Ok(())
     }
 
@@ -150,6 +166,12 @@ impl Guard {
         Ok(shows)
     }
 
+    /// What came out may show what is to be hidden from now on.
+    fn expose(&mut self) {
+        self.is_bare = true;
+        self.judgements.fetch_add(1, Ordering::SeqCst);
+    }
+
     pub fn masks(&self) -> &Masks {
         &self.masks
     }
@@ -166,13 +188,13 @@ impl Guard {
         self.is_bare = false;
         if self.masks.is_empty() {
             let passes = !self.fail_closed;
-            return Ok(passes.then_some(Cleared { frame, how: How::Unchanged }));
+            return Ok(passes.then(|| self.cleared(frame, How::Unchanged)));
         }
         // `Masks` that are not empty have given one; were it not so, nothing would pass.
         let Some(mask) = &self.mask else { return Ok(None) };
         mask.fits(width, height).map_err(FillError::from)?;
         if mask.is_empty() {
-            return Ok(Some(Cleared { frame, how: How::Unchanged }));
+            return Ok(Some(self.cleared(frame, How::Unchanged)));
         }
         let filled = match &self.change {
             Some(change) => fill_meanwhile(self.fill.as_mut(), &change.before, mask, &mut frame),
@@ -187,7 +209,13 @@ impl Guard {
                 How::Flat
             }
         };
-        Ok(Some(Cleared { frame, how }))
+        Ok(Some(self.cleared(frame, how)))
+    }
+
+    /// Only for [`Guard::clear`], which is where it is decided.
+    fn cleared(&self, frame: Frame, how: How) -> Cleared {
+        let judgements = Arc::clone(&self.judgements);
+        Cleared { frame, how, judged: judgements.load(Ordering::SeqCst), judgements }
     }
 
     /// Takes a mask in force from now on.
@@ -195,8 +223,9 @@ impl Guard {
         // A mask that is made for a frame is no judgement of those before, unless none comes any more.
         let steady = self.masks.steady();
         let was_full = self.mask.as_ref().is_some_and(Mask::is_full);
-        self.is_bare |=
-            exceeds(steady.as_ref(), self.steady.as_ref()) || mask.is_full() && !was_full;
+        if exceeds(steady.as_ref(), self.steady.as_ref()) || mask.is_full() && !was_full {
+            self.expose();
+        }
         self.steady = steady;
         // Sources that give one a frame often give the same.
         if self.mask.as_ref() == Some(&mask) {

@@ -69,6 +69,11 @@ impl<T: Message> HandOver<T> {
 
     /// Hands on a frame. Returns how many went lost for it, counted in the tally.
     pub fn put(&self, frame: T) -> u64 {
+        self.put_meanwhile(frame, || {})
+    }
+
+    /// The same; whoever waits for room does `meanwhile` again and again.
+    pub fn put_meanwhile(&self, frame: T, mut meanwhile: impl FnMut()) -> u64 {
         let mut state = self.lock();
         let mut dropped = 0;
         match self.pace {
@@ -85,6 +90,11 @@ impl<T: Message> HandOver<T> {
             Pace::Every => {
                 while state.has_frame() && !state.closed && !self.stop.is_set() {
                     state = self.wait(state);
+                    if state.has_frame() {
+                        drop(state);
+                        meanwhile();
+                        state = self.lock();
+                    }
                 }
             }
         }

@@ -14,7 +14,9 @@ use super::notify::Manager;
 use super::outputs::{Order, Outputs, Worker, in_words};
 use super::statistics::Tally;
 use super::{Fill, Reload, Reloaded, ServiceError, Statistics};
-use crate::camera::{CameraWish, MaskSource, MaskSourceError, MaskSpec, Masks, SourceSpec};
+use crate::camera::{
+    CameraWish, MaskSource, MaskSourceError, MaskSpec, Masks, SourceSpec, check_in_step,
+};
 use crate::file::is_same;
 use crate::kernels::workers;
 use crate::output::{self, DEFAULT_HTTP, HostName, Painting, Sink, SinkSpec};
@@ -179,6 +181,16 @@ impl LiveOptions {
         Ok(())
     }
 
+    /// Whether folders of masks have the mask of each picture of a folder at its place.
+    fn check_in_step(&self) -> Result<(), MaskSourceError> {
+        let SourceSpec::Folder(frames) = &self.camera else { return Ok(()) };
+        let most = self.frames.map_or(usize::MAX, |frames| frames.try_into().unwrap_or(usize::MAX));
+        self.masks.iter().try_for_each(|mask| match mask {
+            MaskSpec::Path(masks) if masks.is_dir() => check_in_step(frames, masks, most),
+            _ => Ok(()),
+        })
+    }
+
     /// Where there are masks that were painted for cameras of other names, if this one has none: it may
     /// be one of them under another name.
     pub(super) fn painted_for_others(&self) -> Option<&Path> {
@@ -187,6 +199,14 @@ impl LiveOptions {
         let is_mask = |entry: &DirEntry| entry.path().extension().is_some_and(|png| png == "png");
         let mut others = folder.read_dir().ok()?.flatten().filter(is_mask);
         (!file.exists() && others.next().is_some()).then_some(folder)
+    }
+
+    /// Whether something is hidden, or would be kept back.
+    fn hides(&self) -> bool {
+        let is_named = self.mask_specs().iter().any(|mask| *mask != MaskSpec::Page);
+        self.fail_closed
+            || is_named
+            || self.painted.as_ref().is_some_and(|painted| painted.exists())
     }
 
     /// Whether there is a page to paint on.
@@ -236,6 +256,7 @@ pub fn run_reloading(
     reload: Option<Reload>,
 ) -> Result<Statistics, ServiceError> {
     options.check()?;
+    options.check_in_step()?;
     let masks = options.open_masks()?;
     warn_without(&masks, options, options.has_canvas());
     let mut sinks = Vec::new();
@@ -360,13 +381,7 @@ impl Run {
                 // Saying that the camera is away is then what goes out. One that is open and
                 // silent is another matter: that starves the watchdog.
                 None if self.waiting => self.outputs.alive(),
-                None if self.guard.shows_hidden()? => match self.guard.masks().is_empty() {
-                    true => self.tell_withheld(),
-                    false => self
-                        .outputs
-                        .tell(Order::StandIn("The mask changed\n\nNo picture has come since")),
-                },
-                None => {}
+                None => self.look_at_masks()?,
             }
             self.outputs.report();
             if let Some(reloaded) = self.reload.as_mut().and_then(Reload::take)
@@ -390,6 +405,12 @@ impl Run {
         // Masks are for the pictures of their camera: on another's they would hide another place.
         if options.camera != self.options.camera || options.wish != self.options.wish {
             let reason = "the camera or its format or size changed; restart the service";
+            return Err(ServiceError::Usage(reason.into()));
+        }
+        // A file that is half saved, or empty on a full disk, says the same.
+        if self.options.hides() && !options.hides() {
+            let reason = "no mask is left, and fail-closed is off: pictures would pass unchanged; \
+                          if they are to, restart the service";
             return Err(ServiceError::Usage(reason.into()));
         }
         self.guard.change_over(fill, &options)?;
@@ -462,8 +483,16 @@ impl Run {
         };
         self.withheld = false;
         let fill = begun.elapsed();
-        let dropped = self.outputs.show(Order::Show { frame: cleared, at: item.at, fill });
+        // Masks go on while an output holds all up: what waits must not be shown where they hide more.
+        let mut looked = Ok(false);
+        let show = Order::Show { frame: cleared, at: item.at, fill };
+        let dropped = self.outputs.show(show, || {
+            if looked.is_ok() {
+                looked = self.guard.shows_hidden();
+            }
+        });
         self.taken = self.taken + 1 - dropped;
+        looked?;
         Ok(())
     }
 }

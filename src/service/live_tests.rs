@@ -345,7 +345,13 @@ fn what_cannot_be_read_again_changes_nothing() {
         let options = LiveOptions { wish, masks: masks(), ..options };
         Ok(Reloaded { options, fill: Box::new(Flat::default()) })
     };
+    // As of a file that is half saved.
+    let nothing = |options| {
+        let options = LiveOptions { masks: Vec::new(), ..options };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    };
     for (left, middle) in [
+        flat_left_and_middle(nothing),
         flat_left_and_middle(wrong),
         flat_left_and_middle(absent),
         flat_left_and_middle(small),
@@ -412,11 +418,14 @@ fn words_take_the_place_of_frames_whenever_these_are_kept_back() {
         frames: Some(100_000),
         ..options(Path::new("o.y4m"), 1)
     };
-    // Closed, open, and closed again.
+    // Closed, with a mask, and closed again.
     let (before, closed) = (open.clone(), AtomicBool::new(false));
     let reload = Reload::by(move || {
-        let fail_closed = !closed.fetch_xor(true, Ordering::SeqCst);
-        let options = LiveOptions { fail_closed, ..before.clone() };
+        let masks = match closed.fetch_xor(true, Ordering::SeqCst) {
+            true => vec![RECT.parse().unwrap()],
+            false => Vec::new(),
+        };
+        let options = LiveOptions { masks, fail_closed: true, ..before.clone() };
         Ok(Reloaded { options, fill: Box::new(Flat::default()) })
     });
     let (words, stop) = (Arc::new(AtomicU64::new(0)), Stop::default());

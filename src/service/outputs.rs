@@ -87,11 +87,12 @@ impl Outputs {
         Ok(Self::Beside { orders, thread })
     }
 
-    /// Hands on a frame. Returns how many went lost for it.
-    pub fn show(&mut self, order: Order) -> u64 {
+    /// Hands on a frame. Returns how many went lost for it. While there is no room for it, does
+    /// `meanwhile` again and again.
+    pub fn show(&mut self, order: Order, meanwhile: impl FnMut()) -> u64 {
         match self {
             Self::Here(worker) => worker.follow(order),
-            Self::Beside { orders, .. } => return orders.put(order),
+            Self::Beside { orders, .. } => return orders.put_meanwhile(order, meanwhile),
         }
         0
     }
@@ -173,12 +174,14 @@ pub(super) struct Worker {
 
 impl Worker {
     pub fn new(
-        sinks: Vec<Box<dyn Sink>>,
+        mut sinks: Vec<Box<dyn Sink>>,
         source: String,
         mask: String,
         tally: &Arc<Tally>,
         manager: Manager,
     ) -> Self {
+        // The others may take their time, and what is looked at would be of before that.
+        sinks.sort_by_key(|sink| !sink.is_live());
         Self {
             sinks,
             tally: Arc::clone(tally),
@@ -256,7 +259,12 @@ impl Worker {
     /// The only place where frames go out; [`Cleared`] is what makes that safe.
     fn show(&mut self, cleared: &Cleared) -> Result<(), OutputError> {
         self.size = (cleared.frame().width(), cleared.frame().height());
-        self.sinks.iter_mut().try_for_each(|sink| sink.write(cleared.frame()))
+        self.sinks.iter_mut().try_for_each(|sink| {
+            match sink.is_live() && cleared.is_out_of_date() {
+                true => Ok(()),
+                false => sink.write(cleared.frame()),
+            }
+        })
     }
 
     /// Says something where pictures are looked at. It is made of these words alone.

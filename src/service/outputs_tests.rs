@@ -63,11 +63,11 @@ fn an_output_that_hangs_starves_the_watchdog_whatever_the_loop_says() {
     let tally = Arc::default();
     let worker = Worker::new(sinks, "source".into(), "mask".into(), &tally, manager);
     let mut outputs = Outputs::beside(worker, Pace::Newest, &Stop::default()).unwrap();
-    outputs.show(frame());
+    outputs.show(frame(), || {});
     // The network goes on, and what it fills is dropped.
     for _ in 0..10 {
         std::thread::sleep(PATIENCE / 4);
-        outputs.show(frame());
+        outputs.show(frame(), || {});
         outputs.alive();
     }
     socket.set_nonblocking(true).unwrap();

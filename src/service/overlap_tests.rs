@@ -64,6 +64,7 @@ type Writing = Box<dyn FnMut(&Frame) -> Result<(), OutputError> + Send>;
 struct Recorder {
     record: Arc<Mutex<Record>>,
     write: Writing,
+    is_live: bool,
 }
 
 impl Sink for Recorder {
@@ -76,6 +77,10 @@ impl Sink for Recorder {
         (self.write)(frame)
     }
 
+    fn is_live(&self) -> bool {
+        self.is_live
+    }
+
     fn finish(self: Box<Self>) -> Result<(), OutputError> {
         self.record.lock().unwrap().finished = true;
         Ok(())
@@ -86,7 +91,7 @@ fn recorder(
     write: impl FnMut(&Frame) -> Result<(), OutputError> + Send + 'static,
 ) -> (Vec<Box<dyn Sink>>, Arc<Mutex<Record>>) {
     let record = Arc::default();
-    let sink = Recorder { record: Arc::clone(&record), write: Box::new(write) };
+    let sink = Recorder { record: Arc::clone(&record), write: Box::new(write), is_live: false };
     (vec![Box::new(sink)], record)
 }
 
@@ -128,6 +133,51 @@ fn a_frame_is_filled_while_the_one_before_is_written() {
     let record = record.lock().unwrap();
     assert_eq!(record.frames, (0..FRAMES).collect::<Vec<_>>());
     assert!(record.finished);
+}
+
+/// An output holds all up while the mask comes to hide everything. What was cleared before is recorded
+/// after that, and no more shown.
+#[test]
+fn a_frame_that_waited_is_not_shown_by_an_older_mask() {
+    const FRAMES: u64 = 6;
+    for overlap in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mask.png");
+        Mask::empty(SIDE, SIDE).unwrap().write(&path).unwrap();
+        let (recorded, written, replaced) =
+            (Arc::<Mutex<Record>>::default(), AtomicU64::default(), path.clone());
+        let holds_up = Recorder {
+            record: Arc::clone(&recorded),
+            write: Box::new(move |_| {
+                if written.fetch_add(1, Ordering::SeqCst) == 0 {
+                    Mask::full(SIDE, SIDE).unwrap().write(&replaced).unwrap();
+                    // Far longer than whoever waits takes to look.
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                Ok(())
+            }),
+            is_live: false,
+        };
+        let open = Arc::<Mutex<Vec<bool>>>::default();
+        let shown = Arc::clone(&open);
+        let live = Recorder {
+            record: Arc::default(),
+            write: Box::new(move |frame| {
+                let is_flat = frame.plane(0).iter().all(|level| *level == frame.plane(0)[0]);
+                shown.lock().unwrap().push(!is_flat);
+                Ok(())
+            }),
+            is_live: true,
+        };
+        let options = LiveOptions {
+            masks: vec![path.display().to_string().parse().unwrap()],
+            ..options(FRAMES, false, overlap)
+        };
+        run_with(vec![Box::new(holds_up), Box::new(live)], &options, Filler::default()).unwrap();
+        assert_eq!(recorded.lock().unwrap().frames, (0..FRAMES).collect::<Vec<_>>());
+        let open = open.lock().unwrap();
+        assert!(open[0] && open.len() > 1 && !open[1..].contains(&true), "{overlap}: {open:?}");
+    }
 }
 
 #[test]
