@@ -541,7 +541,7 @@ def main():
         }
         # What lbam-edge gives detail.
         kept = {key: value for key, value in metadata.items() if key != "fills"}
-        if not arguments.adversary:
+        if metadata.get("fills") == "smooth" and not arguments.adversary:
             notes["fills"] = "smooth"
         write(arguments.output, dict(zip(names, average)), kept | notes)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """browser.py URL [SCREENSHOT]: paints a mask on the page in Chromium, as somebody with a mouse would.
 
+Is not to paint over what somebody else saved meanwhile.
 Draws a box, takes a corner away with the eraser, and saves.
 Who paints again must begin with what was saved, or not at all.
 Speaks WebDriver to chromedriver; needs nothing but Python.
@@ -99,6 +100,15 @@ def main():
         until("the page offers to paint", lambda: browser.run("!at('paint').hidden"))
         browser.click("#paint")
         until("there is a canvas", lambda: browser.run("!at('canvas').hidden"))
+        browser.drag((0.1, 0.1), (0.2, 0.2))
+        # Somebody else paints meanwhile.
+        other = "new OffscreenCanvas(64, 48).convertToBlob()"
+        browser.run(f"{other}.then(body => fetch('mask', {{ method: 'PUT', body }})).then(() => 1)")
+        browser.click("#save")
+        until("it is told", lambda: "somebody else" in browser.run("at('said').textContent"))
+        browser.click("#cancel")
+        browser.click("#paint")
+        until("there is a canvas anew", lambda: browser.run("!at('canvas').hidden"))
         browser.click("input[value=box]")
         browser.drag((0.25, 0.25), (0.75, 0.75))
         browser.click("input[value=eraser]")
@@ -106,6 +116,10 @@ def main():
         if screenshot:
             with open(screenshot[0], "wb") as file:
                 file.write(base64.b64decode(browser.ask("/screenshot")))
+        # Another box by mistake.
+        browser.click("input[value=box]")
+        browser.drag((0.05, 0.05), (0.15, 0.15))
+        browser.click("#undo")
         browser.click("#save")
         until("the mask is saved", lambda: browser.run("at('canvas').hidden"))
         until("pictures come", lambda: browser.run("at('state').textContent") == "running")
@@ -115,6 +129,10 @@ def main():
         if browser.run(f"brush.getImageData({place}).data[3]") != 255:
             sys.exit("browser.py: the canvas is offered without the mask that there is")
         browser.click("#cancel")
+        # The stream's connection is cut: the picture comes again by itself.
+        browser.run("live.src = 'data:,'")
+        until("the picture is gone", lambda: not browser.run("live.naturalWidth"))
+        until("the picture comes again", lambda: browser.run("live.naturalWidth"))
         browser.run("window.fetch = async () => new Response('no luck', { status: 500 })")
         browser.click("#paint")
         until("it is told", lambda: "no luck" in browser.run("at('said').textContent"))

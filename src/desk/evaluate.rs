@@ -300,11 +300,13 @@ impl Masks {
         match self {
             Self::Given(masks) if masks.is_empty() => Ok(Vec::new()),
             Self::Given(masks) => Ok(vec![scaled(&masks[index % masks.len()], width, height)?]),
-            // Neighbouring seeds give the same masks to other pictures: published scores are of seed 1.
             Self::Seed(seed) => (0_u64..)
                 .zip(BUCKETS)
                 .map(|(bucket, (_, above, to))| {
-                    let mut rng = masks::generator(*seed, index as u64, bucket);
+                    // Neighbouring seeds would give the same masks to other pictures. Published scores
+                    // are of seed 1 as it is.
+                    let seed = if *seed == 1 { 1 } else { masks::apart(*seed) };
+                    let mut rng = masks::generator(seed, index as u64, bucket);
                     let ratio: RangeInclusive<f32> = above.next_up()..=to;
                     let grey = masks::draw(&mut rng, width, height, ratio, Style::Brush);
                     Mask::from_grey(width, height, &grey)
@@ -349,8 +351,11 @@ pub fn evaluate(
 ) -> Result<Report, EvaluateError> {
     let per_sample = if matches!(masks, Masks::Seed(_)) { BUCKETS.len() } else { 1 };
     let runs = samples.len() * per_sample;
-    // With four masks a sample, an odd stride walks through buckets as well.
-    let every = (runs / examples.max(1)).max(1) | 1;
+    // One bucket after the other, from the first sample to the last.
+    let examples = examples.min(runs);
+    let shown: Vec<usize> = (0..examples)
+        .map(|example| example * samples.len() / examples * per_sample + example % per_sample)
+        .collect();
     let (mut trials, mut kept, mut worst) = (Vec::new(), Vec::new(), Vec::new());
     let mut run = 0;
     for (index, sample) in samples.iter().enumerate() {
@@ -367,7 +372,7 @@ pub fn evaluate(
             let mut row = vec![sheet::painted(&sample.picture, &mask, sheet::HOLE_COLOUR)?];
             row.extend(composites);
             row.push(sample.picture.clone());
-            if run % every == 0 && kept.len() < examples {
+            if shown.contains(&run) {
                 kept.push(row.clone());
             }
             // A mask without a hole asks for nothing, so there is nothing to score.

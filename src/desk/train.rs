@@ -39,6 +39,8 @@ const AVERAGE_EVERY: u64 = 10;
 /// Share that an update takes from the newest weights at least: an average over some thousand
 /// steps. Early on it is more, so that the start is forgotten.
 const AVERAGE_SHARE: f32 = 0.01;
+/// Where less of the pruned layers' weights is not 0, they were pruned.
+const MOSTLY_THERE: f64 = 0.99;
 /// In a run's folder: the newest whole checkpoint; the next one while it is written; and the last
 /// one while the two change places.
 const CHECKPOINT: &str = "checkpoint";
@@ -246,6 +248,14 @@ impl<'a> Trainer<'a> {
                 variants::same(config, &weights, folder)?;
                 let fills = weights.provenance.get(FILLS);
                 progress.adversarial = fills.is_none_or(|fills| fills != SMOOTH);
+                let left = Pruning::of_zeros(&weights).left();
+                if !config.prunes() && left < MOSTLY_THERE {
+                    log::warn!(
+                        "the initial weights are pruned ({:.1} % left), and this run fills them \
+                         up again; --prune-kernels and --kernel-taps keep them so",
+                        100.0 * left
+                    );
+                }
                 pruning = config
                     .prunes()
                     .then(|| Pruning::least(&weights, config.prune_kernels, config.kernel_taps));

@@ -9,6 +9,7 @@
 //! page knows nothing of the loop. Who may paint may uncover, so that other machines may only if
 //! the user said so, and other sites never.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -75,6 +76,8 @@ struct Shared {
     hosts: Vec<String>,
     snapshots: Arc<Semaphore>,
     masks: Arc<Semaphore>,
+    /// Held from looking at the mask that there is to writing another.
+    keeping: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -111,6 +114,7 @@ impl Shared {
             hosts,
             snapshots: Arc::new(Semaphore::new(MOST_AT_WORK)),
             masks: Arc::new(Semaphore::new(MOST_AT_WORK)),
+            keeping: Mutex::default(),
         }
     }
 
@@ -397,10 +401,11 @@ async fn painted(
         Ok(painting) => painting,
         Err((code, why)) => return (code, HEADERS, why).into_response(),
     };
-    match std::fs::read(&painting.file) {
-        Ok(png) => (HEADERS, [(header::CONTENT_TYPE, "image/png")], png).into_response(),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            (StatusCode::NO_CONTENT, HEADERS).into_response()
+    match kept(&painting.file) {
+        Ok((tag, None)) => (StatusCode::NO_CONTENT, HEADERS, [(header::ETAG, tag)]).into_response(),
+        Ok((tag, Some(png))) => {
+            let kind = (header::CONTENT_TYPE, "image/png".into());
+            (HEADERS, [kind, (header::ETAG, tag)], png).into_response()
         }
         Err(error) => {
             log::error!("{}: {error}", painting.file.display());
@@ -410,7 +415,20 @@ async fn painted(
     }
 }
 
-/// Takes a mask, a picture in which white means fill. Nothing of it is read before it is clear that
+/// The mask in a file, if there is one, and what it is told from others by.
+fn kept(file: &Path) -> std::io::Result<(String, Option<Vec<u8>>)> {
+    match std::fs::read(file) {
+        Ok(png) => {
+            let mut hasher = DefaultHasher::new();
+            png.hash(&mut hasher);
+            Ok((format!("\"{:016x}\"", hasher.finish()), Some(png)))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(("\"none\"".into(), None)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes a mask, a picture in which white means fill; with `If-Match`, only in place of that. Nothing of it is read before it is clear that
 /// whoever sends it may.
 async fn paint(
     State(shared): State<Arc<Shared>>,
@@ -436,6 +454,16 @@ async fn paint(
     let keep = move || {
         let _place = place;
         let mask = decode(&body)?;
+        let _keeping = shared.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wanted) = headers.get(header::IF_MATCH) {
+            let there = kept(&file).map_err(|error| {
+                (StatusCode::INTERNAL_SERVER_ERROR, format!("{}: {error}", file.display()))
+            })?;
+            if there.0.as_bytes() != wanted.as_bytes() {
+                let why = "somebody else changed the mask meanwhile: cancel, and paint again";
+                return Err((StatusCode::PRECONDITION_FAILED, why.into()));
+            }
+        }
         let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
         let kept = folder.map_err(|error| format!("{}: {error}", file.display()));
         kept.and_then(|()| mask.write(&file).map_err(|error| error.to_string()))

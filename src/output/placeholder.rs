@@ -12,6 +12,8 @@ use crate::picture::{ColourRange, Frame, FrameError, PixelFormat};
 /// Levels of ground and letters.
 const GROUND: u8 = 40;
 const LETTERS: u8 = 220;
+/// Letters are larger on pictures that are so many times as wide: those are looked at scaled down.
+const WIDTH: usize = 640;
 /// Free on the left and on the right, pixels.
 const MARGIN: usize = 20;
 
@@ -21,7 +23,9 @@ const MARGIN: usize = 20;
 /// [`FrameError`] for a size that no frame may have.
 pub fn placeholder(width: usize, height: usize, words: &str) -> Result<Frame, FrameError> {
     let mut frame = Frame::flat(width, height, PixelFormat::Grey8, ColourRange::Full, GROUND)?;
-    let letter = FONT_10X20.character_size;
+    let (whole, letter) = (frame.width(), FONT_10X20.character_size);
+    let scale = (whole / WIDTH).max(1);
+    let (width, height) = (width / scale, height / scale);
     let columns = (width.saturating_sub(2 * MARGIN) / letter.width as usize).max(1);
     let lines = lines(words, columns);
     let top = (height as i32 - (lines.len() as u32 * letter.height) as i32) / 2;
@@ -32,7 +36,7 @@ pub fn placeholder(width: usize, height: usize, words: &str) -> Result<Frame, Fr
         MonoTextStyle::new(&FONT_10X20, BinaryColor::On),
         layout.build(),
     )
-    .draw(&mut Canvas { width, height, data: frame.data_mut() });
+    .draw(&mut Canvas { width, height, scale, whole, data: frame.data_mut() });
     match text {
         Ok(_) => Ok(frame),
         Err(never) => match never {},
@@ -62,8 +66,11 @@ fn lines(words: &str, columns: usize) -> Vec<String> {
 }
 
 struct Canvas<'a> {
+    /// In pixels of letters, each a square of `scale` by `scale` of a picture `whole` pixels wide.
     width: usize,
     height: usize,
+    scale: usize,
+    whole: usize,
     data: &'a mut [u8],
 }
 
@@ -86,7 +93,11 @@ impl DrawTarget for Canvas<'_> {
                 continue;
             };
             if x < self.width && y < self.height && colour.is_on() {
-                self.data[y * self.width + x] = LETTERS;
+                for line in
+                    self.data.chunks_exact_mut(self.whole).skip(y * self.scale).take(self.scale)
+                {
+                    line[x * self.scale..][..self.scale].fill(LETTERS);
+                }
             }
         }
         Ok(())
@@ -106,6 +117,13 @@ mod tests {
         let rows: Vec<usize> = (0..200).filter(|&y| lit(y) > 0).collect();
         assert!(*rows.first().unwrap() >= 70 && *rows.last().unwrap() < 130, "{rows:?}");
         assert!((0..200).map(lit).sum::<usize>() > 500);
+        // Larger on a larger picture.
+        let large = placeholder(1920, 1080, "words").unwrap();
+        let small = placeholder(640, 360, "words").unwrap();
+        for (at, level) in large.data().iter().enumerate() {
+            let (x, y) = (at % 1920 / 3, at / 1920 / 3);
+            assert_eq!(*level, small.data()[y * 640 + x], "{x},{y}");
+        }
         // The smallest frame there is takes it without a panic, however little is seen.
         placeholder(1, 1, "words").unwrap();
     }

@@ -152,7 +152,7 @@ fn a_frame_that_waited_is_not_shown_by_an_older_mask() {
                 if written.fetch_add(1, Ordering::SeqCst) == 0 {
                     Mask::full(SIDE, SIDE).unwrap().write(&replaced).unwrap();
                     // Far longer than whoever waits takes to look.
-                    std::thread::sleep(Duration::from_millis(500));
+                    std::thread::sleep(Duration::from_millis(1500));
                 }
                 Ok(())
             }),

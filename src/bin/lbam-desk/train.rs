@@ -62,13 +62,14 @@ pub struct Train {
     /// Steps in all [default: 10000]
     #[arg(long, conflicts_with = "epochs")]
     steps: Option<u64>,
-    /// The same in passes over the pictures
+    /// The same, as many crops as so many passes over the pictures would take
     #[arg(long)]
     epochs: Option<u64>,
     /// Everything random follows from it [default: 0]
     #[arg(long)]
     seed: Option<u64>,
-    /// Top of the learning rate [default: 1e-4, as the authors']
+    /// Top of the learning rate: it rises over 100 steps and falls to a hundredth at the last, along a
+    /// cosine [default: 1e-4, as the authors']
     #[arg(long, value_name = "RATE", value_parser = length)]
     learning_rate: Option<f64>,
     /// Decay rates of Adam's two averages [default: 0.5,0.9, as the authors']
