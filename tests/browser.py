@@ -102,7 +102,8 @@ def main():
         until("there is a canvas", lambda: browser.run("!at('canvas').hidden"))
         browser.drag((0.1, 0.1), (0.2, 0.2))
         # Somebody else paints meanwhile.
-        other = "new OffscreenCanvas(64, 48).convertToBlob()"
+        drawn = "new OffscreenCanvas(64, 48)"
+        other = f"(drawn => (drawn.getContext('2d'), drawn.convertToBlob()))({drawn})"
         browser.run(f"{other}.then(body => fetch('mask', {{ method: 'PUT', body }})).then(() => 1)")
         browser.click("#save")
         until("it is told", lambda: "somebody else" in browser.run("at('said').textContent"))
