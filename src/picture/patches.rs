@@ -351,12 +351,12 @@ impl Alike for Look<'_> {
     /// The sum of differences.
     fn cost(&self, mine: &Patch, other: usize, limit: u32) -> u32 {
         let coarse = apart(&mine.coarse, &corners(self.coarse, self.width, other));
-        let mut cost = COARSE_WEIGHT * coarse;
-        let Some(picture) = self.picture.filter(|_| cost < limit) else { return cost };
-        let coarse = cost;
+        let coarse = COARSE_WEIGHT * coarse;
+        let Some(picture) = self.picture.filter(|_| coarse < limit) else { return coarse };
         // Lanes of a register.
         let mut sums = [0_u16; 8];
         let mut rows = mine.rows.iter().zip(self.rows(picture, other));
+        let mut cost = coarse;
         for _ in 0..2 {
             for (mine, other) in rows.by_ref().take(SIDE / 2) {
                 for (mine, other) in mine.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0) {
