@@ -539,10 +539,9 @@ def main():
             "training_seed": str(arguments.seed),
             "training_steps": str(done),
         }
-        # What lbam-edge gives detail.
-        kept = {key: value for key, value in metadata.items() if key != "fills"}
-        if metadata.get("fills") == "smooth" and not arguments.adversary:
-            notes["fills"] = "smooth"
+        # By "fills" lbam-edge knows what to give detail: not what an adversary sharpened.
+        gone = {"fills"} if arguments.adversary else set()
+        kept = {key: value for key, value in metadata.items() if key not in gone}
         write(arguments.output, dict(zip(names, average)), kept | notes)
 
     budget = max(1, arguments.seconds - (started - begun))

@@ -248,17 +248,19 @@ impl<'a> Trainer<'a> {
                 variants::same(config, &weights, folder)?;
                 let fills = weights.provenance.get(FILLS);
                 progress.adversarial = fills.is_none_or(|fills| fills != SMOOTH);
-                let left = Pruning::of_zeros(&weights).left();
-                if !config.prunes() && left < MOSTLY_THERE {
-                    log::warn!(
-                        "the initial weights are pruned ({:.1} % left), and this run fills them \
-                         up again; --prune-kernels and --kernel-taps keep them so",
-                        100.0 * left
-                    );
+                if config.prunes() {
+                    let least = Pruning::least(&weights, config.prune_kernels, config.kernel_taps);
+                    pruning = Some(least);
+                } else {
+                    let left = Pruning::of_zeros(&weights).left();
+                    if left < MOSTLY_THERE {
+                        log::warn!(
+                            "the initial weights are pruned ({:.1} % left), and this run fills \
+                             them up again; --prune-kernels and --kernel-taps keep them so",
+                            100.0 * left
+                        );
+                    }
                 }
-                pruning = config
-                    .prunes()
-                    .then(|| Pruning::least(&weights, config.prune_kernels, config.kernel_taps));
                 Generator::new(&weights, config.adam(), written_out, &device)
             }
             Start::Resume => {
