@@ -11,7 +11,7 @@ use lbam::file::Model;
 use lbam::output::{self, SinkSpec};
 use lbam::picture::{ColourRange, Frame, Mask, PixelFormat, RgbPicture, write_png};
 use lbam::runtime::set_threads;
-use lbam::service::{Fill, FillError, FillReport, Filler, LiveOptions, Stop, run};
+use lbam::service::{Fill, FillError, Filler, LiveOptions, Stop, run};
 
 /// The system's allocator, counting.
 struct Counting;
@@ -59,7 +59,7 @@ impl Fill for Noting {
         self.filler.set_mask(mask)
     }
 
-    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+    fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
         let mut noted = self.noted.lock().expect("no panic");
         assert!(noted.len() < noted.capacity());
         noted.push(ALLOCATIONS.load(Ordering::Relaxed));

@@ -28,6 +28,7 @@ const LOG: &str = "warn,cubecl_runtime=error,cubecl_server=error";
 /// Trains, imports, evaluates and exports LBAM inpainting networks for lbam-edge.
 #[derive(Parser)]
 #[command(
+    name = "lbam-desk",
     version,
     after_help = "Example: lbam-desk train --images photos --output run --preset nano"
 )]

@@ -41,7 +41,8 @@ pub enum CameraError {
     #[error("{name}: cannot be read ({source}); check the path and its permissions")]
     Read { name: String, source: std::io::Error },
     #[error(
-        "{path}: is {what}; convert it: ffmpeg -i {path} -f yuv4mpegpipe - | lbam-edge --camera -",
+        "{path}: is {what}; convert it: ffmpeg -i {path} -pix_fmt yuv420p -f yuv4mpegpipe - | \
+         lbam-edge --camera -",
         path = path.display()
     )]
     NotVideo { path: PathBuf, what: &'static str },

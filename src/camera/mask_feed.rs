@@ -4,7 +4,7 @@
 //! no mask, nobody knows what is to be hidden, and all of the picture is.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::MaskSourceError;
 use super::mask_source::MaskSource;
@@ -27,9 +27,24 @@ pub(super) struct Feeder(Weak<Mutex<Newest>>);
 
 #[derive(Default)]
 struct Newest {
-    mask: Option<(Mask, Instant)>,
+    /// With the time at which it came.
+    mask: Option<(Mask, Duration)>,
     /// Different masks so far.
     number: u64,
+}
+
+/// Time since some moment, by a clock that goes on while the machine is suspended: where something was
+/// before that says nothing.
+#[cfg(target_os = "linux")]
+fn now() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn now() -> Duration {
+    let time = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    time.unwrap_or_default()
 }
 
 fn lock(newest: &Mutex<Newest>) -> MutexGuard<'_, Newest> {
@@ -49,7 +64,7 @@ impl Feeder {
         if newest.mask.as_ref().is_none_or(|(before, _)| *before != mask) {
             newest.number += 1;
         }
-        newest.mask = Some((mask, Instant::now()));
+        newest.mask = Some((mask, now()));
     }
 
     /// What came was no mask.
@@ -81,7 +96,8 @@ impl MaskSource for FedMask {
         _number: u64,
     ) -> Result<Option<Mask>, MaskSourceError> {
         let newest = lock(&self.newest);
-        let fresh = newest.mask.as_ref().filter(|(_, at)| at.elapsed() < self.stale_after);
+        let age = |at: Duration| now().saturating_sub(at);
+        let fresh = newest.mask.as_ref().filter(|(_, at)| age(*at) < self.stale_after);
         let state = (fresh.map(|_| newest.number), width, height);
         if self.given.replace(state) == Some(state) {
             return Ok(None);

@@ -88,14 +88,15 @@ fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Durati
                 continue;
             }
         };
-        log::info!("{name}: a sender of masks has come");
+        // Some come once for each mask.
+        log::debug!("{name}: a sender of masks has come");
         let ended;
         (ended, next) = hear(stream, listener, feeder, patience);
         if !feeder.is_wanted() {
             return;
         }
         match ended {
-            Ok(()) => log::info!("{name}: the sender of masks has gone"),
+            Ok(()) => log::debug!("{name}: the sender of masks has gone"),
             Err(why) => {
                 log::warn!("{name}: {why}");
                 feeder.lose();
@@ -187,7 +188,7 @@ fn receive(sender: &mut impl BufRead) -> Result<Option<Mask>, String> {
     }
     let mut grey = vec![0; width as usize * height as usize];
     picture.read_image(&mut grey).map_err(wrong)?;
-    let mask = Mask::from_grey(width as usize, height as usize, &grey);
+    let mask = Mask::from_shades(width as usize, height as usize, &grey);
     mask.map(Some).map_err(|error| error.to_string())
 }
 

@@ -10,7 +10,8 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::{CameraError, Captured, Source};
+use super::{CameraError, Captured, Sizes, Source};
+use crate::file::is_special;
 use crate::picture::{Bytes, Pool, StreamInfo};
 
 /// Larger than any camera's JPEG; keeps a damaged length from eating the memory.
@@ -28,7 +29,9 @@ pub(super) struct MjpegFile {
     /// The start of a picture was read that cut off the one before (bare streams).
     has_begun: bool,
     rate: (u32, u32),
+    is_pipe: bool,
     pool: Pool,
+    sizes: Sizes,
 }
 
 enum Layout {
@@ -50,7 +53,9 @@ impl MjpegFile {
             layout,
             has_begun: false,
             rate,
+            is_pipe: is_special(path),
             pool: Pool::default(),
+            sizes: Sizes::default(),
         })
     }
 }
@@ -58,6 +63,10 @@ impl MjpegFile {
 impl Source for MjpegFile {
     fn describe(&self) -> String {
         format!("MJPEG file {}", self.path.display())
+    }
+
+    fn paces_itself(&self) -> bool {
+        self.is_pipe
     }
 
     fn stream(&self) -> StreamInfo {
@@ -69,7 +78,7 @@ impl Source for MjpegFile {
             Layout::Avi { end } => self.next_of_avi(end),
             Layout::Bare => next_marked(&mut self.reader, self.pool.empty(), &mut self.has_begun),
         };
-        jpeg.map(|jpeg| jpeg.map(Captured::Jpeg))
+        jpeg.map(|jpeg| jpeg.map(|jpeg| self.sizes.take(jpeg)))
             .map_err(|error| CameraError::read(self.path.display(), error))
     }
 }
@@ -104,7 +113,8 @@ fn find_layout(
                 what: "neither MJPEG nor an .avi",
             });
         }
-        reader.rewind().map_err(read)?;
+        // Within the buffer, since a pipe cannot go back.
+        reader.seek_relative(-(filled as i64)).map_err(read)?;
         return Ok((Layout::Bare, BARE_RATE));
     }
     let mut rate = BARE_RATE;

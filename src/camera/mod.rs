@@ -48,7 +48,7 @@ pub(crate) use spec::is_device;
 pub use spec::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
 pub use y4m::Y4mReader;
 
-use crate::picture::{Bytes, Frame, FrameError, Pool, StreamInfo};
+use crate::picture::{Bytes, Frame, FrameError, Pool, StreamInfo, jpeg_size};
 
 /// Gives one picture after another.
 pub trait Source: Send {
@@ -95,6 +95,32 @@ impl Captured {
     }
 }
 
+/// Tells a JPEG of another size from one whose header is damaged: the next one has that size, too. Masks
+/// would not fit it, and the stream go on to an output as another.
+#[derive(Debug, Default)]
+struct Sizes {
+    before: Option<(u16, u16)>,
+    /// What the frame before stated, if it was another.
+    other: Option<(u16, u16)>,
+}
+
+impl Sizes {
+    /// The frame that comes next, or that it is damaged.
+    fn take(&mut self, jpeg: Bytes) -> Captured {
+        // Without a size it is decoded for what else is wrong.
+        let Some(size) = jpeg_size(&jpeg) else { return Captured::Jpeg(jpeg) };
+        let before = *self.before.get_or_insert(size);
+        if size == before || self.other == Some(size) {
+            (self.before, self.other) = (Some(size), None);
+            return Captured::Jpeg(jpeg);
+        }
+        self.other = Some(size);
+        let ((width, height), (from, to)) = (size, before);
+        let reason = format!("it states {width}x{height}, and the frames before {from}x{to}");
+        Captured::Damaged(FrameError::Jpeg { reason })
+    }
+}
+
 /// Opens a source. A camera that is away is an error that
 /// [may pass](CameraError::may_pass): the caller decides whether to wait.
 pub fn open(spec: &SourceSpec) -> Result<Box<dyn Source>, CameraError> {
@@ -121,4 +147,30 @@ pub fn open_with(spec: &SourceSpec, wish: &CameraWish) -> Result<Box<dyn Source>
         SourceSpec::Mjpeg(path) => Box::new(mjpeg::MjpegFile::open(path)?),
         SourceSpec::Test { width, height } => Box::new(pattern::Pattern::new(*width, *height)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_frame_of_another_size_is_damaged_and_two_are_another_size() {
+        let pool = Pool::default();
+        let jpeg = |height: u8, width: u8| {
+            let mut bytes = pool.empty();
+            bytes.vector().clear();
+            let table = [0xff, 0xd8, 0xff, 0xdb, 0, 3, 0];
+            let header = [0xff, 0xc0, 0, 11, 8, 0, height, 0, width, 1, 1, 0x11, 0];
+            bytes.vector().extend([&table[..], &header].concat());
+            bytes
+        };
+        let mut sizes = Sizes::default();
+        let mut whole = |jpeg| matches!(sizes.take(jpeg), Captured::Jpeg(_));
+        assert!(whole(jpeg(48, 64)) && whole(jpeg(48, 64)));
+        assert!(!whole(jpeg(49, 64)) && whole(jpeg(48, 64)));
+        assert!(!whole(jpeg(48, 65)) && !whole(jpeg(49, 64)) && whole(jpeg(48, 64)));
+        assert!(!whole(jpeg(24, 32)) && whole(jpeg(24, 32)) && whole(jpeg(24, 32)));
+        assert!(!whole(jpeg(48, 64)));
+        assert!(whole(pool.empty()), "what states none is looked at where it is decoded");
+    }
 }

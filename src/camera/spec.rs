@@ -47,7 +47,17 @@ impl FromStr for SourceSpec {
         if is_device(text) {
             return Ok(Self::Device(text.into()));
         }
+        if text.contains("://") {
+            return Err(format!(
+                "{text}: a camera in the network comes through ffmpeg: ffmpeg -i ADDRESS -pix_fmt \
+                 yuv420p -f yuv4mpegpipe - | lbam-edge --camera - ..."
+            ));
+        }
         let path = PathBuf::from(text);
+        let number = text.strip_prefix("video").unwrap_or(text);
+        if number.parse::<u8>().is_ok() && !path.exists() {
+            return Err(format!("{text} is not a source; did you mean /dev/video{number}?"));
+        }
         let extension =
             path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
         if path.is_dir() {
@@ -59,8 +69,8 @@ impl FromStr for SourceSpec {
             "" => Ok(Self::Folder(path)),
             _ => Err(format!(
                 "{text} is not a source; give /dev/videoN, a .y4m, .mjpeg or MJPEG .avi file, a \
-                 folder of pictures, - or test: (any other clip: ffmpeg -i {text} -f \
-                 yuv4mpegpipe - | lbam-edge --camera - ...)"
+                 folder of pictures, - or test: (any other clip: ffmpeg -i {text} -pix_fmt \
+                 yuv420p -f yuv4mpegpipe - | lbam-edge --camera - ...)"
             )),
         }
     }

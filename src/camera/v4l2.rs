@@ -24,7 +24,7 @@ use v4l::timestamp::Timestamp;
 use v4l::video::Capture;
 use v4l::{Device, Format, FourCC};
 
-use super::{CameraError, CameraFormat, CameraWish, Captured, Source};
+use super::{CameraError, CameraFormat, CameraWish, Captured, Sizes, Source};
 use crate::picture::{ColourRange, Frame, FrameError, Pool, StreamInfo, jpeg_is_whole};
 
 /// What v4l2loopback calls itself.
@@ -57,6 +57,7 @@ pub(super) struct Camera {
     rate: (u32, u32),
     stream: Option<Stream<'static>>,
     pool: Pool,
+    sizes: Sizes,
     /// How long one wait for a frame lasts.
     patience: Duration,
     /// The driver holds every buffer: a wait ended without a frame.
@@ -134,6 +135,7 @@ impl Camera {
             rate,
             stream: None,
             pool: Pool::default(),
+            sizes: Sizes::default(),
             patience: PATIENCE,
             waiting: false,
             taken: None,
@@ -170,7 +172,10 @@ impl Camera {
         if meta.flags.contains(Flags::ERROR) {
             return Ok(Captured::Damaged(FrameError::Marked));
         }
-        Ok(unpack(&self.pool, &self.format, &bytes[..used]))
+        Ok(match unpack(&self.pool, &self.format, &bytes[..used]) {
+            Captured::Jpeg(jpeg) => self.sizes.take(jpeg),
+            other => other,
+        })
     }
 
     /// The camera is lost if a frame has been waited for since `begun`, or there have been only

@@ -9,11 +9,14 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use super::{CameraError, Captured, Source};
+use crate::file::is_special;
 use crate::picture::{ColourRange, Frame, MAX_SIDE, PixelFormat, Pool, StreamInfo};
 
 /// Longer than any header seen; keeps a file without line ends from being swallowed whole.
 const MAX_LINE: usize = 1024;
 const BUFFER: usize = 1 << 20;
+const NO_HEADER: &str = "it does not begin with YUV4MPEG2; convert it: ffmpeg -i CLIP -pix_fmt yuv420p \
+                         -f yuv4mpegpipe - | lbam-edge --camera -";
 
 /// A y4m stream being read.
 pub struct Y4mReader {
@@ -39,7 +42,10 @@ struct Header {
 impl Y4mReader {
     pub fn open(path: &Path) -> Result<Self, CameraError> {
         let file = File::open(path).map_err(|error| CameraError::read(path.display(), error))?;
-        Self::new(path.display().to_string(), Box::new(BufReader::with_capacity(BUFFER, file)))
+        let file = BufReader::with_capacity(BUFFER, file);
+        let mut reader = Self::new(path.display().to_string(), Box::new(file))?;
+        reader.is_pipe = is_special(path);
+        Ok(reader)
     }
 
     pub fn stdin() -> Result<Self, CameraError> {
@@ -57,7 +63,7 @@ impl Y4mReader {
             Ok(true) => {}
             Ok(false) => return Err(wrong("it is empty; check the program that writes it".into())),
             Err(error) if error.kind() == ErrorKind::InvalidData => {
-                return Err(wrong("it does not begin with YUV4MPEG2".into()));
+                return Err(wrong(NO_HEADER.into()));
             }
             Err(error) => return Err(CameraError::read(&name, error)),
         }
@@ -146,7 +152,7 @@ fn parse_header(line: &[u8]) -> Result<Header, String> {
     let text = String::from_utf8_lossy(line);
     let mut words = text.split(' ');
     if words.next() != Some("YUV4MPEG2") {
-        return Err("it does not begin with YUV4MPEG2".into());
+        return Err(NO_HEADER.into());
     }
     let (mut width, mut height, mut chroma, mut range) = (0, 0, None, None);
     let mut stream = StreamInfo::default();
@@ -175,7 +181,7 @@ fn parse_header(line: &[u8]) -> Result<Header, String> {
         Some("mono") => PixelFormat::Grey8,
         Some(other) => {
             return Err(format!(
-                "its colour format is {other}; ask the writer for another (ffmpeg -pix_fmt yuv420p)"
+                "its colour format is {other}; ask the writer for another (ffmpeg -i CLIP -pix_fmt yuv420p -f yuv4mpegpipe -)"
             ));
         }
     };

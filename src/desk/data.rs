@@ -46,7 +46,7 @@ pub(in crate::desk) mod photos;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The folder cannot be listed: a wrong path or missing permission.
-    #[error("cannot list {path}: {source}")]
+    #[error("cannot list {path}: {source}; check the path, or name the pictures by --images")]
     Folder {
         /// The folder.
         path: PathBuf,

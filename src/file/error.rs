@@ -8,7 +8,7 @@ use crate::net::{NetError, Variant};
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The operating system would not give the file.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
     Read {
         /// The file.
         path: PathBuf,

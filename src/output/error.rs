@@ -1,7 +1,7 @@
 //! The room's errors.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::picture::{FrameError, PictureError};
 
@@ -16,8 +16,9 @@ pub enum OutputError {
     Write { path: PathBuf, source: std::io::Error },
     #[error(
         "{path}: pictures cannot go out there ({reason}); name a V4L2 output device, such as \
-         v4l2loopback makes: sudo modprobe v4l2loopback exclusive_caps=1",
-        path = path.display()
+         v4l2loopback makes: sudo modprobe v4l2loopback video_nr={number} exclusive_caps=1",
+        path = path.display(),
+        number = number_of(path)
     )]
     Device { path: PathBuf, reason: String },
     #[error("standard output: cannot be written ({source})")]
@@ -55,4 +56,11 @@ pub enum OutputError {
     Picture(#[from] PictureError),
     #[error(transparent)]
     Frame(#[from] FrameError),
+}
+
+/// The number in a device's name, or one that is mostly free.
+fn number_of(device: &Path) -> String {
+    let name = device.to_string_lossy();
+    let number = name.strip_prefix("/dev/video").unwrap_or_default();
+    if number.parse::<u8>().is_ok() { number.into() } else { "9".into() }
 }

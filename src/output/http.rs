@@ -95,7 +95,8 @@ impl Newest {
     fn judge(&mut self, silence: Duration) {
         let is_silent = self.heard.is_some_and(|heard| heard.elapsed() > silence);
         let Some(frame) = self.frame.as_ref().filter(|_| is_silent) else { return };
-        let words = "No picture comes\n\nAnother output may hold it up";
+        let words =
+            "No picture comes\n\nAnother output may hold it up, or a mask that cannot be read";
         if let Ok(words) = placeholder(frame.width(), frame.height(), words) {
             (self.frame, self.fresh, self.heard) = (Some(words), true, Some(Instant::now()));
         }

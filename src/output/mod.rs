@@ -44,6 +44,7 @@ pub use error::OutputError;
 pub use placeholder::placeholder;
 pub use spec::{HostName, PictureKind, SinkSpec};
 
+use crate::file::is_special;
 use crate::picture::{Frame, StreamInfo};
 
 /// Takes one frame after another.
@@ -89,6 +90,8 @@ pub struct Options {
     pub hosts: Vec<HostName>,
     /// What the page does with masks that are painted on it; it takes none without.
     pub painting: Option<Painting>,
+    /// Whether a clip that is there stays, and the new one gets another name.
+    pub keep_clips: bool,
 }
 
 /// How the page takes masks.
@@ -106,7 +109,7 @@ pub const DEFAULT_HTTP: SocketAddr =
 
 impl Default for Options {
     fn default() -> Self {
-        Self { http: DEFAULT_HTTP, hosts: Vec::new(), painting: None }
+        Self { http: DEFAULT_HTTP, hosts: Vec::new(), painting: None, keep_clips: false }
     }
 }
 
@@ -122,7 +125,8 @@ pub fn open(spec: &SinkSpec, options: &Options) -> Result<Box<dyn Sink>, OutputE
             return Err(OutputError::Device { path: path.clone(), reason });
         }
         SinkSpec::Stdout => Box::new(y4m::Pipe::stdout()),
-        SinkSpec::Y4m(path) => Box::new(y4m::Clip::open(path)?),
+        SinkSpec::Y4m(path) if is_special(path) => Box::new(y4m::Pipe::open(path)?),
+        SinkSpec::Y4m(path) => Box::new(y4m::Clip::open(path, options.keep_clips)?),
         SinkSpec::Folder { path, kind } => Box::new(folder::Folder::open(path, *kind)?),
     })
 }

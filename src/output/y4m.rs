@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Stdout, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -151,28 +151,47 @@ fn header(shape: Shape, stream: &StreamInfo) -> String {
     )
 }
 
-/// y4m on standard output.
+/// y4m on standard output, or into something else that is no plain file.
 pub(super) struct Pipe {
-    writer: Y4mWriter<BufWriter<Stdout>>,
+    /// `None`: standard output.
+    path: Option<PathBuf>,
+    writer: Y4mWriter<BufWriter<Box<dyn Write + Send>>>,
 }
 
 impl Pipe {
     pub fn stdout() -> Self {
-        Self { writer: Y4mWriter::new(BufWriter::with_capacity(BUFFER, std::io::stdout())) }
+        Self::new(None, Box::new(std::io::stdout()))
     }
-}
 
-fn stdout_fault(fault: Fault) -> OutputError {
-    match fault {
-        Fault::Io(error) if error.kind() == ErrorKind::BrokenPipe => OutputError::Closed,
-        Fault::Io(source) => OutputError::Stdout { source },
-        Fault::Other(error) => error,
+    /// A named pipe is waited with until somebody reads it.
+    pub fn open(path: &Path) -> Result<Self, OutputError> {
+        let file = File::options().write(true).open(path);
+        let file = file.map_err(|source| OutputError::Write { path: path.into(), source })?;
+        Ok(Self::new(Some(path.into()), Box::new(file)))
+    }
+
+    fn new(path: Option<PathBuf>, to: Box<dyn Write + Send>) -> Self {
+        Self { path, writer: Y4mWriter::new(BufWriter::with_capacity(BUFFER, to)) }
+    }
+
+    fn fail(&self, fault: Fault) -> OutputError {
+        match (fault, self.path.clone()) {
+            (Fault::Io(error), _) if error.kind() == ErrorKind::BrokenPipe => OutputError::Closed,
+            (Fault::Io(source), Some(path)) => OutputError::Write { path, source },
+            (Fault::Io(source), None) => OutputError::Stdout { source },
+            (Fault::Other(error), _) => error,
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), OutputError> {
+        self.writer.writer.flush().map_err(|error| self.fail(error.into()))
     }
 }
 
 impl Sink for Pipe {
     fn describe(&self) -> String {
-        "y4m on standard output".into()
+        let path = self.path.as_ref();
+        path.map_or("y4m on standard output".into(), |path| path.display().to_string())
     }
 
     fn start(&mut self, stream: &StreamInfo) {
@@ -180,55 +199,51 @@ impl Sink for Pipe {
     }
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
-        self.writer.write(frame, &"standard output").map_err(stdout_fault)?;
+        let name = self.describe();
+        self.writer.write(frame, &name).map_err(|fault| self.fail(fault))?;
         // A viewer at the other end wants this frame now and not when the buffer is full.
-        self.writer.writer.flush().map_err(|error| stdout_fault(error.into()))
+        self.flush()
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), OutputError> {
-        match self.writer.writer.flush().map_err(|error| stdout_fault(error.into())) {
+        match self.flush() {
             Err(OutputError::Closed) => Ok(()),
             other => other,
         }
     }
 }
 
-/// A `.y4m` file.
+/// A `.y4m` file, beside its final name until it is finished.
 pub(super) struct Clip {
     path: PathBuf,
-    target: Target,
-}
-
-enum Target {
-    /// Beside the final name until it is finished.
-    Aside(Y4mWriter<BufWriter<NamedTempFile>>),
-    /// Something that is no plain file (a named pipe): a rename would replace it.
-    Direct(Y4mWriter<BufWriter<File>>),
+    writer: Y4mWriter<BufWriter<NamedTempFile>>,
 }
 
 impl Clip {
-    pub fn open(path: &Path) -> Result<Self, OutputError> {
-        let fail = |source| OutputError::Write { path: path.into(), source };
-        let is_special = std::fs::metadata(path).is_ok_and(|data| !data.is_file());
-        let target = if is_special {
-            let file = File::options().write(true).open(path).map_err(fail)?;
-            Target::Direct(Y4mWriter::new(BufWriter::with_capacity(BUFFER, file)))
-        } else {
-            if path.exists() {
-                log::warn!("{} is there, and is replaced when this run ends", path.display());
+    /// With `keep` a clip that is there stays, and this one is numbered on: `day-2.y4m`.
+    pub fn open(path: &Path, keep: bool) -> Result<Self, OutputError> {
+        let path = if keep { free_name(path) } else { path.to_owned() };
+        if path.exists() {
+            log::warn!("{} is there, and is replaced when this run ends", path.display());
+        }
+        match aside(&path) {
+            Ok(file) => {
+                let writer = Y4mWriter::new(BufWriter::with_capacity(BUFFER, file));
+                Ok(Self { path, writer })
             }
-            let file = aside(path).map_err(fail)?;
-            Target::Aside(Y4mWriter::new(BufWriter::with_capacity(BUFFER, file)))
-        };
-        Ok(Self { path: path.into(), target })
-    }
-
-    fn fail(&self, fault: Fault) -> OutputError {
-        match fault {
-            Fault::Io(source) => OutputError::Write { path: self.path.clone(), source },
-            Fault::Other(error) => error,
+            Err(source) => Err(OutputError::Write { path, source }),
         }
     }
+}
+
+/// The path, or if there is something, the first with a number that is free.
+fn free_name(path: &Path) -> PathBuf {
+    let [stem, extension] = [path.file_stem(), path.extension()]
+        .map(|part| part.unwrap_or_default().to_string_lossy().into_owned());
+    let numbered =
+        (2_u64..).map(|number| path.with_file_name(format!("{stem}-{number}.{extension}")));
+    let mut names = std::iter::once(path.to_owned()).chain(numbered);
+    names.find(|name| !name.exists()).unwrap_or_else(|| path.to_owned())
 }
 
 impl Sink for Clip {
@@ -237,36 +252,26 @@ impl Sink for Clip {
     }
 
     fn start(&mut self, stream: &StreamInfo) {
-        match &mut self.target {
-            Target::Aside(writer) => writer.stream = stream.clone(),
-            Target::Direct(writer) => writer.stream = stream.clone(),
-        }
+        self.writer.stream = stream.clone();
     }
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
-        let name = self.path.display();
-        let written = match &mut self.target {
-            Target::Aside(writer) => writer.write(frame, &name),
-            Target::Direct(writer) => writer.write(frame, &name),
-        };
-        written.map_err(|fault| self.fail(fault))
+        self.writer.write(frame, &self.path.display()).map_err(|fault| match fault {
+            Fault::Io(source) => OutputError::Write { path: self.path.clone(), source },
+            Fault::Other(error) => error,
+        })
     }
 
     fn finish(self: Box<Self>) -> Result<(), OutputError> {
-        let Self { path, target } = *self;
+        let Self { path, writer } = *self;
         let fail = |source| OutputError::Write { path: path.clone(), source };
-        match target {
-            Target::Direct(mut writer) => writer.writer.flush().map_err(fail),
-            Target::Aside(writer) => {
-                let (file, written) = writer.into_whole().map_err(fail)?;
-                // If no frame ever came: leave what is there alone.
-                let Some(file) = file else { return written.map_err(fail) };
-                // Also where the disk says only now that it is full: a recording is not thrown away.
-                let synced = file.as_file().sync_all();
-                file.persist(&path).map_err(|error| fail(error.error))?;
-                written.and(synced).map_err(fail)
-            }
-        }
+        let (file, written) = writer.into_whole().map_err(fail)?;
+        // If no frame ever came: leave what is there alone.
+        let Some(file) = file else { return written.map_err(fail) };
+        // Also where the disk says only now that it is full: a recording is not thrown away.
+        let synced = file.as_file().sync_all();
+        file.persist(&path).map_err(|error| fail(error.error))?;
+        written.and(synced).map_err(fail)
     }
 }
 
@@ -286,13 +291,11 @@ mod tests {
         let path = folder.path().join("o.y4m");
         let frame = frame(PixelFormat::Yuv444);
         let begun = |frames: usize| {
-            let mut clip = Clip::open(&path).unwrap();
+            let mut clip = Clip::open(&path, false).unwrap();
             (0..frames).for_each(|_| clip.write(&frame).unwrap());
-            let Target::Aside(writer) = clip.target else { panic!("not aside") };
-            writer
+            clip.writer
         };
-        let finish =
-            |writer| Box::new(Clip { path: path.clone(), target: Target::Aside(writer) }).finish();
+        let finish = |writer| Box::new(Clip { path: path.clone(), writer }).finish();
         finish(begun(3)).unwrap();
         let three = std::fs::read(&path).unwrap();
         for part in [vec![7; 9], vec![7; 2 * BUFFER]] {
@@ -362,12 +365,51 @@ mod tests {
     fn a_file_appears_when_finished_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("o.y4m");
-        let mut sink = Box::new(Clip::open(&path).unwrap());
+        let mut sink = Box::new(Clip::open(&path, false).unwrap());
         sink.write(&frame(PixelFormat::Grey8)).unwrap();
         assert!(!path.exists());
         sink.finish().unwrap();
         assert!(path.exists());
-        drop(Clip::open(&folder.path().join("p.y4m")).unwrap());
+        drop(Clip::open(&folder.path().join("p.y4m"), false).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
+    }
+    #[test]
+    fn a_clip_that_is_to_be_kept_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.y4m");
+        for name in ["day.y4m", "day-2.y4m", "day-3.y4m"] {
+            let mut sink = Box::new(Clip::open(&path, true).unwrap());
+            sink.write(&frame(PixelFormat::Grey8)).unwrap();
+            assert_eq!(sink.describe(), folder.path().join(name).display().to_string());
+            sink.finish().unwrap();
+            assert!(folder.path().join(name).exists());
+        }
+    }
+
+    /// A named pipe has each frame at once; its reader's end is no failure.
+    #[cfg(unix)]
+    #[test]
+    fn a_named_pipe_is_written_as_standard_output() {
+        use std::io::Read;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe.y4m");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let reader = {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                let mut bytes = [0; 32];
+                File::open(path).unwrap().read_exact(&mut bytes).unwrap();
+                bytes
+            })
+        };
+        let mut sink = Box::new(Pipe::open(&path).unwrap());
+        sink.write(&frame(PixelFormat::Grey8)).unwrap();
+        // Only what was flushed comes here, and the reader goes with it.
+        assert!(reader.join().unwrap().starts_with(b"YUV4MPEG2 W5 H3"));
+        let ended = sink.write(&frame(PixelFormat::Grey8));
+        assert!(matches!(ended, Err(OutputError::Closed)), "{ended:?}");
+        sink.finish().unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use image::ImageDecoder;
 
 use super::frame::{check_side, short};
-use super::{ColourRange, Frame, FrameError, MAX_SIDE, PixelFormat, Pool, jpeg};
+use super::{ColourRange, Frame, FrameError, PixelFormat, Pool, jpeg};
 use crate::kernels::colour::{self, Levels};
 
 /// Grey, or no colour.
@@ -302,11 +302,7 @@ impl Frame {
         let (width, height) = decoder.dimensions();
         let (width, height) = (width as usize, height as usize);
         check_side(width, height)?;
-        let mut limits = image::Limits::default();
-        limits.max_image_width = Some(MAX_SIDE as u32);
-        limits.max_image_height = Some(MAX_SIDE as u32);
-        limits.max_alloc = Some(super::MAX_DECODE_BYTES);
-        decoder.set_limits(limits).map_err(fault)?;
+        decoder.set_limits(super::io::limits()).map_err(fault)?;
         let (format, range) = (PixelFormat::Rgb8, ColourRange::Full);
         if decoder.color_type() == image::ColorType::Rgb8 {
             let mut frame = Frame::within(pool, width, height, format, range)?;

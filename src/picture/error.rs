@@ -43,6 +43,12 @@ pub enum MaskError {
     )]
     Short { width: usize, height: usize, needed: usize, found: usize },
     #[error(
+        "the mask has no white (its brightest level is {brightest} of 255) and would hide nothing; \
+         white means fill: multiply labels of 0 and 1 by 255, or save it all black if nothing is \
+         to be hidden"
+    )]
+    Dark { brightest: u8 },
+    #[error(
         "`{text}` is not a rectangle ({reason}); write rect:x,y,w,h, each in pixels or percent"
     )]
     Rect { text: String, reason: String },
@@ -67,6 +73,8 @@ pub enum PictureError {
     Frame(#[from] FrameError),
     #[error(transparent)]
     Mask(#[from] MaskError),
+    #[error("{path}: {source}", path = path.display())]
+    MaskFile { path: PathBuf, source: MaskError },
     #[error("{path}: there is no such file; check the path", path = path.display())]
     Absent { path: PathBuf },
     #[error("{path}: cannot be read ({source}); check permissions", path = path.display())]

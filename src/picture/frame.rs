@@ -74,8 +74,8 @@ pub enum ColourRange {
 
 /// One picture: its planes tightly packed one after another.
 ///
-/// [`Frame::new`] is the only way in and `data_mut` hands out a slice, never the vector: the
-/// data always has the length that size and format ask for, so nobody downstream checks again.
+/// The data always has the length that size and format ask for ([`Frame::new`] and `Frame::within` see
+/// to it, and `data_mut` hands out a slice, never the vector), so nobody downstream checks again.
 /// A clone shares the data; whoever writes into one of them gets a copy first.
 #[derive(Debug, Clone)]
 pub struct Frame {

@@ -45,12 +45,8 @@ pub(crate) struct RgbaPicture {
 impl RgbPicture {
     /// Takes packed RGB of the stated size.
     pub fn new(width: usize, height: usize, data: Vec<u8>) -> Result<RgbPicture, PictureError> {
-        super::frame::check_side(width, height)?;
-        let needed = width * height * 3;
-        if data.len() != needed {
-            return Err(PictureError::Short { width, height, needed, found: data.len() });
-        }
-        Ok(RgbPicture { width, height, data })
+        let picture = RgbPicture { width, height, data };
+        picture.check().map(|()| picture)
     }
 
     pub fn from_frame(frame: &Frame) -> Result<RgbPicture, PictureError> {
@@ -183,7 +179,7 @@ fn open_file(path: &Path) -> Result<BufReader<File>, PictureError> {
     Ok(BufReader::new(File::open(path).map_err(read)?))
 }
 
-fn limits() -> image::Limits {
+pub(super) fn limits() -> image::Limits {
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(MAX_SIDE as u32);
     limits.max_image_height = Some(MAX_SIDE as u32);

@@ -69,6 +69,18 @@ pub(super) fn has_tables(bytes: &[u8]) -> bool {
     found != ControlFlow::Break(false)
 }
 
+/// Width and height that the frame header states; `None` where there is none.
+pub(crate) fn stated_size(bytes: &[u8]) -> Option<(u16, u16)> {
+    let found = segments(behind_start(bytes), |marker, content, _| match *content {
+        _ if Coding::of(marker, content).is_none() => ControlFlow::Continue(()),
+        [_, a, b, c, d, ..] => {
+            ControlFlow::Break((u16::from_be_bytes([c, d]), u16::from_be_bytes([a, b])))
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    found.break_value()
+}
+
 fn behind_start(bytes: &[u8]) -> &[u8] {
     bytes.get(2..).unwrap_or(&[])
 }

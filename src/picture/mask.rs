@@ -5,6 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::frame::check_side;
+use super::io::RgbaPicture;
 use super::{Frame, MaskError, PictureError};
 
 /// A mask byte that says: fill this pixel.
@@ -13,6 +14,8 @@ pub const HOLE: u8 = 255;
 pub const KNOWN: u8 = 0;
 /// Luma from which a mask picture's pixel counts as white.
 const WHITE: u8 = 128;
+/// A picture that is nowhere lighter than this, and not black, was not drawn as a mask.
+const BLACK: u8 = 31;
 /// Alpha from which the colour of a mask picture's pixel says something.
 const SOLID: u8 = 128;
 
@@ -144,6 +147,16 @@ impl Mask {
         Ok(Mask { width, height, data: grey.iter().map(|&luma| sense(luma)).collect() })
     }
 
+    /// As [`from_grey`](Self::from_grey), of what somebody drew or computed: what is neither white
+    /// anywhere nor black everywhere is an error, such as a map of labels (0 and 1), which would hide
+    /// nothing.
+    pub fn from_shades(width: usize, height: usize, grey: &[u8]) -> Result<Mask, MaskError> {
+        match grey.iter().max() {
+            Some(&brightest @ 1..=BLACK) => Err(MaskError::Dark { brightest }),
+            _ => Mask::from_grey(width, height, grey),
+        }
+    }
+
     /// From a frame of a mask camera: its luma. In limited range the middle is 126 (between 16
     /// and 235), near enough to 128 for a black and white picture.
     pub fn from_frame(frame: &Frame) -> Result<Mask, PictureError> {
@@ -162,14 +175,17 @@ impl Mask {
     /// the shape, in whatever colour) and alpha varies, then alpha is the mask: what is seen, however
     /// faintly, is a hole, because what is painted is what the user painted.
     pub fn read(path: &Path) -> Result<Mask, PictureError> {
-        let picture = super::io::read_rgba(path)?;
-        Ok(Mask::from_rgba(picture.width, picture.height, &picture.data)?)
+        Mask::from_file(&super::io::read_rgba(path)?, path)
     }
 
     /// As [`read`](Self::read), of what a file would hold; errors call it `name`.
     pub fn decode(bytes: &[u8], name: &Path) -> Result<Mask, PictureError> {
-        let picture = super::io::decode_rgba(bytes, name)?;
-        Ok(Mask::from_rgba(picture.width, picture.height, &picture.data)?)
+        Mask::from_file(&super::io::decode_rgba(bytes, name)?, name)
+    }
+
+    fn from_file(picture: &RgbaPicture, path: &Path) -> Result<Mask, PictureError> {
+        let mask = Mask::from_rgba(picture.width, picture.height, &picture.data);
+        mask.map_err(|source| PictureError::MaskFile { path: path.to_owned(), source })
     }
 
     /// Writes a PNG, white on black, atomically.
@@ -192,7 +208,7 @@ impl Mask {
         } else {
             pixels.iter().map(shade).collect()
         };
-        Mask::from_grey(width, height, &grey)
+        Mask::from_shades(width, height, &grey)
     }
 
     /// The union of rectangles, cut to the frame. Each must cover at least one pixel: one that

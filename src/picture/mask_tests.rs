@@ -129,3 +129,20 @@ fn depths_are_steps_to_known_pixels() {
     let mask = Mask::from_grey(4, 2, &[0, 255, 255, 255, 255, 255, 255, 255]).unwrap();
     assert_eq!(mask.depths(), [0, 1, 2, 3, 1, 2, 3, 4]);
 }
+
+#[test]
+fn labels_are_no_mask() {
+    for (shades, brightest) in [([0, 1, 0, 0], 1), ([31, 3, 0, 0], 31)] {
+        assert_eq!(Mask::from_shades(2, 2, &shades), Err(MaskError::Dark { brightest }));
+    }
+    assert!(Mask::from_shades(2, 2, &[0; 4]).unwrap().is_empty());
+    assert!(Mask::from_shades(2, 2, &[0, 0, 90, 0]).unwrap().is_empty());
+    // A few labels beside white.
+    assert_eq!(Mask::from_shades(2, 2, &[0, 1, 255, 2]).unwrap().hole_pixels(), 1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("labels.png");
+    let picture = crate::picture::RgbPicture::new(2, 2, vec![1; 12]).unwrap();
+    crate::picture::write_png(&path, &picture).unwrap();
+    let error = Mask::read(&path).unwrap_err().to_string();
+    assert!(error.contains("labels.png") && error.contains("level is 1 of 255"), "{error}");
+}

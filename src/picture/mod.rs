@@ -65,6 +65,7 @@ pub use io::{
 };
 #[cfg(target_os = "linux")]
 pub(crate) use jpeg::is_whole as jpeg_is_whole;
+pub(crate) use jpeg::stated_size as jpeg_size;
 pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect};
 pub use matches::Search;
 pub use paste::{FLAT_GREY, Paster, Seam, paint_flat};

@@ -21,8 +21,8 @@ use crate::output::{HostName, SinkSpec};
   lbam-edge --camera /dev/video0 --mask rect:30%,30%,20%,20%
       live page at http://127.0.0.1:8080/
   lbam-edge --camera test: --mask rect:30%,30%,20%,20% --frames 100 --no-realtime --output out.y4m
-  ffmpeg -i clip.mp4 -f yuv4mpegpipe - | lbam-edge --camera - --mask logo.png --output - \\
-      | ffmpeg -i - filled.mp4
+  ffmpeg -i clip.mp4 -pix_fmt yuv420p -f yuv4mpegpipe - \\
+      | lbam-edge --camera - --mask logo.png --output - | ffmpeg -i - filled.mp4
   lbam-edge --camera /dev/video0 --mask http:
       paint the mask on the page
   lbam-edge --camera /dev/video0 --output /dev/video9
@@ -97,7 +97,13 @@ pub struct LiveArgs {
     #[arg(long, value_name = "FILE", env = "LBAM_MODEL")]
     pub model: Option<PathBuf>,
     /// Address of the page; 0.0.0.0:8080 shows it to the whole network
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080", env = "LBAM_HTTP")]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        default_value = "127.0.0.1:8080",
+        env = "LBAM_HTTP",
+        value_parser = address
+    )]
     pub http: SocketAddr,
     /// A name that the page answers to, repeatable, beside addresses, localhost and this machine's own
     /// name: what a proxy is asked for [env: LBAM_HTTP_HOST, several with ; between]
@@ -346,6 +352,11 @@ pub(super) fn threads(text: &str) -> Result<usize, String> {
         Ok(threads) if (1..=MOST_THREADS).contains(&threads) => Ok(threads),
         _ => Err(format!("give 1 to {MOST_THREADS} threads")),
     }
+}
+
+/// An address whose error helps more than the standard library's.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text} is not an address such as 127.0.0.1:8080"))
 }
 
 fn network_size(text: &str) -> Result<Size, String> {

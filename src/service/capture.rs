@@ -133,9 +133,12 @@ fn decode(from: &HandOver<News>, to: &HandOver<News>, mut ends: EndsWith) {
 }
 
 /// Whether a camera may come, or come back. One that was plugged in belongs to root alone until udev
-/// has given it to its group, so after a wait that is no fault yet.
+/// has given it to its group, and with a loose cable anything fails, so after a wait that is no fault
+/// yet.
 fn passes(error: &CameraError, waited: bool) -> bool {
-    error.may_pass() || waited && matches!(error, CameraError::Forbidden { .. })
+    let mended_by_waiting =
+        || matches!(error, CameraError::Forbidden { .. } | CameraError::Driver { .. });
+    error.may_pass() || waited && mended_by_waiting()
 }
 
 struct Worker {
@@ -239,6 +242,8 @@ mod tests {
         let path = std::path::PathBuf::from("/dev/video0");
         let forbidden = CameraError::Forbidden { path: path.clone() };
         assert!(passes(&forbidden, true) && !passes(&forbidden, false));
+        let shaken = CameraError::Driver { path: path.clone(), reason: "EIO".into() };
+        assert!(passes(&shaken, true) && !passes(&shaken, false));
         let absent = CameraError::Absent { path: path.clone() };
         assert!(passes(&absent, true) && passes(&absent, false));
         assert!(!passes(&CameraError::EmptyFolder { path }, true));

@@ -9,14 +9,13 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 
-use super::args::threads;
+use super::args::{address, threads};
 use super::{Cli, ServiceError, Size};
 use crate::camera::{CameraFormat, MaskSpec, SourceSpec};
 use crate::output::{HostName, SinkSpec};
@@ -245,17 +244,13 @@ impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for Texts<T> {
     }
 }
 
-/// An address whose error helps more than the standard library's.
 struct Address;
 
 impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<SocketAddr>() {
-            Ok(_) => Ok(Self),
-            Err(_) => Err(format!("{text} is not an address such as 127.0.0.1:8080")),
-        }
+        address(text).map(|_| Self)
     }
 }
 

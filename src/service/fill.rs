@@ -1,7 +1,6 @@
 //! What the loop asks of a network.
 
 use std::any::Any;
-use std::time::Duration;
 
 use crate::picture::{Frame, FrameError, Mask, MaskError, PictureError};
 
@@ -13,7 +12,7 @@ pub trait Fill: Any + Send {
     /// Takes the holes of all frames to come, until the next call.
     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError>;
 
-    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError>;
+    fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError>;
 
     /// Another like this one, without a mask: it takes the next mask while this one serves.
     /// `None`: frames wait for a new mask.
@@ -25,15 +24,6 @@ pub trait Fill: Any + Send {
     fn follow(&mut self, before: Box<dyn Fill>) {
         drop(before);
     }
-}
-
-/// What one fill took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FillReport {
-    /// Regions of the frame that went through the network.
-    pub regions: usize,
-    /// Time within the network's frame stage.
-    pub network: Duration,
 }
 
 /// A frame that was not filled.

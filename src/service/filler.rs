@@ -3,9 +3,8 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::{Fill, FillError, FillReport, ServiceError};
+use super::{Fill, FillError, ServiceError};
 use crate::file::{Check, Model};
 use crate::picture::{
     Detail, Frame, Mask, Paster, Patches, Region, Seam, Search, plan, plan_whole,
@@ -159,21 +158,18 @@ impl Fill for Filler {
         Ok(())
     }
 
-    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
-        let mut network = Duration::ZERO;
+    fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
         for Work { region, session, finish } in &mut self.regions {
             self.paster.network_input(frame, region, &mut self.input)?;
             self.output.resize(region.network_bytes(), 0);
-            let begun = Instant::now();
             session.run(&self.input, &mut self.output)?;
-            network += begun.elapsed();
             if let Some(patches) = &mut finish.patches {
                 patches.add(&self.input, &mut self.output);
             }
             let seam = if region.is_native() { Seam::None } else { Seam::Soft };
             self.paster.paste(frame, region, &self.output, seam, finish.detail.as_mut())?;
         }
-        Ok(FillReport { regions: self.regions.len(), network })
+        Ok(())
     }
 
     fn another(&self) -> Option<Box<dyn Fill>> {

@@ -231,7 +231,8 @@ impl Guard {
         if self.mask.as_ref() == Some(&mask) {
             return;
         }
-        if mask.is_empty() {
+        // From a detector it is the usual answer.
+        if mask.is_empty() && !self.masks.change_with_every_frame() {
             log::warn!("the mask is all black: nothing will be filled (white means: fill)");
         }
         let (prompt, empty) = (self.masks.change_with_every_frame(), mask.is_empty());
@@ -334,7 +335,7 @@ fn fill(
         // Who knows what it was in the middle of: let it take the mask anew.
         *state = Readiness::NotBefore(Instant::now());
     }
-    filled.map(|_| How::Filled)
+    filled.map(|()| How::Filled)
 }
 
 /// Turns a panic into an error: a fault in the network must not stop a camera that hides.

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use super::*;
 use crate::camera::{MaskSourceError, MaskSpec};
 use crate::picture::{ColourRange, FLAT_GREY, PixelFormat, Rect};
-use crate::service::FillReport;
 
 const SIDE: usize = 16;
 /// Luma of frames: what must never be seen in a hole.
@@ -48,7 +47,7 @@ impl Fill for Slow {
         Ok(())
     }
 
-    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+    fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
         let mask = self.mask.as_ref().ok_or(FillError::NotReady)?;
         let luma = &mut frame.data_mut()[..SIDE * SIDE];
         for (pixel, hole) in luma.iter_mut().zip(mask.data()) {
@@ -57,7 +56,7 @@ impl Fill for Slow {
                 _ => *pixel = FILL,
             }
         }
-        Ok(FillReport::default())
+        Ok(())
     }
 
     fn another(&self) -> Option<Box<dyn Fill>> {

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Stop;
 use super::statistics::Tally;
@@ -40,6 +40,8 @@ struct State<T> {
     messages: VecDeque<T>,
     /// Nobody takes anything any more.
     closed: bool,
+    /// When whoever brings messages was heard of last.
+    heard: Instant,
 }
 
 impl<T: Message> State<T> {
@@ -63,7 +65,7 @@ pub(super) struct HandOver<T> {
 
 impl<T: Message> HandOver<T> {
     pub fn new(pace: Pace, tally: Arc<Tally>, stop: Stop) -> Self {
-        let state = State { messages: VecDeque::new(), closed: false };
+        let state = State { messages: VecDeque::new(), closed: false, heard: Instant::now() };
         Self { state: Mutex::new(state), changed: Condvar::new(), pace, tally, stop }
     }
 
@@ -116,6 +118,15 @@ impl<T: Message> HandOver<T> {
             state.messages.push_back(word);
             self.changed.notify_all();
         }
+    }
+
+    /// Says that whoever brings messages is at work.
+    pub fn hear(&self) {
+        self.lock().heard = Instant::now();
+    }
+
+    pub fn heard(&self) -> Instant {
+        self.lock().heard
     }
 
     /// What comes next; nothing, if nothing comes for a while.

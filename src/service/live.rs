@@ -17,10 +17,10 @@ use super::{Fill, Reload, Reloaded, ServiceError, Statistics};
 use crate::camera::{
     CameraWish, MaskSource, MaskSourceError, MaskSpec, Masks, SourceSpec, check_in_step,
 };
-use crate::file::is_same;
+use crate::file::{is_same, is_special};
 use crate::kernels::workers;
 use crate::output::{self, DEFAULT_HTTP, HostName, Painting, Sink, SinkSpec};
-use crate::picture::Pool;
+use crate::picture::{Mask, Pool};
 use crate::runtime::cores;
 
 /// Asks a running service to end cleanly.
@@ -117,6 +117,7 @@ impl LiveOptions {
         let realtime = self.realtime.unwrap_or(match self.camera {
             SourceSpec::Device(_) => true,
             SourceSpec::Stdin => false,
+            SourceSpec::Y4m(ref path) | SourceSpec::Mjpeg(ref path) if is_special(path) => false,
             _ => only_looked_at,
         });
         if realtime { Pace::Newest } else { Pace::Every }
@@ -204,9 +205,11 @@ impl LiveOptions {
     /// Whether something is hidden, or would be kept back.
     fn hides(&self) -> bool {
         let is_named = self.mask_specs().iter().any(|mask| *mask != MaskSpec::Page);
-        self.fail_closed
-            || is_named
-            || self.painted.as_ref().is_some_and(|painted| painted.exists())
+        // One that cannot be read may hide anything.
+        let hides = |painted: &PathBuf| {
+            Mask::read(painted).map_or(painted.exists(), |mask| !mask.is_empty())
+        };
+        self.fail_closed || is_named || self.painted.as_ref().is_some_and(hides)
     }
 
     /// Whether there is a page to paint on.
@@ -260,8 +263,13 @@ pub fn run_reloading(
     let masks = options.open_masks()?;
     warn_without(&masks, options, options.has_canvas());
     let mut sinks = Vec::new();
-    let (http, hosts) = (options.http, options.http_hosts.clone());
-    let settings = output::Options { http, hosts, painting: options.painting() };
+    let settings = output::Options {
+        http: options.http,
+        hosts: options.http_hosts.clone(),
+        painting: options.painting(),
+        // It starts services again after a fault, and nobody is there to see what that replaces.
+        keep_clips: Manager::of_environment().is_there(),
+    };
     for spec in &options.outputs {
         let sink = output::open(spec, &settings)?;
         log::info!("output: {}", sink.describe());
@@ -331,6 +339,11 @@ fn run_to(
     worked?;
     finished?;
     log::info!("{}", in_words("done", &statistics));
+    // A file of before must not be taken for the one that was to be.
+    let left = options.outputs.iter().find(|output| !output.is_live());
+    if let Some(output) = left.filter(|_| statistics.withheld > 0 && statistics.shown == 0) {
+        log::warn!("{output}: nothing was written, since there is no mask; give one with --mask");
+    }
     Ok(statistics)
 }
 
@@ -433,15 +446,20 @@ impl Run {
     /// Where no picture comes: masks count for the last one, too.
     fn look_at_masks(&mut self) -> Result<(), ServiceError> {
         if self.guard.shows_hidden()? {
-            match self.guard.masks().is_empty() {
-                true => self.tell_withheld(),
-                false => {
-                    let words = "The mask changed\n\nNo picture has come since";
-                    self.outputs.tell(Order::StandIn(words));
-                }
-            }
+            self.take_down();
         }
         Ok(())
+    }
+
+    /// What was shown last shows what is to be hidden by now.
+    fn take_down(&mut self) {
+        match self.guard.masks().is_empty() {
+            true => self.tell_withheld(),
+            false => {
+                let words = "The mask changed\n\nNo picture has come since";
+                self.outputs.tell(Order::StandIn(words));
+            }
+        }
     }
 
     /// What was shown last must not stay where pictures are looked at.
@@ -484,15 +502,19 @@ impl Run {
         self.withheld = false;
         let fill = begun.elapsed();
         // Masks go on while an output holds all up: what waits must not be shown where they hide more.
-        let mut looked = Ok(false);
+        let (mut looked, mut shows_hidden) = (Ok(()), false);
         let show = Order::Show { frame: cleared, at: item.at, fill };
         let dropped = self.outputs.show(show, || {
             if looked.is_ok() {
-                looked = self.guard.shows_hidden();
+                looked = self.guard.shows_hidden().map(|shows| shows_hidden |= shows);
             }
         });
         self.taken = self.taken + 1 - dropped;
         looked?;
+        // What is looked at is of before the stall, and the source may pause now.
+        if shows_hidden {
+            self.take_down();
+        }
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::camera::{Source, Y4mReader, test_frame};
 use crate::output::OutputError;
 use crate::picture::{Frame, Mask, PixelFormat, Pool, RgbPicture, write_png};
-use crate::service::{FillError, FillReport};
+use crate::service::FillError;
 
 const WIDTH: usize = 64;
 const HEIGHT: usize = 48;
@@ -36,7 +36,7 @@ impl Fill for Moody {
         }
     }
 
-    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+    fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
         self.calls += 1;
         match self.calls % 5 {
             0 => panic!("no mood for frames"),
@@ -49,7 +49,7 @@ impl Fill for Moody {
             }
             _ => {
                 crate::picture::paint_flat(frame, self.mask.as_ref().ok_or(FillError::NotReady)?)?;
-                Ok(FillReport::default())
+                Ok(())
             }
         }
     }
@@ -65,9 +65,9 @@ impl Fill for Flat {
         Ok(())
     }
 
-    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+    fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
         crate::picture::paint_flat(frame, self.0.as_ref().ok_or(FillError::NotReady)?)?;
-        Ok(FillReport::default())
+        Ok(())
     }
 }
 
@@ -236,7 +236,7 @@ impl<F: FnMut(u64) + Send + 'static> Fill for Counted<F> {
         self.flat.set_mask(mask)
     }
 
-    fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+    fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
         self.fills += 1;
         (self.tell)(self.fills);
         self.flat.fill(frame)
@@ -618,4 +618,25 @@ fn who_may_paint_changes_with_the_masks() {
     let fill = Box::new(Flat::default());
     run_to(vec![Box::new(sink)], &page, fill, masks, &stop, Some(reload)).unwrap();
     assert_eq!(*heard.lock().unwrap(), [Some(false), None]);
+}
+
+/// A file that is black hides nothing, which a file that is half saved must not come to.
+#[test]
+fn a_black_mask_that_was_painted_does_not_count_as_hiding() {
+    let folder = tempfile::tempdir().unwrap();
+    let painted = folder.path().join("painted.png");
+    let options = |masks: Vec<MaskSpec>| LiveOptions {
+        masks,
+        painted: Some(painted.clone()),
+        ..LiveOptions::default()
+    };
+    assert!(!options(Vec::new()).hides());
+    assert!(options(vec![RECT.parse().unwrap()]).hides());
+    let mask = Mask::empty(WIDTH, HEIGHT).unwrap();
+    mask.write(&painted).unwrap();
+    assert!(!options(Vec::new()).hides());
+    Mask::full(WIDTH, HEIGHT).unwrap().write(&painted).unwrap();
+    assert!(options(Vec::new()).hides());
+    std::fs::write(&painted, "no picture").unwrap();
+    assert!(options(Vec::new()).hides());
 }

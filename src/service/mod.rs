@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use lbam::picture::{Frame, Mask, paint_flat};
-//! use lbam::service::{Fill, FillError, FillReport, LiveOptions, Stop, run};
+//! use lbam::service::{Fill, FillError, LiveOptions, Stop, run};
 //!
 //! /// The plainest filler there is.
 //! #[derive(Default)]
@@ -26,9 +26,9 @@
 //!         self.0 = Some(mask.clone());
 //!         Ok(())
 //!     }
-//!     fn fill(&mut self, frame: &mut Frame) -> Result<FillReport, FillError> {
+//!     fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
 //!         paint_flat(frame, self.0.as_ref().ok_or(FillError::NotReady)?)?;
-//!         Ok(FillReport::default())
+//!         Ok(())
 //!     }
 //! }
 //!
@@ -72,7 +72,7 @@ pub use args::{
     Size,
 };
 pub use error::ServiceError;
-pub use fill::{Fill, FillError, FillReport};
+pub use fill::{Fill, FillError};
 pub use filler::{Filler, NETWORK_SIDE, open_model};
 pub use live::{LiveOptions, Stop, run, run_reloading};
 pub use reload::{Reload, Reloaded};

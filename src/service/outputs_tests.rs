@@ -7,7 +7,7 @@ use super::*;
 use crate::camera::Masks;
 use crate::picture::{ColourRange, Frame, Mask, PixelFormat};
 use crate::service::guard::Guard;
-use crate::service::{Fill, FillError, FillReport};
+use crate::service::{Fill, FillError};
 
 const PATIENCE: Duration = Duration::from_millis(40);
 
@@ -18,8 +18,8 @@ impl Fill for Nothing {
         Ok(())
     }
 
-    fn fill(&mut self, _: &mut Frame) -> Result<FillReport, FillError> {
-        Ok(FillReport::default())
+    fn fill(&mut self, _: &mut Frame) -> Result<(), FillError> {
+        Ok(())
     }
 }
 

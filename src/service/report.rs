@@ -100,8 +100,8 @@ pub(super) fn bench(
             let (own_width, own_height) = (mask.width(), mask.height());
             if (own_width, own_height) != (width, height) {
                 let reason = format!(
-                    "{}: the mask is {own_width}x{own_height}, and pictures are {width}x{height}: \
-                     --size",
+                    "{}: the mask is {own_width}x{own_height}, and pictures are {width}x{height}; \
+                     scale it, give another --size, or --hole in its place",
                     path.display()
                 );
                 return Err(ServiceError::Usage(reason));

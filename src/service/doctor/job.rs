@@ -49,7 +49,7 @@ pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
     }
     let mut checks = source(&options.camera, system);
     checks.push(loopback(system));
-    checks.push(unless_closed("mask", paths_of(&options), for_service, || masks(&options)));
+    checks.push(unless_closed("mask", paths_of(&options), for_service, || masks(&options, system)));
     checks.push(unless_closed("model", named.iter(), for_service, || model(named.as_deref())));
     if for_service {
         checks.extend(named.as_deref().and_then(|model| service_reads("model", model)));
@@ -262,14 +262,17 @@ fn loopback(system: &System) -> Check {
         format!("{LOOPBACK} is not loaded; only needed to hand pictures to other programs"),
         format!(
             "if you want that: sudo apt install {LOOPBACK}-dkms && sudo modprobe {LOOPBACK} \
-             exclusive_caps=1"
+             video_nr=9 exclusive_caps=1"
         ),
     )
 }
 
-fn masks(options: &LiveOptions) -> Check {
+fn masks(options: &LiveOptions, system: &System) -> Check {
     if let Err(error) = options.check() {
         return Check::failed("mask", &error);
+    }
+    if let Some(missing) = options.masks.iter().find_map(|mask| mask_device(mask, system)) {
+        return missing;
     }
     match options.open_masks() {
         Ok(masks) if masks.is_empty() => {
@@ -303,6 +306,23 @@ fn masks(options: &LiveOptions) -> Check {
             Check::fine("mask", format!("{}: {what}", path.display()))
         }
         Err(error) => Check::failed("mask", &error),
+    }
+}
+
+/// What is wrong with a device that is to give masks. The main job waits for it.
+fn mask_device(mask: &MaskSpec, system: &System) -> Option<Check> {
+    let MaskSpec::Device(path) = mask else { return None };
+    match (system.probe)(&system.path(&path.display().to_string())) {
+        Ok(_) => None,
+        Err(CameraError::Absent { .. }) => {
+            let finding = format!(
+                "{}: there is no such device; until it comes, all is hidden",
+                path.display()
+            );
+            let mend = "start what makes it, or name another";
+            Some(Check::problem("mask", finding, mend))
+        }
+        Err(error) => Some(Check::failed("mask", &error)),
     }
 }
 
