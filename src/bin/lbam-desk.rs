@@ -303,6 +303,15 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
     let outputs = [Some(&a.output), a.receipt.as_ref(), a.report.as_ref()];
     let outputs: Vec<&Path> = outputs.into_iter().flatten().map(PathBuf::as_path).collect();
     all_apart(&a.weights, &outputs)?;
+    let is_picture = |path: &&&Path| {
+        let place = path.canonicalize().ok().zip(a.images.canonicalize().ok());
+        image::ImageFormat::from_path(path).is_ok()
+            && place.is_some_and(|(path, images)| path.starts_with(images))
+    };
+    if let Some(path) = outputs.iter().find(is_picture) {
+        let told = format!("{} is one of the pictures; name another file", path.display());
+        misused(<Cli as clap::CommandFactory>::command(), &told);
+    }
     let weights = Weights::read_for_devices(&a.weights)?;
     let bar = indicatif::ProgressBar::new(0);
     let calibrated = desk::calibrate(&weights, &a.images, &mut |done, all| {

@@ -69,7 +69,7 @@ impl Adversary {
         let saved =
             checkpoint.map(|folder| (folder.join(WEIGHTS_NAME), folder.join(OPTIMISER_NAME)));
         let discriminator = match saved {
-            Some((weights, state)) if weights.exists() => {
+            Some((weights, state)) if weights.exists() || state.exists() => {
                 optimiser = optimiser.load(&state).map_err(|error| DeskError::Run {
                     path: state,
                     reason: format!("the adversary's optimiser's state is damaged: {error}"),

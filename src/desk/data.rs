@@ -25,6 +25,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -37,7 +38,7 @@ use rand_pcg::Pcg64;
 use super::colours::Colours;
 use super::mask_folder::MaskFolder;
 use super::masks::{self, Border, Style};
-use photos::{Picture, decode, has_pixels, list, resized, source_name};
+use photos::{Picture, are_away, decode, has_pixels, list, resized, source_name};
 
 #[path = "photos.rs"]
 pub(in crate::desk) mod photos;
@@ -92,6 +93,18 @@ pub enum DataError {
     /// A number in [`BatchConfig`] makes no sense: the caller's mistake.
     #[error("{0}")]
     Config(String),
+    /// Pictures that were there when training began, all of them.
+    #[error(
+        "{path}: the pictures are away (its disk or share, most likely); what was trained is saved: \
+         go on (--resume) when they are back"
+    )]
+    Away {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A bug in the thread.
+    #[error("the thread that reads pictures died; please report it")]
+    Died,
     /// The system would not start a thread: out of memory or at its limit.
     #[error("cannot start a data thread: {0}")]
     Thread(io::Error),
@@ -127,6 +140,8 @@ pub struct BatchConfig {
     pub vary_colours: bool,
     /// Memory that decoded pictures may take, bytes.
     pub cache_bytes: usize,
+    /// How long to wait for pictures that are away, all of them.
+    pub patience: Duration,
 }
 
 impl Default for BatchConfig {
@@ -145,6 +160,7 @@ impl Default for BatchConfig {
             mask_border: Border::Half,
             vary_colours: false,
             cache_bytes: 3 << 30,
+            patience: Duration::from_secs(30),
         }
     }
 }
@@ -205,11 +221,13 @@ const WHOLE_SCENES: f32 = 0.25;
 /// A sample that met this many unreadable pictures in a row takes the picture known to be good.
 const REDRAWS: usize = 32;
 
+/// How often to look whether pictures are back.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// Steps' generators are numbered by sample; the masks' have their own numbers from here on.
 const MASK_INDEX: u64 = 1 << 32;
 
-/// An endless, ordered stream of [`Batch`]es. `next` gives `None` only when a data thread has
-/// died, which is a bug in this file.
+/// An endless, ordered stream of [`Batch`]es. `next` gives `None` only for a [`Batches::fault`].
 pub struct Batches {
     channels: Vec<Receiver<Batch>>,
     threads: Vec<JoinHandle<()>>,
@@ -243,6 +261,14 @@ impl Batches {
     /// Pictures that batches are drawn from (those found unreadable later still count).
     pub fn picture_count(&self) -> usize {
         self.pool.files.len()
+    }
+
+    /// Why there is no next batch.
+    pub fn fault(&self) -> DataError {
+        if self.pool.is_lost() {
+            return DataError::Away { path: self.pool.folder.clone() };
+        }
+        DataError::Died
     }
 
     /// Each source's name, number of pictures and share of the samples.
@@ -316,7 +342,11 @@ fn check(config: &BatchConfig) -> Result<(), DataError> {
 fn work(pool: &Pool, config: &BatchConfig, worker: usize, sender: &SyncSender<Batch>) {
     let mut resizer = Resizer::new();
     let mut step = config.start_step + worker as u64;
-    while sender.send(pool.batch(config, step, &mut resizer)).is_ok() {
+    loop {
+        let batch = pool.batch(config, step, &mut resizer);
+        if pool.is_lost() || sender.send(batch).is_err() {
+            return;
+        }
         step += config.threads as u64;
     }
 }
@@ -333,7 +363,12 @@ struct Source {
 
 /// All pictures of a folder, and the decoded ones among them.
 struct Pool {
+    folder: PathBuf,
     files: Vec<PathBuf>,
+    /// How long to wait for all of them, should they be away.
+    patience: Duration,
+    /// They did not come back.
+    lost: AtomicBool,
     sources: Vec<Source>,
     /// Short side of cached pictures, at most.
     side: usize,
@@ -382,7 +417,10 @@ impl Pool {
             .collect();
         let cache = Cache { entries: (0..files.len()).map(|_| None).collect(), ..Cache::default() };
         let mut pool = Self {
+            folder: folder.to_owned(),
             files,
+            patience: config.patience,
+            lost: AtomicBool::new(false),
             sources,
             side: CACHED_SIDE.max(config.size),
             cache_bytes: config.cache_bytes,
@@ -412,9 +450,15 @@ impl Pool {
             return known.clone().ok();
         }
         // Decoded without the lock: two threads may both read one file, at worst.
-        let decoded = decode(&self.files[index], self.side).map(Arc::new).map_err(|error| {
-            log::warn!("skipped from here on: {error}");
-        });
+        let read = || decode(&self.files[index], self.side).map(Arc::new);
+        let decoded = match read() {
+            Err(_) if are_away(&self.files) => {
+                self.wait()?;
+                read()
+            }
+            decoded => decoded,
+        };
+        let decoded = decoded.map_err(|error| log::warn!("skipped from here on: {error}"));
         let mut cache = self.cache();
         if cache.entries[index].is_none() {
             if let Ok(picture) = &decoded {
@@ -433,6 +477,27 @@ impl Pool {
         decoded.ok()
     }
 
+    /// Whether pictures are away for good.
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Waits for pictures that are away, all of them; `None` if they do not come.
+    fn wait(&self) -> Option<()> {
+        if !self.is_lost() {
+            log::warn!("{}: the pictures are away; training waits for them", self.folder.display());
+        }
+        let begun = Instant::now();
+        while are_away(&self.files) {
+            if self.is_lost() || begun.elapsed() >= self.patience {
+                self.lost.store(true, Ordering::Relaxed);
+                return None;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Some(())
+    }
+
     /// A source by its weight, then any of its pictures.
     fn draw_picture(&self, rng: &mut Pcg64) -> Arc<Picture> {
         for _ in 0..REDRAWS {
@@ -445,7 +510,8 @@ impl Pool {
             }
         }
         // It was decoded when the pool was opened. Should it have been deleted and evicted
-        // since, grey keeps a long training alive, with the warnings that name the files.
+        // since, grey keeps a long training alive, with the warnings that name the files. (Where all
+        // are away this batch goes nowhere.)
         self.picture(self.good)
             .unwrap_or_else(|| Arc::new(Picture { width: 1, height: 1, pixels: vec![128; 3] }))
     }

@@ -189,6 +189,27 @@ fn waiting_is_counted() {
 }
 
 #[test]
+fn pictures_that_are_away_for_a_moment_are_waited_for() {
+    let folder = folder();
+    let (images, away) = (folder.path().join("images"), folder.path().join("away"));
+    fs::create_dir(&images).unwrap();
+    for name in ["many", "single"] {
+        fs::rename(folder.path().join(name), images.join(name)).unwrap();
+    }
+    let take = |batches: &mut Batches| batches.take(6).collect::<Vec<_>>();
+    let config = BatchConfig { ready: 1, cache_bytes: 0, ..config() };
+    let expected = take(&mut Batches::new(&images, config.clone()).unwrap());
+    let mut batches = Batches::new(&images, config).unwrap();
+    fs::rename(&images, &away).unwrap();
+    let back = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        fs::rename(&away, &images).unwrap();
+    });
+    assert!(take(&mut batches) == expected, "others were drawn");
+    back.join().unwrap();
+}
+
+#[test]
 fn clear_errors() {
     let fails = |path: &Path, config: BatchConfig| {
         Batches::new(path, config).err().expect("an error").to_string()

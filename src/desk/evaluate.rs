@@ -73,6 +73,9 @@ pub enum EvaluateError {
         /// The folder.
         path: PathBuf,
     },
+    /// Nothing was measured.
+    #[error("no mask has a hole in what is seen of its picture; white means fill")]
+    NoHoles,
     /// The command line: what is named twice would be two results under one name.
     #[error("\"{name}\" is given twice; name each model and baseline once")]
     Twice {
@@ -122,6 +125,8 @@ pub type Filler<'a> = dyn FnMut(&RgbPicture, &Mask) -> Result<RgbPicture, FillEr
 pub struct Sample {
     /// Its path below the folder it was found in.
     pub name: String,
+    /// Its place among all pictures of that folder, those that could not be read among them.
+    pub place: usize,
     /// Its pixels.
     pub picture: RgbPicture,
 }
@@ -263,11 +268,11 @@ pub fn read_samples(folder: &Path, side: usize) -> Result<Vec<Sample>, EvaluateE
     photos::list(folder, &mut paths)?;
     let mut samples = Vec::new();
     let mut unreadable = 0;
-    for path in paths {
+    for (place, path) in paths.into_iter().enumerate() {
         match photos::central_square(&path, side) {
             Ok(data) => {
                 let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
-                samples.push(Sample { name, picture: RgbPicture::new(side, side, data)? });
+                samples.push(Sample { name, place, picture: RgbPicture::new(side, side, data)? });
             }
             Err(error) => {
                 unreadable += 1;
@@ -323,17 +328,19 @@ impl Masks {
     }
 }
 
-/// Nearest neighbour: a mask stays black and white.
+/// The middle of a mask, as that of its picture was taken. The nearest pixel is taken: a mask stays black
+/// and white.
 fn scaled(mask: &Mask, width: usize, height: usize) -> Result<Mask, MaskError> {
-    let (from_width, from_height) = (mask.width(), mask.height());
-    if (from_width, from_height) == (width, height) {
+    if (mask.width(), mask.height()) == (width, height) {
         return Ok(mask.clone());
     }
-    let nearest = |to: usize, length: usize, from: usize| (2 * to + 1) * from / (2 * length);
+    let side = mask.width().min(mask.height());
+    let (left, top) = ((mask.width() - side) / 2, (mask.height() - side) / 2);
+    let nearest = |to: usize, length: usize| (2 * to + 1) * side / (2 * length);
     let mut grey = Vec::with_capacity(width * height);
     for y in 0..height {
-        let row = mask.row(nearest(y, height, from_height));
-        grey.extend((0..width).map(|x| row[nearest(x, width, from_width)]));
+        let row = &mask.row(top + nearest(y, height))[left..];
+        grey.extend((0..width).map(|x| row[nearest(x, width)]));
     }
     Mask::from_grey(width, height, &grey)
 }
@@ -358,11 +365,11 @@ pub fn evaluate(
         .collect();
     let (mut trials, mut kept, mut worst) = (Vec::new(), Vec::new(), Vec::new());
     let mut run = 0;
-    for (index, sample) in samples.iter().enumerate() {
+    for sample in samples {
         // One case of a picture is enough: else the worst would be one picture in all its masks.
         let mut worst_of_sample: Option<Case> = None;
         let original = lpips.map(|lpips| (lpips, lpips.look(&sample.picture)));
-        for mask in masks.for_picture(index, &sample.picture)? {
+        for mask in masks.for_picture(sample.place, &sample.picture)? {
             let blank = sheet::painted(&sample.picture, &mask, [0; 3])?;
             let composites = fill(sample, &blank, &mask, fillers)?;
             let scores = composites
@@ -391,6 +398,9 @@ pub fn evaluate(
         worst.extend(worst_of_sample);
         worst.sort_by(|a: &Case, b| a.psnr().total_cmp(&b.psnr()));
         worst.truncate(WORST);
+    }
+    if trials.is_empty() {
+        return Err(EvaluateError::NoHoles);
     }
     let means = |filler: usize, name: &str| {
         let of = |wanted: &dyn Fn(&Trial) -> bool| {

@@ -7,7 +7,8 @@ fn samples(count: u8) -> Vec<Sample> {
     let sample = |index: u8| {
         let pixel = |at: usize| ((at % 32) * 5 + (at / 32) * (1 + usize::from(index) % 3)) as u8;
         let data = (0..32 * 32).flat_map(|at| [pixel(at), pixel(at / 2), index]).collect();
-        Sample { name: format!("{index}"), picture: RgbPicture::new(32, 32, data).unwrap() }
+        let (name, place) = (format!("{index}"), usize::from(index));
+        Sample { name, place, picture: RgbPicture::new(32, 32, data).unwrap() }
     };
     (0..count).map(sample).collect()
 }
@@ -23,7 +24,7 @@ fn scores_are_the_definitions() {
     let masks = Masks::Given(vec![Mask::from_grey(32, 32, &grey).unwrap()]);
     let data = vec![100; 3 * 32 * 32];
     let picture = RgbPicture::new(32, 32, data).unwrap();
-    let samples = [Sample { name: "grey".into(), picture }];
+    let samples = [Sample { name: "grey".into(), place: 0, picture }];
     // What it says of known pixels must not matter.
     let mut off = |picture: &RgbPicture, _: &Mask| {
         Ok(RgbPicture { data: vec![110; picture.data.len()], ..*picture })
@@ -111,6 +112,8 @@ fn given_masks_are_cycled_and_scaled() {
         Mask::from_grey(64, 64, &large).unwrap(),
         Mask::empty(32, 32).unwrap(),
         Mask::from_grey(1, 1, &[255]).unwrap(),
+        // Cut as a picture is: what is not seen of that is no hole.
+        Mask::from_grey(4, 2, &[255, 255, 0, 255, 255, 0, 0, 255]).unwrap(),
     ]);
     let mut ratios = Vec::new();
     let mut filler = |picture: &RgbPicture, mask: &Mask| {
@@ -118,11 +121,11 @@ fn given_masks_are_cycled_and_scaled() {
         ratios.push(mask.hole_ratio());
         Ok(picture.clone())
     };
-    let report = run(&samples(4), &masks, &mut [("black", &mut filler)]);
-    assert_eq!(ratios, [0.25, 0.0, 1.0, 0.25]);
+    let report = run(&samples(5), &masks, &mut [("black", &mut filler)]);
+    assert_eq!(ratios, [0.25, 0.0, 1.0, 0.25, 0.25]);
     // The empty mask asks for nothing, and the full one is in no bucket.
-    assert_eq!(report.fillers[0].overall.unwrap().count, 3);
-    assert_eq!(report.fillers[0].buckets[1].unwrap().count, 2);
+    assert_eq!(report.fillers[0].overall.unwrap().count, 4);
+    assert_eq!(report.fillers[0].buckets[1].unwrap().count, 3);
     assert!(report.fillers[0].buckets[3].is_none());
 }
 
@@ -191,7 +194,9 @@ fn off_by(
 
 fn flat(count: u8) -> Vec<Sample> {
     let picture = |index| RgbPicture::new(32, 32, vec![100 + index; 3 * 32 * 32]).unwrap();
-    (0..count).map(|at| Sample { name: format!("<{at}>"), picture: picture(at) }).collect()
+    let sample =
+        |at: u8| Sample { name: format!("<{at}>"), place: at.into(), picture: picture(at) };
+    (0..count).map(sample).collect()
 }
 
 #[test]
@@ -370,6 +375,12 @@ fn folders_are_read() {
     let Masks::Given(masks) = read_masks(folder.path()).unwrap() else { panic!("given masks") };
     assert_eq!(masks.len(), 2);
     std::fs::write(folder.path().join("c.png"), "no").unwrap();
-    assert_eq!(read_samples(folder.path(), 32).unwrap().len(), 2);
+    crate::picture::write_png(&folder.path().join("d.png"), exact).unwrap();
+    std::fs::write(folder.path().join("report.json"), "").unwrap();
+    std::fs::write(folder.path().join("report.html"), "").unwrap();
+    crate::picture::write_png(&folder.path().join("sheet.png"), exact).unwrap();
+    // Masks stay with their pictures; the sheet is of a report.
+    let read = read_samples(folder.path(), 32).unwrap();
+    assert_eq!(read.iter().map(|sample| sample.place).collect::<Vec<_>>(), [0, 1, 3]);
     assert!(read_masks(folder.path()).unwrap_err().to_string().contains("c.png"));
 }

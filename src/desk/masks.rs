@@ -22,6 +22,8 @@ use clap::ValueEnum;
 use rand_pcg::{Pcg64, rand_core::Rng};
 use serde::{Deserialize, Serialize};
 
+use crate::picture::{PictureError, read_rgb, write_grey_png};
+
 /// What a mask's holes look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -65,13 +67,14 @@ pub enum MaskError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The picture could not be encoded: the disk, most likely.
-    #[error("cannot write {path}: {source}")]
-    Encode {
+    /// A picture could not be written: the user's disk or permissions.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// There is a picture of another kind by a mask's name.
+    #[error("{path}: is there and no mask; give another --output")]
+    Taken {
         /// The picture.
         path: PathBuf,
-        /// What the encoder said.
-        source: image::ImageError,
     },
 }
 
@@ -217,17 +220,26 @@ pub fn write_set(
 ) -> Result<Vec<f32>, MaskError> {
     fs::create_dir_all(folder)
         .map_err(|source| MaskError::Write { path: folder.to_owned(), source })?;
-    let mut ratios = Vec::with_capacity(count);
+    let mut ratios = Vec::new();
     for index in 0..count {
         let mut rng = generator(seed, 0, index as u64);
         let mask = draw(&mut rng, width, height, ratio.clone(), style);
         let path = folder.join(format!("{index:05}.png"));
-        let grey = image::ExtendedColorType::L8;
-        image::save_buffer(&path, &mask, width as u32, height as u32, grey)
-            .map_err(|source| MaskError::Encode { path, source })?;
+        if path.exists() && !is_mask(&path) {
+            return Err(MaskError::Taken { path });
+        }
+        write_grey_png(&path, width, height, &mask)?;
         ratios.push(hole_ratio(&mask));
     }
     Ok(ratios)
+}
+
+/// Whether a file is a picture in black and white, such as a mask of before.
+fn is_mask(path: &Path) -> bool {
+    read_rgb(path).is_ok_and(|picture| {
+        let mut pixels = picture.data.as_chunks::<3>().0.iter();
+        pixels.all(|pixel| matches!(pixel, [0, 0, 0] | [255, 255, 255]))
+    })
 }
 
 /// A mask being drawn, and how far it may go.

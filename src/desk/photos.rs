@@ -102,11 +102,25 @@ fn list_within(
     for path in paths {
         if path.is_dir() {
             list_within(&path, seen, into)?;
+        } else if is_sheet(&path) {
+            log::warn!("{} is skipped: it is of an evaluation's report", path.display());
         } else if is_picture_name(&path) && !is_special(&path) {
             into.push(path);
         }
     }
     Ok(())
+}
+
+/// Whether a file is the contact sheet of a report.
+fn is_sheet(path: &Path) -> bool {
+    let beside = ["report.json", "report.html"].map(|name| path.with_file_name(name).is_file());
+    path.ends_with("sheet.png") && beside == [true; 2]
+}
+
+/// Whether none of these files, which were found before, is there any more: as where a share or a disk
+/// is away.
+pub(in crate::desk) fn are_away(files: &[PathBuf]) -> bool {
+    !files.iter().any(|file| file.exists())
 }
 
 /// Whether a training run writes into `folder`. One that has just begun has no log yet, but no

@@ -1,7 +1,7 @@
 //! A run's figures: `log.csv`, a line a step, and the same for TensorBoard.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use super::DeskError;
@@ -38,9 +38,8 @@ impl Log {
     /// [`DeskError`] where it cannot be written.
     pub fn open(folder: &Path, step: u64) -> Result<Self, DeskError> {
         let path = folder.join("log.csv");
-        let old =
-            if step > 0 { fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
         let columns = columns();
+        let old = if step > 0 { read(&path, columns[0])? } else { String::new() };
         let mut text = columns.join(",") + "\n";
         let mut lines = old.lines();
         let head: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
@@ -82,6 +81,23 @@ impl Log {
         values.push(("pictures per second", pictures_per_second as f32));
         self.events.add(step, &values)
     }
+}
+
+/// The log so far. One that no program of ours wrote so is kept under another name.
+fn read(path: &Path, first: &str) -> Result<String, DeskError> {
+    let failed = |source| DeskError::Io { path: path.to_owned(), source };
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
+        bytes => bytes.map_err(failed)?,
+    };
+    let text = String::from_utf8(bytes).ok();
+    if let Some(text) = text.filter(|text| text.split(',').next() == Some(first)) {
+        return Ok(text);
+    }
+    let aside = path.with_extension("csv.old");
+    fs::rename(path, &aside).map_err(failed)?;
+    log::warn!("{} is no log of ours any more; it is now {}", path.display(), aside.display());
+    Ok(String::new())
 }
 
 fn columns() -> Vec<&'static str> {

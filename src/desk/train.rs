@@ -6,7 +6,7 @@
 //! numbered in a fixed order, so a resumed run goes on to the same losses.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DeskError;
 use super::dashboard::Dashboard;
-use super::data::{Batch, BatchConfig, Batches, divides};
+use super::data::{Batch, BatchConfig, Batches, DataError, divides};
 use super::devices::{data_threads, devices};
 use super::generator::{Generator, Pass, uploaded};
 use super::model::Lbam;
@@ -43,6 +43,7 @@ const AVERAGE_SHARE: f32 = 0.01;
 const MOSTLY_THERE: f64 = 0.99;
 /// In a run's folder: the newest whole checkpoint; the next one while it is written; and the last
 /// one while the two change places.
+const WEIGHTS: &str = "weights.safetensors";
 const CHECKPOINT: &str = "checkpoint";
 const NEW_CHECKPOINT: &str = "checkpoint.new";
 const OLD_CHECKPOINT: &str = "checkpoint.old";
@@ -83,13 +84,14 @@ pub fn train(
     start: Start,
     stop: &Stop,
 ) -> Result<Weights, DeskError> {
+    let lock = folder.is_dir().then(|| lock(folder)).transpose()?;
     match start {
         Start::Resume => finish_swap(folder)?,
         _ => without_a_run(folder)?,
     }
     let devices = devices(&config.backend, config.gpus)?;
     let devices = devices.into_iter().map(Device::autodiff).collect();
-    let trainer = Trainer::new(config, folder, start, devices)?;
+    let trainer = Trainer { lock, ..Trainer::new(config, folder, start, devices)? };
     let batches = Batches::new(
         &config.images,
         BatchConfig {
@@ -118,18 +120,35 @@ pub fn train(
     trainer.run(batches, stop)
 }
 
+/// Holds a run's folder: another program that trains there would mix its files with ours. The system
+/// lets it go when the program ends, however that is.
+fn lock(folder: &Path) -> Result<File, DeskError> {
+    let open = File::open(folder);
+    let file = open.map_err(|source| DeskError::Io { path: folder.to_owned(), source })?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let reason = "another training is at work in this folder; give another --output".into();
+            Err(DeskError::Run { path: folder.to_owned(), reason })
+        }
+        // Some shares know no locks.
+        _ => Ok(file),
+    }
+}
+
 /// Steps that show every picture of the run's folder `epochs` times on average.
 ///
 /// # Errors
 /// [`DeskError::Data`] where there are no pictures.
 pub fn steps_in(config: &RunConfig, epochs: u64) -> Result<u64, DeskError> {
     let batches = Batches::new(&config.images, BatchConfig::default())?;
-    Ok((batches.picture_count() as u64 * epochs).div_ceil(config.batch.max(1) as u64))
+    Ok((batches.picture_count() as u64).saturating_mul(epochs).div_ceil(config.batch.max(1) as u64))
 }
 
 /// Refuses a folder where another run would be lost.
 fn without_a_run(folder: &Path) -> Result<(), DeskError> {
-    if [CHECKPOINT, OLD_CHECKPOINT].iter().all(|name| !folder.join(name).exists()) {
+    // Weights without a checkpoint are what somebody kept of a run.
+    let kept = [CHECKPOINT, OLD_CHECKPOINT, WEIGHTS];
+    if kept.iter().all(|name| !folder.join(name).exists()) {
         return Ok(());
     }
     let reason =
@@ -192,6 +211,8 @@ struct Trainer<'a> {
     objectives: Vec<Objective>,
     progress: Progress,
     average: Option<Weights>,
+    /// The folder, held. `None` while there is none.
+    lock: Option<File>,
 }
 
 impl<'a> Trainer<'a> {
@@ -270,16 +291,16 @@ impl<'a> Trainer<'a> {
                     let reason = format!("the run has done {done} steps; --steps is all of them");
                     return Err(DeskError::Run { path: folder.to_owned(), reason });
                 }
-                let weights = Weights::read(&checkpoint.join("weights.safetensors"))?;
+                let weights = Weights::read(&checkpoint.join(WEIGHTS))?;
                 if weights.network() != network {
                     let reason = "it is of another network than config.json".into();
                     return Err(DeskError::Run { path: checkpoint, reason });
                 }
                 variants::same(config, &weights, &checkpoint)?;
                 pruning = config.prunes().then(|| Pruning::of_zeros(&weights));
-                let path = checkpoint.join("average.safetensors");
-                if path.exists() {
-                    average = Some(Weights::read(&path)?);
+                // From then on every checkpoint has one.
+                if progress.step >= AVERAGE_EVERY {
+                    average = Some(Weights::read(&checkpoint.join("average.safetensors"))?);
                 }
                 let mut generator = Generator::new(&weights, config.adam(), written_out, &device);
                 generator.load_optimiser(&checkpoint)?;
@@ -294,7 +315,17 @@ impl<'a> Trainer<'a> {
             say(format_args!("pruned to {left:.1} % of the pruned layers' weights"));
             generator.prune(&pruning, &device);
         }
-        Ok(Self { config, folder, devices, network, generator, objectives, progress, average })
+        Ok(Self {
+            config,
+            folder,
+            devices,
+            network,
+            generator,
+            objectives,
+            progress,
+            average,
+            lock: None,
+        })
     }
 
     /// Everything was looked at before: what a run cannot do leaves its folder as it was.
@@ -305,26 +336,44 @@ impl<'a> Trainer<'a> {
             reason: format!("{error}; names of folders and files must be UTF-8"),
         })?;
         make_folder(self.folder)?;
+        if self.lock.is_none() {
+            self.lock = Some(lock(self.folder)?);
+            without_a_run(self.folder)?;
+        }
         write_atomically(&path, &json)?;
         let mut log = Log::open(self.folder, self.progress.step)?;
+        let done = self.steps(&mut batches, &mut log, stop);
+        if matches!(done, Err(DeskError::Data(DataError::Away { .. }))) && self.progress.step > 0 {
+            self.save_checkpoint()?;
+        }
+        done?;
+        self.save_checkpoint()?;
+        let weights = self.write_weights()?;
+        say(format_args!("waited for data {:.1} % of the time", 100.0 * batches.wait_share()));
+        Ok(weights)
+    }
+
+    /// All steps that are left.
+    fn steps(
+        &mut self,
+        batches: &mut Batches,
+        log: &mut Log,
+        stop: &Stop,
+    ) -> Result<(), DeskError> {
         let mut dashboard = Dashboard::new(self.config.steps, self.progress.step);
         let (begun, before) = (Instant::now(), self.progress.seconds);
         let first = self.progress.step;
-        let died = || DeskError::Run {
-            path: self.config.images.clone(),
-            reason: "the thread that reads pictures died".into(),
-        };
         let mut ahead = None;
         while self.progress.step < self.config.steps {
             let ready = match ahead.take() {
                 Some(ready) => ready,
-                None => self.ready(batches.next().ok_or_else(died)?),
+                None => self.ready(next(batches)?),
             };
             let rate = self.config.learning_rate_at(self.progress.step);
             let another = self.progress.step + 1 < self.config.steps;
             let (losses, gradient) = self.step(ready, rate, |trainer| {
                 if another {
-                    ahead = Some(trainer.ready(batches.next().ok_or_else(died)?));
+                    ahead = Some(trainer.ready(next(batches)?));
                 }
                 Ok(())
             })?;
@@ -359,10 +408,7 @@ impl<'a> Trainer<'a> {
             }
         }
         dashboard.end();
-        self.save_checkpoint()?;
-        let weights = self.write_weights()?;
-        say(format_args!("waited for data {:.1} % of the time", 100.0 * batches.wait_share()));
-        Ok(weights)
+        Ok(())
     }
 
     /// Writes the run's weights: the running average, or before there is one the newest.
@@ -370,7 +416,7 @@ impl<'a> Trainer<'a> {
         let newest = self.weights()?;
         let mut weights = self.average.clone().unwrap_or_else(|| newest.clone());
         weights.provenance = newest.provenance;
-        weights.write(&self.folder.join("weights.safetensors"))?;
+        weights.write(&self.folder.join(WEIGHTS))?;
         Ok(weights)
     }
 
@@ -524,7 +570,7 @@ impl<'a> Trainer<'a> {
             }
         }
         make_folder(&new)?;
-        weights.write(&new.join("weights.safetensors"))?;
+        weights.write(&new.join(WEIGHTS))?;
         self.objectives[0].save(adversary.as_deref(), &new)?;
         if let Some(average) = &self.average {
             average.write(&new.join("average.safetensors"))?;
@@ -541,6 +587,10 @@ impl<'a> Trainer<'a> {
         }
         Ok(())
     }
+}
+
+fn next(batches: &mut Batches) -> Result<Batch, DeskError> {
+    batches.next().ok_or_else(|| batches.fault().into())
 }
 
 fn make_folder(path: &Path) -> Result<(), DeskError> {

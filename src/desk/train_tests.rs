@@ -1,6 +1,7 @@
 //! Short real runs of the narrowest network.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::*;
 use crate::desk::masks::Style;
@@ -508,6 +509,14 @@ fn a_run_is_not_lost_to_another_nor_to_a_slip() {
     let error = train(&other, &run, Start::Resume, &stop).expect_err("another backend");
     assert!(error.to_string().contains("--backend cpu"), "{error}");
 
+    // Another program trains here.
+    let held = lock(&run).expect("free");
+    for start in [Start::Resume, Start::Fresh] {
+        let error = train(&config, &run, start, &stop).expect_err("held").to_string();
+        assert!(error.contains("another training"), "{error}");
+    }
+    drop(held);
+
     // A power cut between the old checkpoint's way out and the new one's way in.
     let at = |name: &str| run.join(name);
     fs::rename(at(CHECKPOINT), at(OLD_CHECKPOINT)).expect("moved");
@@ -516,4 +525,72 @@ fn a_run_is_not_lost_to_another_nor_to_a_slip() {
     fs::rename(at(CHECKPOINT), at(NEW_CHECKPOINT)).expect("moved");
     fs::create_dir(at(OLD_CHECKPOINT)).expect("made");
     train(&config, &run, Start::Resume, &Stop::default()).expect("the new one was whole");
+
+    // What somebody kept of a run.
+    fs::remove_dir_all(at(CHECKPOINT)).expect("removed");
+    let error = train(&config, &run, Start::Fresh, &stop).expect_err("weights are there");
+    assert!(error.to_string().contains("--output"), "{error}");
+}
+
+#[test]
+fn pictures_that_go_away_end_a_run_that_can_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let (run, config) = (folder.path().join("run"), config(&images, 40));
+    let devices = vec![Device::flex().autodiff()];
+    let trainer = Trainer::new(&config, &run, Start::Fresh, devices).expect("a trainer");
+    // None is kept in memory.
+    let data = BatchConfig {
+        size: 128,
+        batch: 2,
+        seed: 7,
+        ready: 3,
+        cache_bytes: 0,
+        patience: Duration::ZERO,
+        ..Default::default()
+    };
+    let mut batches = Batches::new(&images, data).expect("pictures");
+    batches.next().expect("a batch");
+    // Until some lie ready.
+    std::thread::sleep(Duration::from_millis(500));
+    let away = folder.path().join("away");
+    fs::rename(&images, &away).expect("moved");
+    let error = trainer.run(batches, &Stop::default()).expect_err("no pictures").to_string();
+    assert!(error.contains("images") && error.contains("--resume"), "{error}");
+    let done = losses(&run).len();
+    assert!((1..40).contains(&done), "{done}");
+    fs::rename(&away, &images).expect("moved back");
+    let rest = RunConfig { steps: done as u64 + 1, ..config };
+    train(&rest, &run, Start::Resume, &Stop::default()).expect("it goes on");
+}
+
+#[test]
+fn a_checkpoint_that_is_not_whole_is_not_gone_on_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    pictures(&images);
+    let run = folder.path().join("run");
+    let config = RunConfig {
+        adversarial_weight: 0.1,
+        adversary_channels: Some(4),
+        checkpoint_every: 10,
+        ..config(&images, 10)
+    };
+    train(&config, &run, Start::Fresh, &Stop::default()).expect("trained");
+    for name in ["adversary.safetensors", "adversary.bpk", "average.safetensors"] {
+        let (file, away) = (run.join(CHECKPOINT).join(name), folder.path().join("away"));
+        fs::rename(&file, &away).expect("moved");
+        let error = train(&config, &run, Start::Resume, &Stop::default()).expect_err("not whole");
+        assert!(error.to_string().contains(name), "{name}: {error}");
+        fs::rename(&away, &file).expect("moved back");
+    }
+    // A log that another program saved is kept.
+    let log = run.join("log.csv");
+    let semicolons = fs::read_to_string(&log).expect("a log").replace(',', ";");
+    fs::write(&log, &semicolons).expect("written");
+    let longer = RunConfig { steps: 11, ..config };
+    train(&longer, &run, Start::Resume, &Stop::default()).expect("resumed");
+    assert_eq!(losses(&run).len(), 1);
+    assert_eq!(fs::read_to_string(run.join("log.csv.old")).expect("kept"), semicolons);
 }

@@ -43,11 +43,22 @@ pub fn check_place(path: &Path) -> Result<(), FileError> {
 /// A file beside `path`, to be written, synced and renamed to it. Others may read it as the umask says,
 /// as with any new file.
 pub(crate) fn aside(path: &Path) -> std::io::Result<NamedTempFile> {
+    // A rename would put a file in the place of the device or pipe.
+    if is_special(path) {
+        let reason = "it is no file that could be replaced";
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, reason));
+    }
     tempfile::Builder::new()
         .prefix(".lbam-")
         .suffix(".part")
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder(path))
+}
+
+/// Where a file is written that is to be at `path`: a link stays one, and what it leads to is replaced.
+pub(crate) fn place(path: &Path) -> PathBuf {
+    let target = path.is_symlink().then(|| path.canonicalize().ok()).flatten();
+    target.unwrap_or_else(|| path.to_owned())
 }
 
 /// Writes `bytes` beside `path`, syncs and renames.
@@ -56,12 +67,13 @@ pub(crate) fn aside(path: &Path) -> std::io::Result<NamedTempFile> {
 /// [`FileError::Write`] that names the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let write = || {
-        let mut file = aside(path)?;
+        let place = place(path);
+        let mut file = aside(&place)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        file.persist(&place).map_err(|error| error.error)?;
         // Without it a power cut may bring back what was there before.
-        File::open(folder(path))?.sync_all()
+        File::open(folder(&place))?.sync_all()
     };
     write().map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
@@ -69,6 +81,22 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_stay_and_pipes_are_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, pipe] = ["file", "link", "pipe"].map(|name| folder.path().join(name));
+        std::fs::write(&file, "before").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically(&link, b"after").unwrap();
+        assert!(link.is_symlink() && std::fs::read(&file).unwrap() == b"after");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for refused in [check_place(&pipe), write_atomically(&pipe, b"after")] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("pipe") && error.contains("no file"), "{error}");
+        }
+        assert!(is_special(&pipe));
+    }
 
     #[test]
     fn one_file_by_two_names_is_the_same() {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::{OutputError, Sink};
-use crate::file::aside;
+use crate::file::{aside, place};
 use crate::picture::{ColourRange, Frame, PixelFormat, StreamInfo};
 
 const BUFFER: usize = 1 << 20;
@@ -222,7 +222,7 @@ pub(super) struct Clip {
 impl Clip {
     /// With `keep` a clip that is there stays, and this one is numbered on: `day-2.y4m`.
     pub fn open(path: &Path, keep: bool) -> Result<Self, OutputError> {
-        let path = if keep { free_name(path) } else { path.to_owned() };
+        let path = if keep { free_name(path) } else { place(path) };
         if path.exists() {
             log::warn!("{} is there, and is replaced when this run ends", path.display());
         }

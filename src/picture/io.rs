@@ -17,7 +17,7 @@ use super::{
     ColourRange, DECODE_PIXEL, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError,
     PixelFormat,
 };
-use crate::file::{FileError, aside, check_place, write_atomically};
+use crate::file::{FileError, aside, check_place, place, write_atomically};
 
 /// JPEG quality of written pictures: little visible loss, a tenth of a PNG's size.
 const JPEG_QUALITY: u8 = 92;
@@ -356,13 +356,14 @@ fn write_whole(
     encode: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), ImageError>,
 ) -> Result<(), PictureError> {
     let failed = |reason: String| PictureError::Write { path: path.into(), reason };
-    let mut file = aside(path).map_err(|e| failed(e.to_string()))?;
+    let place = place(path);
+    let mut file = aside(&place).map_err(|e| failed(e.to_string()))?;
     let mut writer = BufWriter::new(file.as_file_mut());
     encode(&mut writer).map_err(|e| failed(e.to_string()))?;
     writer.flush().map_err(|e| failed(e.to_string()))?;
     drop(writer);
     file.as_file().sync_all().map_err(|e| failed(e.to_string()))?;
-    file.persist(path).map_err(|e| failed(e.error.to_string()))?;
+    file.persist(&place).map_err(|e| failed(e.error.to_string()))?;
     Ok(())
 }
 
