@@ -25,6 +25,8 @@ use crate::kernels::resample::{Filter, Resampler};
 
 /// From patch to patch that is matched: four lie over each pixel.
 const STEP: usize = SIDE / 2;
+/// What a neighbour counts whose match lies elsewhere.
+const APART: u32 = 4;
 /// What the picture is shrunk by to get its coarse band, where the network sees it as it is.
 const COARSE: usize = 2;
 /// The share of rows or columns of a patch in the blend, from its edge to its middle.
@@ -90,7 +92,7 @@ impl Detail {
             small(height, region.height, region.network_height),
         );
         let origin = (region.x + area.x, region.y + area.y);
-        let matches = Matches::new(&holes, &owned, origin, STEP)?;
+        let matches = Matches::new(&holes, &owned, origin, STEP, APART)?;
         Some(Self {
             search,
             area,

@@ -17,10 +17,6 @@ pub(super) const SIDE: usize = 8;
 const SURROUNDINGS: usize = 64;
 /// A match that is to stay goes only for one that is better by one part in so many.
 const STAYS: u32 = 8;
-/// A match counts as so much less like its target, one part in so many, for each neighbour whose match
-/// is not beside it: matches that lie together are one piece of the picture, with its texture, and
-/// where they do not there is a seam, or a blur of all that lie over one another.
-const APART: u32 = 4;
 /// Where two patches are compared in a coarse band, along each axis.
 const CORNERS: [usize; 2] = [1, SIDE - 2];
 /// No target, in the grid of patches.
@@ -119,13 +115,23 @@ pub(super) struct Matches {
     grid: Vec<u32>,
     columns: usize,
     pub targets: Vec<Target>,
+    /// A match counts as so much less like its target, one part in so many, for each neighbour whose
+    /// match is not beside it: matches that lie together are one piece of the picture, with its texture,
+    /// and where they do not there is a seam, or a blur of all that lie over one another.
+    apart: u32,
     random: Pcg32,
 }
 
 impl Matches {
     /// For a picture with these `holes`, of which patches over `owned` get matches. `None` where there
     /// is no patch to take.
-    pub fn new(holes: &Mask, owned: &Mask, origin: (usize, usize), step: usize) -> Option<Self> {
+    pub fn new(
+        holes: &Mask,
+        owned: &Mask,
+        origin: (usize, usize),
+        step: usize,
+        apart: u32,
+    ) -> Option<Self> {
         let (width, height) = (owned.width(), owned.height());
         let whole = holes.whole_patches(SIDE);
         if !whole.contains(&true) {
@@ -147,7 +153,7 @@ impl Matches {
         }
         let columns = columns.len();
         let random = Pcg32::new(SEED, 0);
-        Some(Self { width, height, origin, step, whole, grid, columns, targets, random })
+        Some(Self { width, height, origin, step, whole, grid, columns, targets, apart, random })
     }
 
     /// Whether no target has a match so far.
@@ -276,7 +282,7 @@ impl Matches {
         }
         let apart = |found: u32| {
             let neighbours = beside.iter().flatten().filter(|beside| **beside != found);
-            neighbours.count() as u32 * (target.cost / APART)
+            neighbours.count() as u32 * (target.cost / self.apart)
         };
         let stays = if pass.stays { target.cost / STAYS } else { 0 };
         let limit = (target.cost + apart(target.found)).saturating_sub(apart(candidate) + stays);

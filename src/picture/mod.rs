@@ -58,7 +58,9 @@ mod seam;
 pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};
 pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat, StreamInfo};
-pub(crate) use io::{MOST_PAINTED_PIXELS, decode_size, read_size, write_grey_png};
+#[cfg(feature = "desk")]
+pub(crate) use io::write_grey_png;
+pub(crate) use io::{MOST_PAINTED_PIXELS, decode_size, read_size};
 pub use io::{
     PictureFile, RgbPicture, check_picture_place, read_picture, read_rgb, write_picture,
     write_picture_with_profile, write_png,

@@ -33,8 +33,13 @@ use crate::kernels::resample::{Filter, Resampler};
 
 /// Bytes of a patch's row.
 const ROW: usize = 3 * SIDE;
-/// What the picture is shrunk by to get its coarse band.
-const COARSE: usize = 4;
+/// So many steps from known pixels a network of this kind knows little of what is there.
+const DEEP: u16 = 32;
+/// What the picture is shrunk by to get its coarse band, and what a neighbour counts whose match lies
+/// elsewhere; and in holes that are so deep, where what a network says is a blur that textures must not
+/// be tied to, and pieces of them hold together.
+const COARSE: [usize; 2] = [4, 6];
+const APART: [u32; 2] = [4, 2];
 /// What a level there weighs against one of the picture, of which there are more.
 const COARSE_WEIGHT: u32 = 16;
 /// The network's share in its mix with the round before, beside known pixels, where it sees most; it
@@ -48,6 +53,12 @@ const HALVES: u32 = 512;
 /// Of more levels' difference in the mean, two frames are of different scenes: noise makes few, and
 /// what moves is mostly in a part of the picture.
 const CUT: u64 = 16;
+/// Of more in the mean of a hole's coarse band, beside what all of it changed alike, the network says
+/// something else than when the search began: light that changes takes all along, and the matches too.
+const DRIFT: u32 = 4;
+/// Walks of a search, two a round: first by the coarse band alone.
+const PASSES: [(bool, Pass); 6] =
+    [(false, FORTH), (false, BACK), (true, FORTH), (true, BACK), (true, FORTH), (true, BACK)];
 
 /// Makes the fills of one region of known patches, frame after frame.
 #[derive(Debug)]
@@ -85,6 +96,10 @@ pub struct Patches {
     weights: Vec<u32>,
     /// Which quarter of the matches was looked at last.
     turn: u32,
+    /// The coarse band of when the search began; empty before.
+    based: Vec<u8>,
+    /// Walks since then.
+    passes: usize,
 }
 
 impl Patches {
@@ -100,11 +115,12 @@ impl Patches {
             region.x * region.network_width / region.width + area.x,
             region.y * region.network_height / region.height + area.y,
         );
-        let matches = Matches::new(&holes, &holes, origin, 1)?;
-        let voted = around(&holes.bounds()?, SIDE - 1, width, height);
         let (depths, middle) = (holes.depths(), SIDE / 2 * (width + 1));
+        let deep = usize::from(depths.iter().any(|depth| *depth >= DEEP));
+        let matches = Matches::new(&holes, &holes, origin, 1, APART[deep])?;
+        let voted = around(&holes.bounds()?, SIDE - 1, width, height);
         let nearness = |target: &Target| nearness(depths[target.at as usize + middle]);
-        let small = (width.div_ceil(COARSE), height.div_ceil(COARSE));
+        let small = (width.div_ceil(COARSE[deep]), height.div_ceil(COARSE[deep]));
         Some(Self {
             search,
             area,
@@ -126,6 +142,8 @@ impl Patches {
             weights: vec![0; voted.width * voted.height],
             voted,
             turn: 0,
+            based: Vec::with_capacity(3 * width * height),
+            passes: 0,
         })
     }
 
@@ -165,7 +183,7 @@ impl Patches {
         }
         if both {
             self.matches.follow(&before.matches);
-            self.turn = before.turn;
+            (self.turn, self.passes) = (before.turn, before.passes);
         }
     }
 
@@ -177,13 +195,19 @@ impl Patches {
     /// If their lengths are others.
     pub fn add(&mut self, known: &[u8], fill: &mut [u8]) {
         let cut = self.take(known);
-        if cut {
-            self.begun.fill(false);
-        }
         self.blur(fill);
+        let is_new = self.matches.are_new();
+        if cut || self.has_drifted() {
+            self.begun.fill(false);
+            self.based.clear();
+            self.passes = 0;
+        }
+        if self.based.is_empty() {
+            self.based.extend_from_slice(&self.coarse);
+        }
         self.mix(fill);
-        if self.matches.are_new() {
-            self.matches.draw();
+        let drawn = self.matches.draw();
+        if is_new {
             let rounds = match self.search {
                 Search::Thorough => 6,
                 Search::Live => 3,
@@ -196,12 +220,23 @@ impl Patches {
                 self.improve(round > 0, &BACK);
                 self.vote();
             }
+            self.passes = PASSES.len();
         } else {
-            let new = self.matches.draw() || cut;
-            // One match in four a frame.
-            self.turn = (self.turn + 1) % 4;
-            let kept = Pass { quarter: Some(self.turn), ..KEPT };
-            self.improve(true, if new { &FOLLOWED } else { &kept });
+            match PASSES.get(self.passes) {
+                // At once what can be had at once.
+                _ if cut => self.improve(true, &FOLLOWED),
+                // The search takes one walk a frame then: a scene that moves costs little more.
+                Some((by_picture, pass)) => {
+                    self.improve(*by_picture, pass);
+                    self.passes += 1;
+                }
+                None if drawn => self.improve(true, &FOLLOWED),
+                None => {
+                    // One match in four a frame.
+                    self.turn = (self.turn + 1) % 4;
+                    self.improve(true, &Pass { quarter: Some(self.turn), ..KEPT });
+                }
+            }
             self.vote();
         }
         let bytes = 3 * self.area.width;
@@ -260,6 +295,30 @@ impl Patches {
         }
         self.shrink.run(&self.coarse, &mut self.small);
         self.grow.run(&self.small, &mut self.coarse);
+    }
+
+    /// Whether the coarse band in the holes is another than when the search began.
+    fn has_drifted(&self) -> bool {
+        if self.based.is_empty() {
+            return false;
+        }
+        let pixels = || {
+            let holes = self.holes.iter().cloned();
+            let [now, before] = [&self.coarse, &self.based].map(|band| band.as_chunks::<3>().0);
+            holes.flat_map(move |run| now[run.clone()].iter().zip(&before[run]))
+        };
+        let count = pixels().count() as i32;
+        let mut changes = [0_i32; 3];
+        for (now, before) in pixels() {
+            let levels = now.iter().zip(before).map(|(a, b)| i32::from(*a) - i32::from(*b));
+            changes.iter_mut().zip(levels).for_each(|(sum, change)| *sum += change);
+        }
+        let alike = changes.map(|sum| sum / count.max(1));
+        let beside = pixels().map(|(now, before)| {
+            let levels = now.iter().zip(before).map(|(a, b)| i32::from(*a) - i32::from(*b));
+            levels.zip(alike).map(|(change, alike)| change.abs_diff(alike)).sum::<u32>()
+        });
+        beside.map(u64::from).sum::<u64>() > u64::from(3 * DRIFT) * count as u64
     }
 
     /// Mixes the network's fill into that of the round before, in place of which it stands where there

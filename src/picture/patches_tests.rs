@@ -111,6 +111,45 @@ fn a_blurred_edge_gets_sharp_where_it_was() {
     }
 }
 
+/// A scene that changes by little from frame to frame, so that none is of another than the one before,
+/// ends up as one that begins so; light that changes on all of it begins nothing anew.
+#[test]
+fn what_drifts_away_is_let_go() {
+    let region = region_of(&[(44, 30, 40, 60)]);
+    let [known, blurred] = edge();
+    // Of 32 steps from cloth to the edge so many.
+    let at = |step: usize| {
+        let mixed = |from: &[u8], to: &[u8]| -> Vec<u8> {
+            let level = |(a, b): (&u8, &u8)| {
+                ((usize::from(*a) * (32 - step) + usize::from(*b) * step) / 32) as u8
+            };
+            from.iter().zip(to).map(level).collect()
+        };
+        let [cloth, smooth] = cloth(0);
+        [mixed(&cloth, &known), mixed(&smooth, &blurred)]
+    };
+    let mut patches = Patches::new(&region, Search::Live).unwrap();
+    let (mut fill, mut anew) = (Vec::new(), 0);
+    for step in (0..32).chain([32; 8]) {
+        let [known, smooth] = at(step);
+        fill = smooth;
+        patches.add(&known, &mut fill);
+        anew += u32::from(patches.passes == 1);
+    }
+    assert!(anew > 1, "{anew}");
+    for y in 30..90 {
+        let levels = (44..84).map(|x| fill[3 * (y * SIZE + x)]);
+        let between = levels.filter(|level| (60..180).contains(level)).count();
+        assert!(between <= 6, "row {y}: {between}");
+    }
+    let based = patches.based.clone();
+    for light in 1..=12 {
+        let brighter = |levels: &[u8]| levels.iter().map(|level| level + light).collect::<Vec<_>>();
+        patches.add(&brighter(&known), &mut brighter(&blurred));
+        assert!(patches.based == based && patches.passes == PASSES.len(), "{light}");
+    }
+}
+
 /// All patches over a pixel that agree fully: their sum still is one of 32 bits.
 #[test]
 fn votes_do_not_overflow() {

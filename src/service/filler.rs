@@ -55,11 +55,8 @@ struct Finish {
 
 impl Finish {
     fn new(region: &Region, search: Search) -> Self {
-        // Where the network's pixels are half as wide again as the frame's or more, what is finer than
-        // they are is missed.
-        let coarse = |network: usize, frame: usize| 2 * frame >= 3 * network;
-        let coarse = coarse(region.network_width, region.width)
-            || coarse(region.network_height, region.height);
+        // Where the network's pixels are wider than the frame's, what is finer than they are is missed.
+        let coarse = region.width > region.network_width || region.height > region.network_height;
         let detail = coarse.then(|| Detail::new(region, search)).flatten();
         Self { patches: Patches::new(region, search), detail }
     }
