@@ -19,7 +19,7 @@ use image::{ColorType, ImageDecoder};
 use super::mask_feed::{FedMask, Feeder, STALE_AFTER};
 use super::mask_source::MaskSource;
 use super::{MaskSourceError, MaskSpec};
-use crate::picture::{MAX_SIDE, Mask};
+use crate::picture::{MAX_SIDE, Mask, MaskError};
 
 /// How often the thread looks whether masks are still wanted, and whether a sender has come.
 const TICK: Duration = Duration::from_millis(100);
@@ -70,7 +70,8 @@ impl Drop for Socket {
 /// Takes one sender after another, until nobody wants masks any more. One that is silent for longer
 /// than `patience` gives way to the next.
 fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Duration) {
-    let mut next = None;
+    // Labels of 0 and 1 never have any.
+    let (mut next, mut has_white) = (None, false);
     while feeder.is_wanted() {
         let come = match next.take() {
             Some(stream) => Ok(stream),
@@ -91,7 +92,7 @@ fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Durati
         // Some come once for each mask.
         log::debug!("{name}: a sender of masks has come");
         let ended;
-        (ended, next) = hear(stream, listener, feeder, patience);
+        (ended, next) = hear(stream, listener, feeder, (name, patience), &mut has_white);
         if !feeder.is_wanted() {
             return;
         }
@@ -105,12 +106,13 @@ fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Durati
     }
 }
 
-/// Takes masks from one sender; then says why it ended, and who comes next if that was the reason.
+/// Takes masks from one sender, and notes whether one has white; then says why it ended, and who comes next if that was the reason.
 fn hear(
     stream: UnixStream,
     listener: &UnixListener,
     feeder: &Feeder,
-    patience: Duration,
+    (name, patience): (&str, Duration),
+    has_white: &mut bool,
 ) -> (Result<(), String>, Option<UnixStream>) {
     // Some systems hand the listener's own way on. Without either the thread would wait for ever.
     let set = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(TICK)));
@@ -120,10 +122,25 @@ fn hear(
     let sender = Sender { stream, listener, feeder, patience, heard: Instant::now(), next: None };
     let mut sender = BufReader::new(sender);
     let mut take = || -> Result<(), String> {
-        while feeder.is_wanted()
-            && let Some(mask) = receive(&mut sender)?
-        {
-            feeder.give(mask);
+        let mut told = false;
+        while feeder.is_wanted() {
+            match receive(&mut sender)? {
+                Received::End => break,
+                Received::Mask(mask) => {
+                    *has_white |= !mask.is_empty();
+                    feeder.give(mask);
+                }
+                // Of one who sends white, too, it is a faint nothing.
+                Received::Dark(MaskError::Dark { width, height, .. }) if *has_white => {
+                    feeder.give(Mask::empty(width, height).map_err(|error| error.to_string())?);
+                }
+                Received::Dark(error) => {
+                    feeder.lose();
+                    if !std::mem::replace(&mut told, true) {
+                        log::warn!("{name}: {error}; all is hidden until a mask with white comes");
+                    }
+                }
+            }
         }
         Ok(())
     };
@@ -170,10 +187,20 @@ impl Read for Sender<'_> {
     }
 }
 
-/// The next mask; `None` when the sender has gone.
-fn receive(sender: &mut impl BufRead) -> Result<Option<Mask>, String> {
+/// What a sender sent.
+#[derive(Debug)]
+enum Received {
+    Mask(Mask),
+    /// Neither white anywhere nor black everywhere.
+    Dark(MaskError),
+    /// The sender has gone.
+    End,
+}
+
+/// The next mask.
+fn receive(sender: &mut impl BufRead) -> Result<Received, String> {
     if sender.fill_buf().map_err(|error| error.to_string())?.is_empty() {
-        return Ok(None);
+        return Ok(Received::End);
     }
     let wrong = |error: image::ImageError| format!("what was sent is no mask ({error})");
     let picture = PnmDecoder::new(sender).map_err(wrong)?;
@@ -188,8 +215,11 @@ fn receive(sender: &mut impl BufRead) -> Result<Option<Mask>, String> {
     }
     let mut grey = vec![0; width as usize * height as usize];
     picture.read_image(&mut grey).map_err(wrong)?;
-    let mask = Mask::from_shades(width as usize, height as usize, &grey);
-    mask.map(Some).map_err(|error| error.to_string())
+    match Mask::from_shades(width as usize, height as usize, &grey) {
+        Ok(mask) => Ok(Received::Mask(mask)),
+        Err(dark @ MaskError::Dark { .. }) => Ok(Received::Dark(dark)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 impl MaskSource for SocketMask {
@@ -247,6 +277,26 @@ mod tests {
         assert_eq!(hidden(&mut source), 1);
     }
 
+    /// Labels hide nothing they were to hide; a sender of shades may have nothing to hide.
+    #[test]
+    fn dark_masks_count_once_one_had_white() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("masks");
+        let mut source = SocketMask::open(&path).expect("opened");
+        source.masks.stale_after = Duration::MAX;
+        assert_eq!(hidden(&mut source), 8);
+        let mut sender = UnixStream::connect(&path).expect("connected");
+        sender.write_all(&pgm(4, 2, &[0; 8])).expect("sent");
+        assert_eq!(hidden(&mut source), 0);
+        let dark = pgm(4, 2, &[0, 1, 1, 0, 0, 0, 0, 0]);
+        sender.write_all(&dark).expect("sent");
+        assert_eq!(hidden(&mut source), 8);
+        sender.write_all(&pgm(4, 2, &[0, 0, 200, 0, 0, 0, 0, 0])).expect("sent");
+        assert_eq!(hidden(&mut source), 1);
+        sender.write_all(&dark).expect("sent");
+        assert_eq!(hidden(&mut source), 0);
+    }
+
     #[test]
     fn a_silent_sender_gives_way_to_one_that_comes() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -283,7 +333,7 @@ mod tests {
             (here, there) = (new_here, BufReader::new(new_there));
         }
         drop(here);
-        assert!(receive(&mut there).expect("an end").is_none());
+        assert!(matches!(receive(&mut there), Ok(Received::End)));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::mask_socket::SocketMask;
 use super::natural::{number_of, pictures_in};
 use super::{MaskSourceError, MaskSpec, mask_device};
-use crate::picture::{Length, MOST_PAINTED_PIXELS, Mask, MaskError, Rect, read_size};
+use crate::picture::{Length, MOST_PAINTED_PIXELS, Mask, MaskError, PictureError, Rect, read_size};
 
 /// How long a mask picture is left alone that could not be read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -462,6 +462,8 @@ struct FolderMask {
     path: PathBuf,
     pictures: Vec<PathBuf>,
     given: Option<u64>,
+    /// One of them has white: a dark one then means that there is nothing to hide.
+    has_white: bool,
 }
 
 impl FolderMask {
@@ -471,7 +473,23 @@ impl FolderMask {
         if pictures.is_empty() {
             return Err(MaskSourceError::EmptyFolder { path: path.into() });
         }
-        Ok(Self { path: path.into(), pictures, given: None })
+        Ok(Self { path: path.into(), pictures, given: None, has_white: false })
+    }
+
+    fn read(&mut self, picture: &Path) -> Result<Mask, PictureError> {
+        let (dark, width, height) = match Mask::read(picture) {
+            Err(PictureError::MaskFile {
+                path,
+                source: MaskError::Dark { brightest, width, height },
+            }) => {
+                let source = MaskError::Dark { brightest, width, height };
+                (PictureError::MaskFile { path, source }, width, height)
+            }
+            read => return read,
+        };
+        let has_white = |picture: &PathBuf| Mask::read(picture).is_ok_and(|mask| !mask.is_empty());
+        self.has_white = self.has_white || self.pictures.iter().any(has_white);
+        if self.has_white { Ok(Mask::empty(width, height)?) } else { Err(dark) }
     }
 }
 
@@ -490,12 +508,12 @@ impl MaskSource for FolderMask {
             return Ok(None);
         }
         let picture = usize::try_from(number).ok().and_then(|number| self.pictures.get(number));
-        let Some(picture) = picture else {
+        let Some(picture) = picture.cloned() else {
             let (path, count) = (self.path.clone(), self.pictures.len());
             return Err(MaskSourceError::TooFew { path, count, frame: number });
         };
-        let mask = Mask::read(picture)?;
-        fits(&mask, width, height, picture)?;
+        let mask = self.read(&picture)?;
+        fits(&mask, width, height, &picture)?;
         self.given = Some(number);
         Ok(Some(mask))
     }

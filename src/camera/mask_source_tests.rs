@@ -305,3 +305,22 @@ fn a_painted_mask_is_far_smaller_than_a_picture_may_be() {
     let opened = Masks::open(&[MaskSpec::Page], Some(&path));
     assert!(matches!(opened, Err(MaskSourceError::TooLarge { width: 5000, height: 5000, .. })));
 }
+
+/// Labels hide nothing of what they were to hide; beside white ones a dark mask has nothing to hide.
+#[test]
+fn dark_masks_of_a_folder_count_beside_one_with_white() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, level: u8| {
+        let picture = crate::picture::RgbPicture::new(8, 6, vec![level; 3 * 48]).unwrap();
+        crate::picture::write_png(&folder.path().join(name), &picture).unwrap();
+    };
+    write("0.png", 1);
+    write("1.png", 1);
+    let mut masks = FolderMask::open(folder.path()).unwrap();
+    let error = masks.next(8, 6, 0).unwrap_err().to_string();
+    assert!(error.contains("0.png") && error.contains("no white"), "{error}");
+    write("1.png", 255);
+    let mut masks = FolderMask::open(folder.path()).unwrap();
+    assert!(masks.next(8, 6, 0).unwrap().unwrap().is_empty());
+    assert!(masks.next(8, 6, 1).unwrap().unwrap().is_full());
+}

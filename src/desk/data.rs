@@ -95,8 +95,8 @@ pub enum DataError {
     Config(String),
     /// Pictures that were there when training began, all of them.
     #[error(
-        "{path}: the pictures are away (its disk or share, most likely); what was trained is saved: \
-         go on (--resume) when they are back"
+        "{path}: the pictures are away (its disk or share, most likely); steps that were done are \
+         saved: go on (--resume) when they are back"
     )]
     Away {
         /// The folder.
@@ -449,15 +449,21 @@ impl Pool {
         if let Some(known) = &self.cache().entries[index] {
             return known.clone().ok();
         }
+        if self.is_lost() {
+            return None;
+        }
         // Decoded without the lock: two threads may both read one file, at worst.
         let read = || decode(&self.files[index], self.side).map(Arc::new);
-        let decoded = match read() {
-            Err(_) if are_away(&self.files) => {
-                self.wait()?;
-                read()
+        let decoded = read().or_else(|error| {
+            if are_away(&self.files) {
+                self.wait().ok_or(error)?;
             }
-            decoded => decoded,
-        };
+            // They may just have come back.
+            read()
+        });
+        if decoded.is_err() && self.is_lost() {
+            return None;
+        }
         let decoded = decoded.map_err(|error| log::warn!("skipped from here on: {error}"));
         let mut cache = self.cache();
         if cache.entries[index].is_none() {

@@ -45,8 +45,11 @@ impl Log {
         let head: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
         let places: Vec<Option<usize>> =
             columns.iter().map(|column| head.iter().position(|old| old == column)).collect();
-        for line in lines.take(step as usize) {
+        for line in lines {
             let fields: Vec<&str> = line.split(',').collect();
+            if fields[0].parse().is_ok_and(|of: u64| of > step) {
+                break;
+            }
             let field = |place: &Option<usize>| place.and_then(|at| fields.get(at)).unwrap_or(&"0");
             let fields: Vec<&str> = places.iter().map(|place| *field(place)).collect();
             text += &(fields.join(",") + "\n");
@@ -94,7 +97,8 @@ fn read(path: &Path, first: &str) -> Result<String, DeskError> {
     if let Some(text) = text.filter(|text| text.split(',').next() == Some(first)) {
         return Ok(text);
     }
-    let aside = path.with_extension("csv.old");
+    let names = (1_u32..).map(|number| path.with_extension(format!("csv.old{number}")));
+    let aside = names.into_iter().find(|name| !name.exists()).unwrap_or_default();
     fs::rename(path, &aside).map_err(failed)?;
     log::warn!("{} is no log of ours any more; it is now {}", path.display(), aside.display());
     Ok(String::new())

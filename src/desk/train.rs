@@ -146,13 +146,14 @@ pub fn steps_in(config: &RunConfig, epochs: u64) -> Result<u64, DeskError> {
 
 /// Refuses a folder where another run would be lost.
 fn without_a_run(folder: &Path) -> Result<(), DeskError> {
-    // Weights without a checkpoint are what somebody kept of a run.
-    let kept = [CHECKPOINT, OLD_CHECKPOINT, WEIGHTS];
-    if kept.iter().all(|name| !folder.join(name).exists()) {
+    let has = |name: &str| folder.join(name).exists();
+    let reason = if has(CHECKPOINT) || has(OLD_CHECKPOINT) {
+        "a run is in this folder; go on with it (--resume), or give another --output".into()
+    } else if has(WEIGHTS) {
+        format!("{WEIGHTS} is in this folder and would be replaced; give another --output")
+    } else {
         return Ok(());
-    }
-    let reason =
-        "a run is in this folder; go on with it (--resume), or give another --output".into();
+    };
     Err(DeskError::Run { path: folder.to_owned(), reason })
 }
 

@@ -37,7 +37,7 @@ pub fn check_place(path: &Path) -> Result<(), FileError> {
     if path.is_dir() {
         return Err(failed(std::io::ErrorKind::IsADirectory.into()));
     }
-    aside(path).map(drop).map_err(failed)
+    aside(&place(path)).map(drop).map_err(failed)
 }
 
 /// A file beside `path`, to be written, synced and renamed to it. Others may read it as the umask says,
@@ -57,8 +57,9 @@ pub(crate) fn aside(path: &Path) -> std::io::Result<NamedTempFile> {
 
 /// Where a file is written that is to be at `path`: a link stays one, and what it leads to is replaced.
 pub(crate) fn place(path: &Path) -> PathBuf {
-    let target = path.is_symlink().then(|| path.canonicalize().ok()).flatten();
-    target.unwrap_or_else(|| path.to_owned())
+    let Ok(target) = path.read_link() else { return path.to_owned() };
+    // One that leads to nothing so far leads to its place all the same.
+    path.canonicalize().unwrap_or_else(|_| folder(path).join(target))
 }
 
 /// Writes `bytes` beside `path`, syncs and renames.
@@ -90,6 +91,10 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).unwrap();
         write_atomically(&link, b"after").unwrap();
         assert!(link.is_symlink() && std::fs::read(&file).unwrap() == b"after");
+        std::fs::remove_file(&file).unwrap();
+        write_atomically(&link, b"anew").unwrap();
+        assert!(link.is_symlink() && std::fs::read(&file).unwrap() == b"anew");
+        check_place(&link).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         for refused in [check_place(&pipe), write_atomically(&pipe, b"after")] {
             let error = refused.unwrap_err().to_string();

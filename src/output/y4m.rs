@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
 use super::{OutputError, Sink};
 use crate::file::{aside, place};
@@ -155,6 +155,7 @@ fn header(shape: Shape, stream: &StreamInfo) -> String {
 pub(super) struct Pipe {
     /// `None`: standard output.
     path: Option<PathBuf>,
+    name: String,
     writer: Y4mWriter<BufWriter<Box<dyn Write + Send>>>,
 }
 
@@ -171,13 +172,18 @@ impl Pipe {
     }
 
     fn new(path: Option<PathBuf>, to: Box<dyn Write + Send>) -> Self {
-        Self { path, writer: Y4mWriter::new(BufWriter::with_capacity(BUFFER, to)) }
+        let name = path.as_ref().map(|path| path.display().to_string());
+        let name = name.unwrap_or_else(|| "y4m on standard output".into());
+        Self { path, name, writer: Y4mWriter::new(BufWriter::with_capacity(BUFFER, to)) }
     }
 
     fn fail(&self, fault: Fault) -> OutputError {
         match (fault, self.path.clone()) {
-            (Fault::Io(error), _) if error.kind() == ErrorKind::BrokenPipe => OutputError::Closed,
+            // A service that has this output is to be started again.
             (Fault::Io(source), Some(path)) => OutputError::Write { path, source },
+            (Fault::Io(error), None) if error.kind() == ErrorKind::BrokenPipe => {
+                OutputError::Closed
+            }
             (Fault::Io(source), None) => OutputError::Stdout { source },
             (Fault::Other(error), _) => error,
         }
@@ -190,8 +196,7 @@ impl Pipe {
 
 impl Sink for Pipe {
     fn describe(&self) -> String {
-        let path = self.path.as_ref();
-        path.map_or("y4m on standard output".into(), |path| path.display().to_string())
+        self.name.clone()
     }
 
     fn start(&mut self, stream: &StreamInfo) {
@@ -199,8 +204,7 @@ impl Sink for Pipe {
     }
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
-        let name = self.describe();
-        self.writer.write(frame, &name).map_err(|fault| self.fail(fault))?;
+        self.writer.write(frame, &self.name).map_err(|fault| self.fail(fault))?;
         // A viewer at the other end wants this frame now and not when the buffer is full.
         self.flush()
     }
@@ -216,20 +220,23 @@ impl Sink for Pipe {
 /// A `.y4m` file, beside its final name until it is finished.
 pub(super) struct Clip {
     path: PathBuf,
+    /// What it was to be called, where clips that are there stay.
+    asked: Option<PathBuf>,
     writer: Y4mWriter<BufWriter<NamedTempFile>>,
 }
 
 impl Clip {
     /// With `keep` a clip that is there stays, and this one is numbered on: `day-2.y4m`.
     pub fn open(path: &Path, keep: bool) -> Result<Self, OutputError> {
-        let path = if keep { free_name(path) } else { place(path) };
+        let asked = keep.then(|| place(path));
+        let path = asked.as_deref().map_or_else(|| place(path), free_name);
         if path.exists() {
             log::warn!("{} is there, and is replaced when this run ends", path.display());
         }
         match aside(&path) {
             Ok(file) => {
                 let writer = Y4mWriter::new(BufWriter::with_capacity(BUFFER, file));
-                Ok(Self { path, writer })
+                Ok(Self { path, asked, writer })
             }
             Err(source) => Err(OutputError::Write { path, source }),
         }
@@ -244,6 +251,20 @@ fn free_name(path: &Path) -> PathBuf {
         (2_u64..).map(|number| path.with_file_name(format!("{stem}-{number}.{extension}")));
     let mut names = std::iter::once(path.to_owned()).chain(numbered);
     names.find(|name| !name.exists()).unwrap_or_else(|| path.to_owned())
+}
+
+/// As its `persist`, under a name that is free: another may have taken the one that was.
+fn persist_beside(mut file: NamedTempFile, path: &Path) -> Result<(), PersistError> {
+    loop {
+        let error = match file.persist_noclobber(free_name(path)) {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        if error.error.kind() != ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        file = error.file;
+    }
 }
 
 impl Sink for Clip {
@@ -263,14 +284,18 @@ impl Sink for Clip {
     }
 
     fn finish(self: Box<Self>) -> Result<(), OutputError> {
-        let Self { path, writer } = *self;
+        let Self { path, asked, writer } = *self;
         let fail = |source| OutputError::Write { path: path.clone(), source };
         let (file, written) = writer.into_whole().map_err(fail)?;
         // If no frame ever came: leave what is there alone.
         let Some(file) = file else { return written.map_err(fail) };
         // Also where the disk says only now that it is full: a recording is not thrown away.
         let synced = file.as_file().sync_all();
-        file.persist(&path).map_err(|error| fail(error.error))?;
+        let persisted = match asked {
+            Some(asked) => persist_beside(file, &asked),
+            None => file.persist(&path).map(drop),
+        };
+        persisted.map_err(|error| fail(error.error))?;
         written.and(synced).map_err(fail)
     }
 }
@@ -295,7 +320,7 @@ mod tests {
             (0..frames).for_each(|_| clip.write(&frame).unwrap());
             clip.writer
         };
-        let finish = |writer| Box::new(Clip { path: path.clone(), writer }).finish();
+        let finish = |writer| Box::new(Clip { path: path.clone(), asked: None, writer }).finish();
         finish(begun(3)).unwrap();
         let three = std::fs::read(&path).unwrap();
         for part in [vec![7; 9], vec![7; 2 * BUFFER]] {
@@ -377,16 +402,23 @@ mod tests {
     fn a_clip_that_is_to_be_kept_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("day.y4m");
-        for name in ["day.y4m", "day-2.y4m", "day-3.y4m"] {
+        let open = || {
             let mut sink = Box::new(Clip::open(&path, true).unwrap());
             sink.write(&frame(PixelFormat::Grey8)).unwrap();
-            assert_eq!(sink.describe(), folder.path().join(name).display().to_string());
-            sink.finish().unwrap();
-            assert!(folder.path().join(name).exists());
+            sink
+        };
+        open().finish().unwrap();
+        // Two at once, of which the second finds its name taken.
+        let [first, second] = [open(), open()];
+        assert_eq!(first.describe(), folder.path().join("day-2.y4m").display().to_string());
+        first.finish().unwrap();
+        second.finish().unwrap();
+        for name in ["day.y4m", "day-2.y4m", "day-3.y4m"] {
+            assert!(folder.path().join(name).exists(), "{name}");
         }
     }
 
-    /// A named pipe has each frame at once; its reader's end is no failure.
+    /// A named pipe has each frame at once. Where its reader goes away a service is started again.
     #[cfg(unix)]
     #[test]
     fn a_named_pipe_is_written_as_standard_output() {
@@ -409,7 +441,6 @@ mod tests {
         // Only what was flushed comes here, and the reader goes with it.
         assert!(reader.join().unwrap().starts_with(b"YUV4MPEG2 W5 H3"));
         let ended = sink.write(&frame(PixelFormat::Grey8));
-        assert!(matches!(ended, Err(OutputError::Closed)), "{ended:?}");
-        sink.finish().unwrap();
+        assert!(matches!(ended, Err(OutputError::Write { .. })), "{ended:?}");
     }
 }

@@ -47,7 +47,7 @@ pub enum MaskError {
          white means fill: multiply labels of 0 and 1 by 255, or save it all black if nothing is \
          to be hidden"
     )]
-    Dark { brightest: u8 },
+    Dark { brightest: u8, width: usize, height: usize },
     #[error(
         "`{text}` is not a rectangle ({reason}); write rect:x,y,w,h, each in pixels or percent"
     )]

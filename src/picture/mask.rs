@@ -14,8 +14,6 @@ pub const HOLE: u8 = 255;
 pub const KNOWN: u8 = 0;
 /// Luma from which a mask picture's pixel counts as white.
 const WHITE: u8 = 128;
-/// A picture that is nowhere lighter than this, and not black, was not drawn as a mask.
-const BLACK: u8 = 31;
 /// Alpha from which the colour of a mask picture's pixel says something.
 const SOLID: u8 = 128;
 
@@ -152,7 +150,9 @@ impl Mask {
     /// nothing.
     pub fn from_shades(width: usize, height: usize, grey: &[u8]) -> Result<Mask, MaskError> {
         match grey.iter().max() {
-            Some(&brightest @ 1..=BLACK) => Err(MaskError::Dark { brightest }),
+            Some(&brightest) if (1..WHITE).contains(&brightest) => {
+                Err(MaskError::Dark { brightest, width, height })
+            }
             _ => Mask::from_grey(width, height, grey),
         }
     }

@@ -10,15 +10,15 @@
 //! network's fill is mixed where holes are not deep: shapes and textures grow sharp.
 //!
 //! The network says what is where: patches are compared in the coarse band too, which is what is left
-//! of the picture at a quarter of its size, and which in a hole stays that of the network's fill. At
-//! first they are compared in nothing else: a blur is most like another, and would find what is smooth
-//! in place of what has its colour.
+//! of the picture at a quarter of its size or, in deep holes, a sixth, and which in a hole stays that of
+//! the network's fill. At first they are compared in nothing else: a blur is most like another, and would
+//! find what is smooth in place of what has its colour.
 //!
 //! From frame to frame it goes on: one round a frame, with the matches of the frame before, which are
 //! left only for clearly better ones. So the fill follows what moves and does not flicker. Where the
-//! next mask has holes too, matches and fill are taken over; where the scene is another, the fill begins
-//! anew. All is integers: the same frames give the
-//! same bytes everywhere.
+//! next mask has holes too, matches and fill are taken over; where the scene is another, or the network
+//! has come to say something else, the fill begins anew. All is integers: the same frames give the same
+//! bytes everywhere.
 //!
 //! What a hole hides is not seen: patches are taken from known pixels alone.
 
@@ -36,8 +36,9 @@ const ROW: usize = 3 * SIDE;
 /// So many steps from known pixels a network of this kind knows little of what is there.
 const DEEP: u16 = 32;
 /// What the picture is shrunk by to get its coarse band, and what a neighbour counts whose match lies
-/// elsewhere; and in holes that are so deep, where what a network says is a blur that textures must not
-/// be tied to, and pieces of them hold together.
+/// elsewhere; and in live frames' holes that are so deep, where what a network says is a blur that
+/// textures must not be tied to, and pieces of them hold together. (In a thorough search, which goes
+/// away from what the network says, that makes fills worse.)
 const COARSE: [usize; 2] = [4, 6];
 const APART: [u32; 2] = [4, 2];
 /// What a level there weighs against one of the picture, of which there are more.
@@ -116,7 +117,8 @@ impl Patches {
             region.y * region.network_height / region.height + area.y,
         );
         let (depths, middle) = (holes.depths(), SIDE / 2 * (width + 1));
-        let deep = usize::from(depths.iter().any(|depth| *depth >= DEEP));
+        let is_deep = search == Search::Live && depths.iter().any(|depth| *depth >= DEEP);
+        let deep = usize::from(is_deep);
         let matches = Matches::new(&holes, &holes, origin, 1, APART[deep])?;
         let voted = around(&holes.bounds()?, SIDE - 1, width, height);
         let nearness = |target: &Target| nearness(depths[target.at as usize + middle]);
