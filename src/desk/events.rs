@@ -29,6 +29,19 @@ struct Event {
     file_version: Option<String>,
     #[prost(message, optional, tag = "5")]
     summary: Option<Summary>,
+    #[prost(message, optional, tag = "7")]
+    session: Option<Session>,
+}
+
+/// TensorFlow's `SessionLog`.
+#[derive(Clone, PartialEq, Message)]
+struct Session {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+impl Session {
+    const START: Self = Self { status: 1 };
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -52,17 +65,24 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// A new file in a run's folder.
+    /// A new file in a run's folder, of a run that has done so many steps. What files of before say of
+    /// later ones, as when a run was killed behind its checkpoint, counts no more.
     ///
     /// # Errors
     /// [`DeskError::Io`] where it cannot be written.
-    pub fn create(folder: &Path) -> Result<Self, DeskError> {
+    pub fn create(folder: &Path, step: u64) -> Result<Self, DeskError> {
         let nanoseconds = since_1970().as_nanos();
         let path = folder.join(format!("events.out.tfevents.{nanoseconds:020}.lbam"));
         let file =
             File::create(&path).map_err(|source| DeskError::Io { path: path.clone(), source })?;
         let mut events = Self { file, path };
-        events.write(0, Some(VERSION.to_owned()), None)?;
+        let file_version = Some(VERSION.to_owned());
+        events.write(Event { file_version, ..Event::default() })?;
+        events.write(Event {
+            step: step as i64 + 1,
+            session: Some(Session::START),
+            ..Event::default()
+        })?;
         Ok(events)
     }
 
@@ -73,17 +93,12 @@ impl Events {
     pub fn add(&mut self, step: u64, figures: &[(&str, f32)]) -> Result<(), DeskError> {
         let value = |&(tag, simple_value): &(&str, f32)| Value { tag: tag.into(), simple_value };
         let summary = Summary { values: figures.iter().map(value).collect() };
-        self.write(step, None, Some(summary))
+        self.write(Event { step: step as i64, summary: Some(summary), ..Event::default() })
     }
 
-    fn write(
-        &mut self,
-        step: u64,
-        file_version: Option<String>,
-        summary: Option<Summary>,
-    ) -> Result<(), DeskError> {
-        let wall_time = since_1970().as_secs_f64();
-        let event = Event { wall_time, step: step as i64, file_version, summary }.encode_to_vec();
+    /// Adds an event of now.
+    fn write(&mut self, event: Event) -> Result<(), DeskError> {
+        let event = Event { wall_time: since_1970().as_secs_f64(), ..event }.encode_to_vec();
         let length = (event.len() as u64).to_le_bytes();
         let mut record = length.to_vec();
         record.extend(checksum(&length).to_le_bytes());
@@ -110,7 +125,7 @@ mod tests {
     #[test]
     fn a_file_reads_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut events = Events::create(folder.path()).unwrap();
+        let mut events = Events::create(folder.path(), 6).unwrap();
         events.add(7, &[("loss", 0.5), ("rate", 1e-4)]).unwrap();
         let mut bytes = &std::fs::read(&events.path).unwrap()[..];
         let mut found = Vec::new();
@@ -122,10 +137,11 @@ mod tests {
             found.push(Event::decode(&rest[..length]).unwrap());
             bytes = &rest[length + 4..];
         }
-        assert_eq!(found.len(), 2);
+        assert_eq!(found.len(), 3);
         assert_eq!(found[0].file_version.as_deref(), Some(VERSION));
-        assert_eq!(found[1].step, 7);
-        let values = &found[1].summary.as_ref().unwrap().values;
+        assert_eq!((found[1].step, found[1].session.clone()), (7, Some(Session::START)));
+        assert_eq!(found[2].step, 7);
+        let values = &found[2].summary.as_ref().unwrap().values;
         assert_eq!((values[0].tag.as_str(), values[0].simple_value), ("loss", 0.5));
         assert_eq!((values[1].tag.as_str(), values[1].simple_value), ("rate", 1e-4));
     }

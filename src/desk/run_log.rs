@@ -59,7 +59,7 @@ impl Log {
             .append(true)
             .open(&path)
             .map_err(|source| DeskError::Io { path: path.clone(), source })?;
-        Ok(Self { file, path, events: Events::create(folder)? })
+        Ok(Self { file, path, events: Events::create(folder, step)? })
     }
 
     /// Adds a step.
