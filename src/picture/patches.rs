@@ -227,7 +227,7 @@ impl Patches {
             match PASSES.get(self.passes) {
                 // At once what can be had at once.
                 _ if cut => self.improve(true, &FOLLOWED),
-                // The search takes one walk a frame then: a scene that moves costs little more.
+                // The search takes one walk a frame then: a frame of a scene that moves costs a fifth more.
                 Some((by_picture, pass)) => {
                     self.improve(*by_picture, pass);
                     self.passes += 1;
