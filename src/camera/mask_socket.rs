@@ -106,7 +106,8 @@ fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Durati
     }
 }
 
-/// Takes masks from one sender, and notes whether one has white; then says why it ended, and who comes next if that was the reason.
+/// Takes masks from one sender, and notes whether one has white; then says why it ended, and who comes
+/// next if that was the reason.
 fn hear(
     stream: UnixStream,
     listener: &UnixListener,

@@ -261,7 +261,8 @@ fn persist_beside(mut file: NamedTempFile, path: &Path) -> Result<(), PersistErr
             Err(error) => error,
         };
         if error.error.kind() != ErrorKind::AlreadyExists {
-            return Err(error);
+            // Some file systems can only replace.
+            return error.file.persist(free_name(path)).map(drop);
         }
         file = error.file;
     }
