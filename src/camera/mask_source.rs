@@ -477,19 +477,15 @@ impl FolderMask {
     }
 
     fn read(&mut self, picture: &Path) -> Result<Mask, PictureError> {
-        let (dark, width, height) = match Mask::read(picture) {
-            Err(PictureError::MaskFile {
-                path,
-                source: MaskError::Dark { brightest, width, height },
-            }) => {
-                let source = MaskError::Dark { brightest, width, height };
-                (PictureError::MaskFile { path, source }, width, height)
-            }
-            read => return read,
+        let read = Mask::read(picture);
+        let Err(PictureError::MaskFile { source: MaskError::Dark { width, height, .. }, .. }) =
+            read
+        else {
+            return read;
         };
         let has_white = |picture: &PathBuf| Mask::read(picture).is_ok_and(|mask| !mask.is_empty());
         self.has_white = self.has_white || self.pictures.iter().any(has_white);
-        if self.has_white { Ok(Mask::empty(width, height)?) } else { Err(dark) }
+        if self.has_white { Ok(Mask::empty(width, height)?) } else { read }
     }
 }
 
