@@ -108,6 +108,7 @@ fn zeros(#[comptime] tile: Tile) -> Array<f32> {
 
 /// Puts left factors that a thread has brought, of each sixteenth row from its first on, into shared
 /// memory. All are brought before: a thread that puts each at once waits for one after the other.
+#[allow(clippy::if_same_then_else)]
 #[cube]
 fn put(
     factors: &Array<f32>,
@@ -119,6 +120,7 @@ fn put(
     #[unroll]
     for part in 0..tile.rows.div_ceil(ABREAST) {
         let row = first_row + part * ABREAST;
+        // Where every thread has a row none is asked.
         if comptime!(tile.rows.is_multiple_of(ABREAST)) {
             left[from + row] = factors[part];
         } else if row < tile.rows {
