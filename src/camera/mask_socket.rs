@@ -253,14 +253,19 @@ mod tests {
         [format!("P5\n{width} {height}\n255\n").as_bytes(), data].concat()
     }
 
+    /// Masks of a socket at `path`, and a sender, who says nothing so far.
+    fn opened(path: &Path) -> (SocketMask, UnixStream) {
+        let mut source = SocketMask::open(path).expect("opened");
+        source.masks.stale_after = Duration::MAX;
+        assert_eq!(hidden(&mut source), 8);
+        (source, UnixStream::connect(path).expect("connected"))
+    }
+
     #[test]
     fn senders_say_what_is_hidden() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("masks");
-        let mut source = SocketMask::open(&path).expect("opened");
-        source.masks.stale_after = Duration::MAX;
-        assert_eq!(hidden(&mut source), 8);
-        let mut sender = UnixStream::connect(&path).expect("connected");
+        let (mut source, mut sender) = opened(&path);
         // Two at once, the second in two pieces.
         let second = pgm(4, 2, &[0, 0, 127, 128, 255, 0, 0, 0]);
         sender.write_all(&[&pgm(4, 2, &[0; 8]), &second[..7]].concat()).expect("sent");
@@ -282,11 +287,7 @@ mod tests {
     #[test]
     fn dark_masks_count_once_one_had_white() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("masks");
-        let mut source = SocketMask::open(&path).expect("opened");
-        source.masks.stale_after = Duration::MAX;
-        assert_eq!(hidden(&mut source), 8);
-        let mut sender = UnixStream::connect(&path).expect("connected");
+        let (mut source, mut sender) = opened(&folder.path().join("masks"));
         sender.write_all(&pgm(4, 2, &[0; 8])).expect("sent");
         assert_eq!(hidden(&mut source), 0);
         let dark = pgm(4, 2, &[0, 1, 1, 0, 0, 0, 0, 0]);

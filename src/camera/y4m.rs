@@ -181,7 +181,8 @@ fn parse_header(line: &[u8]) -> Result<Header, String> {
         Some("mono") => PixelFormat::Grey8,
         Some(other) => {
             return Err(format!(
-                "its colour format is {other}; ask the writer for another (ffmpeg -i CLIP -pix_fmt yuv420p -f yuv4mpegpipe -)"
+                "its colour format is {other}; ask the writer for another (ffmpeg -i CLIP \
+                 -pix_fmt yuv420p -f yuv4mpegpipe -)"
             ));
         }
     };

@@ -227,7 +227,7 @@ impl Patches {
             match PASSES.get(self.passes) {
                 // At once what can be had at once.
                 _ if cut => self.improve(true, &FOLLOWED),
-                // The search takes one walk a frame then: a frame of a scene that moves costs a fifth more.
+                // The search takes one walk a frame then: a frame of a scene that moves costs some more.
                 Some((by_picture, pass)) => {
                     self.improve(*by_picture, pass);
                     self.passes += 1;
@@ -304,23 +304,25 @@ impl Patches {
         if self.based.is_empty() {
             return false;
         }
-        let pixels = || {
-            let holes = self.holes.iter().cloned();
+        let changes = || {
             let [now, before] = [&self.coarse, &self.based].map(|band| band.as_chunks::<3>().0);
-            holes.flat_map(move |run| now[run.clone()].iter().zip(&before[run]))
+            let holes = self.holes.iter().cloned();
+            let pixels = holes.flat_map(move |run| now[run.clone()].iter().zip(&before[run]));
+            pixels.map(|(now, before)| -> [i32; 3] {
+                std::array::from_fn(|at| i32::from(now[at]) - i32::from(before[at]))
+            })
         };
-        let count = pixels().count() as i32;
-        let mut changes = [0_i32; 3];
-        for (now, before) in pixels() {
-            let levels = now.iter().zip(before).map(|(a, b)| i32::from(*a) - i32::from(*b));
-            changes.iter_mut().zip(levels).for_each(|(sum, change)| *sum += change);
+        let count: usize = self.holes.iter().map(ExactSizeIterator::len).sum();
+        let mut alike = [0_i32; 3];
+        for change in changes() {
+            alike.iter_mut().zip(change).for_each(|(sum, change)| *sum += change);
         }
-        let alike = changes.map(|sum| sum / count.max(1));
-        let beside = pixels().map(|(now, before)| {
-            let levels = now.iter().zip(before).map(|(a, b)| i32::from(*a) - i32::from(*b));
-            levels.zip(alike).map(|(change, alike)| change.abs_diff(alike)).sum::<u32>()
+        let alike = alike.map(|sum| sum / count.max(1) as i32);
+        let beside = changes().map(|change| {
+            let levels = change.iter().zip(alike).map(|(change, alike)| change.abs_diff(alike));
+            u64::from(levels.sum::<u32>())
         });
-        beside.map(u64::from).sum::<u64>() > u64::from(3 * DRIFT) * count as u64
+        beside.sum::<u64>() > u64::from(3 * DRIFT) * count as u64
     }
 
     /// Mixes the network's fill into that of the round before, in place of which it stands where there
