@@ -283,7 +283,7 @@ impl Alike for Look<'_> {
 }
 
 /// Luma (BT.601) of a pixel in RGB. Written out: a loop here takes as long as all the rest.
-fn luma_of(&[red, green, blue]: &[u8; 3]) -> u8 {
+pub(super) fn luma_of(&[red, green, blue]: &[u8; 3]) -> u8 {
     let [red, green, blue] = [red, green, blue].map(u16::from);
     ((77 * red + 150 * green + 29 * blue + 128) >> 8) as u8
 }

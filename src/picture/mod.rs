@@ -5,10 +5,11 @@
 //! hides:
 //!
 //! ```text
-//! Frame + Mask -> plan -> Region(s) -> Paster::network_input -> (network) -> Patches -> Paster::paste
+//! Frame + Mask -> plan -> Region(s) -> Paster::network_input -> (network)
+//!                   -> Continuation -> Patches -> Paster::paste
 //! ```
 //!
-//! What a network fills in smoothly [`Patches`] makes of known patches that are like it, and
+//! What is plain around a hole [`Continuation`] carries on; what a network fills in smoothly [`Patches`] makes of known patches that are like it, and
 //! [`Detail`], in [`Paster::paste`], gives it structure finer than the network's pixels.
 //!
 //! Why regions and not the whole frame scaled down: a 1080p frame squeezed to 256x256 loses
@@ -40,6 +41,7 @@
 
 #![forbid(unsafe_code)]
 
+mod continuation;
 mod convert;
 mod detail;
 mod error;
@@ -53,8 +55,10 @@ mod paste;
 mod patches;
 mod pool;
 mod region;
+mod repeats;
 mod seam;
 
+pub use continuation::Continuation;
 pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};
 pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat, StreamInfo};

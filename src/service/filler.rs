@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Fill, FillError, ServiceError};
 use crate::file::{Check, Model};
 use crate::picture::{
-    Detail, Frame, Mask, Paster, Patches, Region, Seam, Search, plan, plan_whole,
+    Continuation, Detail, Frame, Mask, Paster, Patches, Region, Seam, Search, plan, plan_whole,
 };
 use crate::runtime::{RIM, RuntimeError, Session, kernel_name};
 
@@ -49,6 +49,7 @@ struct Work {
 /// What makes a region's smooth fill one with edges and textures.
 #[derive(Default)]
 struct Finish {
+    continuation: Option<Continuation>,
     patches: Option<Patches>,
     detail: Option<Detail>,
 }
@@ -58,7 +59,8 @@ impl Finish {
         // Where the network's pixels are wider than the frame's, what is finer than they are is missed.
         let coarse = region.width > region.network_width || region.height > region.network_height;
         let detail = coarse.then(|| Detail::new(region, search)).flatten();
-        Self { patches: Patches::new(region, search), detail }
+        let continuation = Continuation::new(region);
+        Self { continuation, patches: Patches::new(region, search), detail }
     }
 
     /// Goes on from other masks' regions in the same frames, first from the nearest: where they overlap,
@@ -80,6 +82,10 @@ impl Finish {
 
     /// Goes on from another mask in the same frames.
     fn follow(&mut self, before: &Self) {
+        let both = self.continuation.as_mut().zip(before.continuation.as_ref());
+        if let Some((continuation, before)) = both {
+            continuation.follow(before);
+        }
         if let Some((patches, before)) = self.patches.as_mut().zip(before.patches.as_ref()) {
             patches.follow(before);
         }
@@ -160,6 +166,9 @@ impl Fill for Filler {
             self.paster.network_input(frame, region, &mut self.input)?;
             self.output.resize(region.network_bytes(), 0);
             session.run(&self.input, &mut self.output)?;
+            if let Some(continuation) = &mut finish.continuation {
+                continuation.add(&self.input, &mut self.output);
+            }
             if let Some(patches) = &mut finish.patches {
                 patches.add(&self.input, &mut self.output);
             }

@@ -1,0 +1,226 @@
+//! The step across a picture that brings what lies around its holes onto something like it.
+
+use super::continuation::pixels;
+use super::{KNOWN, Mask};
+
+/// Down, and to the right.
+pub(super) type Step = (isize, isize);
+
+/// Known pixels that are compared: steps from a hole.
+const RING: u16 = 8;
+/// No step is so short along both axes: it would bring any picture onto itself.
+const SHORTEST: usize = 7;
+/// Pixels of the ring that all steps are tried with, and of the holes. Squares of the ring's differences
+/// are summed up below their count.
+const RING_SAMPLES: usize = 192;
+const HOLE_SAMPLES: usize = 64;
+const COUNT_BITS: u32 = 24;
+/// Of the steps to each square of this side the best is tried with all of the ring, of the best few.
+const SQUARE: usize = 16;
+const TRIED: usize = 8;
+/// A step leads from half of the ring to known pixels, and from three quarters of the holes.
+const RING_KNOWN: (usize, usize) = (1, 2);
+const HOLES_KNOWN: (usize, usize) = (3, 4);
+/// A step is taken that leaves no more of the ring's difference than this times what a blur would
+/// ([`Steps::roughness`]), and stays until it leaves much more.
+const TAKEN: f32 = 1.15;
+const KEPT: f32 = 1.25;
+/// All of the ring may be lighter or darker by so much of that: more is a likeness by chance.
+const SHIFTED: f32 = 0.3;
+/// How far around a pixel a blur reaches, and which pixels of the ring are asked.
+const BLUR: usize = 5;
+const ASKED: usize = 8;
+/// Frames until a step is looked for again where none was found.
+const WAIT: u32 = 30;
+
+/// Looks for the step, frame after frame.
+#[derive(Debug)]
+pub(super) struct Steps {
+    width: usize,
+    height: usize,
+    /// Of each pixel, whether it is known.
+    known: Vec<bool>,
+    ring: Vec<u32>,
+    step: Option<Step>,
+    wait: u32,
+}
+
+impl Steps {
+    /// In pictures with these holes, from which each pixel is so far away.
+    pub fn new(holes: &Mask, away: &[u16]) -> Self {
+        Self {
+            width: holes.width(),
+            height: holes.height(),
+            known: holes.data().iter().map(|pixel| *pixel == KNOWN).collect(),
+            ring: pixels(away.iter().map(|away| (1..=RING).contains(away))),
+            step: None,
+            wait: 0,
+        }
+    }
+
+    /// Goes on from another mask in the same frames.
+    pub fn follow(&mut self, before: &Self) {
+        self.step = self.step.or(before.step);
+    }
+
+    /// The step in this picture, of which known pixels are read, that leads most `holes` to known pixels.
+    pub fn look(&mut self, picture: &[[u8; 3]], holes: &[u32]) -> Option<Step> {
+        let is_kept = |step: &Step| {
+            let difference = self.difference(*step, picture);
+            difference.is_some_and(|apart| apart <= KEPT * self.roughness(picture))
+        };
+        if let Some(step) = self.step {
+            self.step = self.step.filter(is_kept);
+            // Another scene may repeat otherwise.
+            self.wait *= u32::from(self.step == Some(step));
+        }
+        if self.step.is_none() {
+            self.wait = match self.wait {
+                0 => {
+                    self.step = self.search(picture, holes);
+                    WAIT
+                }
+                wait => wait - 1,
+            };
+        }
+        self.step
+    }
+
+    #[cfg(test)]
+    pub fn step(&self) -> Option<Step> {
+        self.step
+    }
+
+    /// The pixel a step away, if it is known.
+    pub fn away(&self, at: u32, (down, across): Step) -> Option<usize> {
+        let (x, y) = (at as usize % self.width, at as usize / self.width);
+        let x = x.checked_add_signed(across).filter(|x| *x < self.width)?;
+        let y = y.checked_add_signed(down).filter(|y| *y < self.height)?;
+        let away = y * self.width + x;
+        self.known[away].then_some(away)
+    }
+
+    /// By how much the ring is unlike what a step leads to, in levels' mean; `None` if that is hardly known.
+    fn difference(&self, step: Step, picture: &[[u8; 3]]) -> Option<f32> {
+        let (mut sum, mut count) = (0, 0);
+        for &at in &self.ring {
+            if let Some(away) = self.away(at, step) {
+                let pair = picture[at as usize].iter().zip(&picture[away]);
+                sum += pair.map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
+                count += 1;
+            }
+        }
+        let enough = count * RING_KNOWN.1 >= self.ring.len() * RING_KNOWN.0 && count > 0;
+        enough.then(|| sum as f32 / (3 * count) as f32)
+    }
+
+    /// By how much all of the ring is lighter or darker than what a step leads to.
+    fn shift(&self, step: Step, picture: &[[u8; 3]]) -> f32 {
+        let (mut sums, mut count) = ([0_i64; 3], 0);
+        for &at in &self.ring {
+            if let Some(away) = self.away(at, step) {
+                let pair = picture[at as usize].iter().zip(&picture[away]);
+                let levels = pair.map(|(a, b)| i64::from(*a) - i64::from(*b));
+                sums.iter_mut().zip(levels).for_each(|(sum, level)| *sum += level);
+                count += 1;
+            }
+        }
+        sums.iter().map(|sum| sum.unsigned_abs()).sum::<u64>() as f32 / (3 * count.max(1)) as f32
+    }
+
+    /// By how much the ring is unlike the mean of what is known around each of its pixels.
+    fn roughness(&self, picture: &[[u8; 3]]) -> f32 {
+        let (mut sum, mut count) = (0.0, 0);
+        for at in self.ring.iter().step_by(ASKED).map(|at| *at as usize) {
+            let (x, y) = (at % self.width, at / self.width);
+            let columns = x.saturating_sub(BLUR)..(x + BLUR + 1).min(self.width);
+            let (mut around, mut pixels) = ([0; 3], 0);
+            for y in y.saturating_sub(BLUR)..(y + BLUR + 1).min(self.height) {
+                let row = y * self.width + columns.start..y * self.width + columns.end;
+                let row = picture[row.clone()].iter().zip(&self.known[row]);
+                for (pixel, _) in row.filter(|(_, known)| **known) {
+                    around.iter_mut().zip(pixel).for_each(|(sum, level)| *sum += u32::from(*level));
+                    pixels += 1;
+                }
+            }
+            let mean = around.map(|sum| sum as f32 / pixels as f32);
+            let apart = picture[at].iter().zip(mean).map(|(a, b)| (f32::from(*a) - b).abs());
+            sum += apart.sum::<f32>();
+            count += 3;
+        }
+        sum / count as f32
+    }
+
+    /// Tries all steps.
+    fn search(&self, picture: &[[u8; 3]], holes: &[u32]) -> Option<Step> {
+        if self.ring.is_empty() {
+            return None;
+        }
+        let luma: Vec<u8> = picture.iter().map(super::detail::luma_of).collect();
+        let ring = spread(&self.ring, RING_SAMPLES);
+        let holes = spread(holes, HOLE_SAMPLES);
+        let (across, down) = (2 * self.width - 1, 2 * self.height - 1);
+        // Of all steps so far down.
+        let (mut costs, mut covers) = (vec![0_u32; across], vec![0_u8; across]);
+        let squares = across.div_ceil(SQUARE);
+        let mut best: Vec<Option<(f32, Step)>> = vec![None; squares * down.div_ceil(SQUARE)];
+        for index in 0..down {
+            let step_down = index as isize + 1 - self.height as isize;
+            costs.fill(0);
+            covers.fill(0);
+            // Of a pixel, the first step to the row it is led to, and that row's pixels.
+            let row = |at: usize| {
+                let y = (at / self.width).checked_add_signed(step_down)?;
+                let first = self.width - 1 - at % self.width;
+                (y < self.height).then(|| (first, y * self.width..(y + 1) * self.width))
+            };
+            for &at in &ring {
+                let Some((first, row)) = row(at) else { continue };
+                let others = luma[row.clone()].iter().zip(&self.known[row]);
+                for (cost, (other, known)) in costs[first..].iter_mut().zip(others) {
+                    let apart = u32::from(luma[at].abs_diff(*other));
+                    *cost += ((apart * apart) | (1 << COUNT_BITS)) * u32::from(*known);
+                }
+            }
+            for &at in &holes {
+                let Some((first, row)) = row(at) else { continue };
+                let known = &self.known[row];
+                covers[first..]
+                    .iter_mut()
+                    .zip(known)
+                    .for_each(|(sum, known)| *sum += u8::from(*known));
+            }
+            for (column, (cost, cover)) in costs.iter().zip(&covers).enumerate() {
+                let count = (cost >> COUNT_BITS) as usize;
+                let step = (step_down, column as isize + 1 - self.width as isize);
+                let short = step.0.unsigned_abs() < SHORTEST && step.1.unsigned_abs() < SHORTEST;
+                if short
+                    || count * RING_KNOWN.1 < ring.len() * RING_KNOWN.0
+                    || usize::from(*cover) * HOLES_KNOWN.1 < holes.len() * HOLES_KNOWN.0
+                {
+                    continue;
+                }
+                let mean = (cost & ((1 << COUNT_BITS) - 1)) as f32 / count as f32;
+                let best = &mut best[index / SQUARE * squares + column / SQUARE];
+                if best.is_none_or(|(least, _)| mean < least) {
+                    *best = Some((mean, step));
+                }
+            }
+        }
+        let mut best: Vec<_> = best.into_iter().flatten().collect();
+        best.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let tried = best.iter().take(TRIED);
+        let tried = tried.filter_map(|&(_, step)| Some((self.difference(step, picture)?, step)));
+        let (difference, step) = tried.min_by(|a, b| a.0.total_cmp(&b.0))?;
+        let rough = self.roughness(picture);
+        (difference <= TAKEN * rough && self.shift(step, picture) <= SHIFTED * rough)
+            .then_some(step)
+    }
+}
+
+/// So many of all, spread over them by the golden ratio, by which no rows' length is met.
+fn spread(all: &[u32], many: usize) -> Vec<usize> {
+    let many = many.min(all.len()) as u32;
+    let place = |index: u32| u64::from(index.wrapping_mul(0x9E37_79B9)) * all.len() as u64;
+    (0..many).map(|index| all[(place(index) >> 32) as usize] as usize).collect()
+}
