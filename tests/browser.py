@@ -4,6 +4,7 @@
 Is not to paint over what somebody else saved meanwhile.
 Draws a box, takes a corner away with the eraser, and saves.
 Who paints again must begin with what was saved, or not at all.
+A palm does not disturb a pen, and nobody does while the mask is being saved.
 Speaks WebDriver to chromedriver; needs nothing but Python.
 """
 
@@ -66,8 +67,8 @@ class Browser:
     def click(self, selector):
         self.ask(f"/element/{self.find(selector)[ELEMENT]}/click", {})
 
-    def drag(self, start, end):
-        """On the canvas; places as shares of its width and height."""
+    def drag(self, start, end, palm=None):
+        """On the canvas; places as shares of its width and height. Beside a palm, with a pen."""
         canvas = self.find("#canvas")
         box = self.ask(f"/element/{canvas[ELEMENT]}/rect")
 
@@ -77,9 +78,20 @@ class Browser:
             return {"type": "pointerMove", "duration": 100, "origin": canvas, "x": x, "y": y}
 
         down, up = ({"type": f"pointer{what}", "button": 0} for what in ("Down", "Up"))
-        steps = [move(start), down, move(end), up]
-        mouse = {"type": "pointer", "id": "mouse", "actions": steps}
-        self.ask("/actions", {"actions": [mouse]})
+
+        def pointer(kind, steps):
+            return {"type": "pointer", "id": kind, "parameters": {"pointerType": kind}, "actions": steps}
+
+        pause = {"type": "pause"}
+        hand = [pointer("mouse", [move(start), down, move(end), up])]
+        if palm:
+            hand = [pointer("pen", [move(start), down, pause, move(end), up])]
+            hand += [pointer("touch", [move(palm), pause, down, pause, up])]
+        self.ask("/actions", {"actions": hand})
+
+    def is_painted(self, x, y):
+        place = f"canvas.width * {x}, canvas.height * {y}, 1, 1"
+        return self.run(f"brush.getImageData({place}).data[3]") > 0
 
     def __enter__(self):
         return self
@@ -121,13 +133,24 @@ def main():
         browser.click("input[value=box]")
         browser.drag((0.05, 0.05), (0.15, 0.15))
         browser.click("#undo")
+        browser.drag((0.85, 0.85), (0.95, 0.95), palm=(0.9, 0.1))
+        if not browser.is_painted(0.9, 0.9):
+            sys.exit("browser.py: a palm takes away what the pen paints")
+        browser.click("#undo")
+        browser.run("window.ask = fetch")
+        wait = "all[1]?.method ? new Promise(go => window.go = go) : Promise.resolve()"
+        browser.run(f"window.fetch = (...all) => ({wait}).then(() => ask(...all))")
         browser.click("#save")
+        until("it is being saved", lambda: browser.run("!!window.go"))
+        browser.drag((0.05, 0.05), (0.15, 0.15))
+        if browser.is_painted(0.1, 0.1):
+            sys.exit("browser.py: what is painted while the mask is saved is lost")
+        browser.run("(window.fetch = ask, go())")
         until("the mask is saved", lambda: browser.run("at('canvas').hidden"))
         until("pictures come", lambda: browser.run("at('state').textContent") == "running")
         browser.click("#paint")
         until("there is a canvas again", lambda: browser.run("!at('canvas').hidden"))
-        place = "canvas.width * 0.3, canvas.height * 0.3, 1, 1"
-        if browser.run(f"brush.getImageData({place}).data[3]") != 255:
+        if not browser.is_painted(0.3, 0.3):
             sys.exit("browser.py: the canvas is offered without the mask that there is")
         browser.click("#cancel")
         # The stream's connection is cut: the picture comes again by itself.
