@@ -215,11 +215,12 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("lbam-desk: {}", told(&error)));
-            let found = error.chain().find_map(|cause| match cause.downcast_ref() {
-                Some(DeskError::File(error)) => Some(error),
-                _ => cause.downcast_ref::<FileError>(),
+            let unusable = error.chain().any(|cause| match cause.downcast_ref() {
+                Some(DeskError::File(error)) => is_unusable(error),
+                Some(DeskError::Checkpoint { .. } | DeskError::Features { .. }) => true,
+                _ => cause.downcast_ref().is_some_and(is_unusable),
             });
-            match found.is_some_and(is_unusable) {
+            match unusable {
                 true => ExitCode::from(UNUSABLE),
                 false => ExitCode::FAILURE,
             }

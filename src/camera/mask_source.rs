@@ -7,8 +7,9 @@
 //! force stays in force, and a line in the log says so, until a good one comes. The page alone may
 //! have no mask, until something is painted there for the first time.
 //!
-//! A rectangle in pixels says where something is only in pictures of one size. When a camera comes
-//! back with another, nobody knows where that has gone, and all is hidden.
+//! A rectangle in pixels says where something is only in pictures of one size. When a camera gives
+//! another, nobody knows where that has gone, and all is hidden. So it is when another camera comes
+//! under the same name.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -23,6 +24,10 @@ use crate::picture::{Length, MOST_PAINTED_PIXELS, Mask, MaskError, PictureError,
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest step of the clocks that file systems take their times from.
 const TICK: Duration = Duration::from_millis(10);
+/// The longest step in which some of them keep those times (FAT), and a reserve; and how long a picture
+/// that is no older is left alone.
+const COARSE: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Gives the mask that belongs to a frame.
 pub trait MaskSource: Send {
@@ -63,6 +68,13 @@ pub struct Masks {
     changed: bool,
     /// Frames come from a camera.
     camera: bool,
+    /// The size that is asked of it: rectangles in pixels are for that.
+    asked: Option<(usize, usize)>,
+    /// What the camera calls itself for whose pictures masks were given, and the one that is there now.
+    meant: Option<String>,
+    there: Option<String>,
+    /// Of the frames that all is hidden of, because it is another.
+    covered: Option<(usize, usize)>,
 }
 
 struct Entry {
@@ -79,12 +91,14 @@ impl Masks {
         Self::default().opened(specs, painted)
     }
 
-    /// As [`open`](Self::open), for frames of a camera, which may come back with another size.
+    /// As [`open`](Self::open), for frames of a camera, which may give another size than was `asked`, or
+    /// come back with another.
     pub fn open_for_camera(
         specs: &[MaskSpec],
         painted: Option<&Path>,
+        asked: Option<(usize, usize)>,
     ) -> Result<Self, MaskSourceError> {
-        Self { camera: true, ..Self::default() }.opened(specs, painted)
+        Self { camera: true, asked, ..Self::default() }.opened(specs, painted)
     }
 
     fn opened(
@@ -110,7 +124,7 @@ impl Masks {
             if self.sources.iter().chain(&fresh).any(|entry| entry.spec == *spec) {
                 continue;
             }
-            let mut source = open(spec, painted, self.camera)?;
+            let mut source = open(spec, painted, self.camera, self.asked)?;
             let held = match next {
                 Some((width, height, number)) => source.next(width, height, number)?,
                 None => None,
@@ -121,7 +135,27 @@ impl Masks {
         self.sources.iter_mut().for_each(|entry| entry.source.look_again());
         self.sources.append(&mut fresh);
         self.changed = true;
+        // Whoever gives masks now gives them for the camera that is there.
+        self.meant.clone_from(&self.there);
         Ok(())
+    }
+
+    /// Tells what the camera calls itself that frames come from. If it is another than masks were given
+    /// for, all is hidden: it looks elsewhere.
+    pub fn come_from(&mut self, camera: &str) {
+        let meant = self.meant.get_or_insert_with(|| camera.into());
+        if meant != camera && !self.sources.is_empty() {
+            log::warn!(
+                "{camera} came where {meant} was, for which the masks were given; all is hidden: plug \
+                 that in again, or reload the configuration if they suit this one too"
+            );
+        }
+        self.there = Some(camera.into());
+        self.changed = true;
+    }
+
+    fn is_another_camera(&self) -> bool {
+        self.meant != self.there && self.there.is_some()
     }
 
     #[cfg(test)]
@@ -148,9 +182,10 @@ fn open(
     spec: &MaskSpec,
     painted: Option<&Path>,
     camera: bool,
+    first: Option<(usize, usize)>,
 ) -> Result<Box<dyn MaskSource>, MaskSourceError> {
     Ok(match spec {
-        MaskSpec::Rect(rect) => Box::new(RectMask { rect: *rect, camera, first: None, size: None }),
+        MaskSpec::Rect(rect) => Box::new(RectMask { rect: *rect, camera, first, size: None }),
         MaskSpec::Path(path) if path.is_dir() => Box::new(FolderMask::open(path)?),
         MaskSpec::Path(path) => Box::new(PictureMask::open(path, usize::MAX)?),
         MaskSpec::Page => Box::new(PageMask::open(painted.ok_or(MaskSourceError::NowhereToKeep)?)?),
@@ -183,6 +218,15 @@ impl MaskSource for Masks {
                 self.changed = true;
             }
         }
+        if self.is_another_camera() && !self.is_empty() {
+            self.changed = true;
+            if self.covered.replace((width, height)) == Some((width, height)) {
+                return Ok(None);
+            }
+            let all = Mask::full(width, height);
+            return all.map(Some).map_err(|source| MaskSourceError::mask("the camera", source));
+        }
+        self.covered = None;
         if !std::mem::take(&mut self.changed) {
             return Ok(None);
         }
@@ -214,7 +258,7 @@ struct RectMask {
     rect: Rect,
     /// Frames come from a camera.
     camera: bool,
-    /// Size of the first of them.
+    /// Size of those that are asked for, or of the first.
     first: Option<(usize, usize)>,
     /// Of those that it was given for last.
     size: Option<(usize, usize)>,
@@ -245,7 +289,7 @@ impl MaskSource for RectMask {
         let mask = if self.camera && first != size && is_in_pixels(&self.rect) {
             log::warn!(
                 "{}: was given for pictures of {}x{}, and the camera's are {width}x{height} now; all \
-                 is hidden: give it in percent, or restart",
+                 is hidden: give it in percent, or for that size",
                 self.rect,
                 first.0,
                 first.1
@@ -287,17 +331,26 @@ impl Stamp {
 
     /// Whether the file may be written again without another stamp; `now` is since 1970. A file of
     /// the future is not looked at for ever.
-    fn is_fresh(&self, now: Duration) -> bool {
+    fn is_fresh(&self, now: Duration, step: Duration) -> bool {
         let touched =
             Duration::new(self.touched.0.unsigned_abs(), self.touched.1.unsigned_abs() as u32);
-        now.checked_sub(touched).is_some_and(|age| age < 2 * TICK)
+        now.checked_sub(touched).is_some_and(|age| age < step)
     }
 
     /// What was seen, unless it is to be looked at once more.
     fn settled(self) -> Option<Self> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Some(self).filter(|stamp| !stamp.is_fresh(now))
+        Some(self).filter(|stamp| !stamp.is_fresh(now(), 2 * TICK))
     }
+
+    /// When to look once more though nothing seems to have changed.
+    fn look_again(self) -> Option<Instant> {
+        self.is_fresh(now(), COARSE).then(|| Instant::now() + LOOK_AGAIN)
+    }
+}
+
+/// Since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Reads a mask picture of so many pixels at most, which its header tells before it is decoded.
@@ -319,6 +372,8 @@ struct PictureMask {
     /// The state of the file that was last looked at, good or bad: a bad one is not read, and
     /// complained about, thirty times a second.
     seen: Option<Stamp>,
+    /// When it is looked at once more whatever its state.
+    again: Option<Instant>,
     /// When it could not be read, and why. That may pass while the file stays as it is.
     failed: Option<(Instant, String)>,
     retry: Duration,
@@ -327,19 +382,22 @@ struct PictureMask {
 
 impl PictureMask {
     fn open(path: &Path, most: usize) -> Result<Self, MaskSourceError> {
-        let seen = Stamp::of(path).and_then(Stamp::settled);
+        let stamp = Stamp::of(path);
+        let (seen, again) = (stamp.and_then(Stamp::settled), stamp.and_then(Stamp::look_again));
         let (path, mask) = (path.into(), read(path, most)?);
-        Ok(Self { path, most, mask, seen, failed: None, retry: RETRY, given: false })
+        Ok(Self { path, most, mask, seen, again, failed: None, retry: RETRY, given: false })
     }
 
     /// Takes a picture that replaced the one before, unless `check` refuses it; whether it did.
     fn refresh(&mut self, check: impl FnOnce(&Mask) -> Result<(), MaskError>) -> bool {
         let now = Stamp::of(&self.path);
-        let again = self.failed.as_ref().is_some_and(|(at, _)| at.elapsed() >= self.retry);
+        let again = self.failed.as_ref().is_some_and(|(at, _)| at.elapsed() >= self.retry)
+            || self.again.is_some_and(|at| at <= Instant::now());
         if now == self.seen && !again {
             return false;
         }
         self.seen = now.and_then(Stamp::settled);
+        self.again = now.and_then(Stamp::look_again);
         let failed = self.failed.take();
         let name = self.path.display();
         match read(&self.path, self.most) {

@@ -148,7 +148,7 @@ fn a_camera_of_another_size_hides_all_where_a_rectangle_is_in_pixels() {
         rects.iter().map(|rect| rect.parse().unwrap()).collect()
     };
     let pixels = specs(&["rect:0,0,50%,50%", "rect:2,1,1,1"]);
-    let mut masks = Masks::open_for_camera(&pixels, None).unwrap();
+    let mut masks = Masks::open_for_camera(&pixels, None, None).unwrap();
     assert_eq!(holes(&mut masks, 4, 2), Some(3));
     assert_eq!(holes(&mut masks, 8, 4), Some(32));
     assert_eq!(holes(&mut masks, 8, 4), None);
@@ -158,11 +158,47 @@ fn a_camera_of_another_size_hides_all_where_a_rectangle_is_in_pixels() {
     masks.change_to(&specs(&["rect:3,1,1,1"]), None, Some((8, 4, 1))).unwrap();
     assert_eq!(holes(&mut masks, 8, 4), Some(1));
     // Percent fit all sizes, and nothing is nothing in any.
-    let mut masks = Masks::open_for_camera(&specs(&["rect:0,0,50%,50%"]), None).unwrap();
+    let mut masks = Masks::open_for_camera(&specs(&["rect:0,0,50%,50%"]), None, None).unwrap();
     assert_eq!((holes(&mut masks, 4, 2), holes(&mut masks, 8, 4)), (Some(2), Some(8)));
     // Pictures of a folder have their own sizes.
     let mut masks = Masks::open(&pixels, None).unwrap();
     assert_eq!((holes(&mut masks, 4, 2), holes(&mut masks, 8, 4)), (Some(3), Some(8)));
+}
+
+#[test]
+fn a_rectangle_in_pixels_is_for_the_size_that_was_asked_for() {
+    let holes = |masks: &mut Masks, width, height| {
+        masks.next(width, height, 0).unwrap().map(|mask| mask.hole_pixels())
+    };
+    let rect = ["rect:2,1,1,1".parse().unwrap()];
+    let open = |asked| Masks::open_for_camera(&rect, None, asked).unwrap();
+    assert_eq!(holes(&mut open(Some((4, 2))), 8, 4), Some(32), "also after a restart");
+    assert_eq!(holes(&mut open(Some((4, 2))), 4, 2), Some(1));
+    assert_eq!(holes(&mut open(None), 8, 4), Some(1));
+}
+
+#[test]
+fn another_camera_under_the_same_name_hides_all() {
+    let holes = |masks: &mut Masks| masks.next(4, 2, 0).unwrap().map(|mask| mask.hole_pixels());
+    let rect = |text: &str| -> MaskSpec { text.parse().unwrap() };
+    let specs = [rect("rect:0,0,50%,50%")];
+    let mut masks = Masks::open_for_camera(&specs, None, None).unwrap();
+    for (camera, hidden) in [("A", 2), ("B", 8), ("A", 2), ("C", 8)] {
+        masks.come_from(camera);
+        assert_eq!(holes(&mut masks), Some(hidden), "{camera}");
+    }
+    assert_eq!(holes(&mut masks), None, "told once");
+    assert_eq!(masks.next(2, 2, 1).unwrap().unwrap().hole_pixels(), 4, "of another size too");
+    // Whoever reloads says that masks are for this one.
+    let specs = [specs[0].clone(), rect("rect:0,50%,25%,50%")];
+    masks.change_to(&specs, None, Some((4, 2, 2))).unwrap();
+    assert_eq!(holes(&mut masks), Some(3));
+    masks.come_from("A");
+    assert_eq!(holes(&mut masks), Some(8));
+
+    let mut none = Masks::open_for_camera(&[], None, None).unwrap();
+    ["A", "B"].iter().for_each(|camera| none.come_from(camera));
+    assert!(holes(&mut none).is_none() && none.is_empty(), "nothing is to be hidden");
 }
 
 /// The time of a file whose clock has gone on since.
@@ -180,9 +216,10 @@ fn a_picture_that_was_just_written_is_looked_at_once_more() {
         inode: 1,
     };
     let now = Duration::new(100, 5_000_000);
-    assert!(stamp(100, 5_000_000).is_fresh(now) && stamp(99, 990_000_000).is_fresh(now));
-    assert!(!stamp(99, 980_000_000).is_fresh(now), "it is old");
-    assert!(!stamp(100, 6_000_000).is_fresh(now), "it is of the future");
+    let is_fresh = |stamp: Stamp| stamp.is_fresh(now, 2 * TICK);
+    assert!(is_fresh(stamp(100, 5_000_000)) && is_fresh(stamp(99, 990_000_000)));
+    assert!(!is_fresh(stamp(99, 980_000_000)), "it is old");
+    assert!(!is_fresh(stamp(100, 6_000_000)), "it is of the future");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.png");
     paint(&path, 4, 2, &[7]);
@@ -197,6 +234,26 @@ fn a_picture_that_was_just_written_is_looked_at_once_more() {
     let_settle();
     picture.next(4, 2, 0).unwrap();
     assert!(picture.seen.is_some() && picture.next(4, 2, 1).unwrap().is_none());
+}
+
+/// Some file systems keep times in steps of seconds: two changes within one have one time.
+#[test]
+fn a_picture_that_was_written_lately_is_looked_at_again_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    paint(&path, 4, 2, &[7]);
+    let_settle();
+    let mut picture = PictureMask::open(&path, usize::MAX).unwrap();
+    picture.next(4, 2, 0).unwrap();
+    paint(&path, 4, 2, &[1, 2]);
+    // As it would be there.
+    picture.seen = Stamp::of(&path);
+    assert!(picture.next(4, 2, 1).unwrap().is_none());
+    picture.again = picture.again.map(|at| at - LOOK_AGAIN);
+    assert_eq!(picture.next(4, 2, 2).unwrap().unwrap().hole_pixels(), 2);
+    assert!(picture.again.is_some(), "and once more, until it is older");
+    let later = now() + COARSE;
+    assert!(!Stamp::of(&path).unwrap().is_fresh(later, COARSE));
 }
 
 #[test]

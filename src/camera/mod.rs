@@ -55,6 +55,11 @@ pub trait Source: Send {
     /// For the log: what it is and in which format.
     fn describe(&self) -> String;
 
+    /// What a device calls itself; `None` of what is none.
+    fn card(&self) -> Option<&str> {
+        None
+    }
+
     /// The next picture; `None` at the end of a file. Blocks until there is one.
     fn next(&mut self) -> Result<Option<Captured>, CameraError>;
 

@@ -221,6 +221,10 @@ impl Source for Camera {
         format!("camera {} ({}, {width}x{height} {fourcc})", self.path.display(), self.card)
     }
 
+    fn card(&self) -> Option<&str> {
+        Some(&self.card)
+    }
+
     fn paces_itself(&self) -> bool {
         true
     }

@@ -26,10 +26,10 @@ pub enum DeskError {
     /// A picture read or written.
     #[error(transparent)]
     Picture(#[from] PictureError),
-    /// A PyTorch checkpoint that is not read.
+    /// A PyTorch checkpoint or an ONNX file that is not read.
     #[error("{}: {reason}", path.display())]
     Checkpoint {
-        /// The checkpoint.
+        /// The file.
         path: PathBuf,
         /// What is wrong with it, and the mend.
         reason: String,

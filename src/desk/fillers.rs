@@ -102,7 +102,8 @@ fn ablation(weights: &Weights) -> Box<Filler<'static>> {
 }
 
 fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
-    let wrong = |error| run_error(path, &format!("{error:#}"));
+    let unread = |reason| DeskError::Checkpoint { path: path.to_owned(), reason };
+    let wrong = |error| unread(format!("{error:#}; export it again"));
     let model = tract_onnx::onnx().model_for_path(path).map_err(wrong)?;
     let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
     if inputs != 2 || outputs == 0 {
@@ -110,7 +111,7 @@ fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
             "it has {inputs} inputs and {outputs} outputs; a picture and its mask are wanted, and \
              first of the outputs the filled picture, as export --format onnx writes them"
         );
-        return Err(run_error(path, &reason));
+        return Err(unread(reason));
     }
     let model = model
         .with_input_fact(0, f32::fact([1, 3, size, size]).into())

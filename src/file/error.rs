@@ -57,7 +57,7 @@ pub enum FileError {
     #[error("the model's provenance and receipt need a header of {0} bytes, and 1 MiB is the most")]
     HeaderTooLong(usize),
     /// The header claims an absurd size.
-    #[error("is not a model file: it claims a header of {0} bytes")]
+    #[error("is not a model file: it claims a header of {0} bytes; copy or export it again")]
     Header(u64),
     /// A part does not begin where the format has it begin.
     #[error("{what} begins at byte {at}, which is not a multiple of 64; export the file again")]

@@ -49,7 +49,9 @@ pub enum RuntimeError {
     #[error("no mask was set")]
     NoMask,
     /// `LBAM_KERNEL` asks for a kernel that is not here: the user's fault.
-    #[error("{KERNEL_VARIABLE} is \"{name}\", which is no kernel of this processor: {known}")]
+    #[error(
+        "{KERNEL_VARIABLE} is \"{name}\", which is no kernel of this processor; unset it, or give {known}"
+    )]
     Kernel {
         /// What it says.
         name: String,

@@ -38,7 +38,11 @@ pub(super) struct Item {
 /// What the loop is told.
 pub(super) enum News {
     /// The source is open and gives frames: what it is, and what it says about its stream.
-    Opened(String, StreamInfo),
+    Opened {
+        name: String,
+        card: Option<String>,
+        stream: StreamInfo,
+    },
     /// The camera is away: why.
     Waiting(String),
     Frame(Item),
@@ -201,7 +205,9 @@ impl Worker {
             let captured = source.next()?;
             if !opened && !matches!(captured, Some(Captured::Damaged(_))) {
                 (opened, *told) = (true, None);
-                self.news.tell(News::Opened(source.describe(), source.stream()));
+                let card = source.card().map(Into::into);
+                let (name, stream) = (source.describe(), source.stream());
+                self.news.tell(News::Opened { name, card, stream });
             }
             let Some(captured) = captured else { return Ok(()) };
             let item = Item { number: self.number, at: Instant::now(), captured };

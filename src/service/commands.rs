@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Instant;
 
+use super::config::unread_variables;
 use super::doctor::{Diagnosis, System};
 use super::filler::{Filler, open_model, open_model_ahead};
 use super::{
@@ -26,6 +27,9 @@ pub fn live(args: &LiveArgs) -> Result<(), ServiceError> {
     if args.json && options.outputs.contains(&SinkSpec::Stdout) {
         let reason = "--json and --output - both want standard output; give one of them";
         return Err(ServiceError::Usage(reason.into()));
+    }
+    for name in unread_variables() {
+        log::warn!("{name}: there is no such setting; --help has them all");
     }
     let (stop, reload) = (Stop::on_signals()?, reload(args)?);
     if reload.is_none() {

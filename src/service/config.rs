@@ -24,6 +24,8 @@ use crate::output::{HostName, SinkSpec};
 const READERS: [&str; 1] = ["doctor"];
 /// Variables that name files, which may be called by any bytes.
 const PATHS: [&str; 2] = ["LBAM_CONFIG", "LBAM_MODEL"];
+/// Variables that are not those of one argument alone.
+const OTHERS: [&str; 5] = ["LBAM_MASK", "LBAM_OUTPUT", "LBAM_HTTP_HOST", "LBAM_LOG", "LBAM_KERNEL"];
 /// Between several values in one environment variable: commas stand within rectangles.
 const SEPARATOR: char = ';';
 
@@ -101,6 +103,22 @@ fn check_variables(
     Ok(())
 }
 
+/// Variables of this program's kind that nothing reads: a typing error in one may name what is to be
+/// hidden.
+pub(super) fn unread_variables() -> Vec<String> {
+    unread(std::env::vars_os().map(|(name, _)| name))
+}
+
+fn unread(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let command = Cli::command();
+    let read = |name: &str| {
+        let mut arguments = command.get_arguments();
+        OTHERS.contains(&name) || arguments.any(|arg| arg.get_env() == Some(OsStr::new(name)))
+    };
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("LBAM_") && !read(name)).collect()
+}
+
 /// A variable that is empty is as good as unset: it must not go before the file, which may say
 /// `fail-closed = true`. So is that of a flag whose opposite was typed, which clap would take for a
 /// contradiction.
@@ -126,11 +144,7 @@ fn listed<T: FromStr<Err = String>>(
     values: &mut Values,
 ) -> Result<(), ServiceError> {
     let Ok(text) = std::env::var(variable) else { return Ok(()) };
-    let list: Vec<String> = text
-        .split(SEPARATOR)
-        .map(|value| value.trim().to_owned())
-        .filter(|value| !value.is_empty())
-        .collect();
+    let list = split(variable, &text)?;
     for value in &list {
         value.parse::<T>().map_err(|why| ServiceError::Usage(format!("{variable}: {why}")))?;
     }
@@ -139,6 +153,20 @@ fn listed<T: FromStr<Err = String>>(
         values.insert(key, list);
     }
     Ok(())
+}
+
+fn split(variable: &str, text: &str) -> Result<Vec<String>, ServiceError> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let list: Vec<String> = text.split(SEPARATOR).map(|value| value.trim().to_owned()).collect();
+    // Most likely the rest was lost for want of quotes, and was to hide something.
+    if list.iter().any(String::is_empty) {
+        let why = format!("nothing stands on one side of a '{SEPARATOR}'");
+        let mend = format!("remove it, or quote the whole: \"{variable}=...; ...\"");
+        return Err(ServiceError::Usage(format!("{variable}: {why}; {mend}")));
+    }
+    Ok(list)
 }
 
 /// The file's keys: the flags' words.
@@ -169,6 +197,13 @@ impl Settings {
                 path.display()
             ))
         })?;
+        // Saving was cut short: what was written there, masks most of all, is not known.
+        if text.trim().is_empty() {
+            return Err(ServiceError::Configuration(format!(
+                "{}: the configuration is empty; write it anew (a comment will do for all defaults)",
+                path.display()
+            )));
+        }
         toml::from_str(&text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start).min(text.len());
             let line = 1 + text.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
@@ -370,6 +405,39 @@ mod tests {
             // Nor does that of a flag whose opposite was typed.
             assert!(!is_read("detail"));
         }
+    }
+
+    #[test]
+    fn a_list_with_nothing_in_a_place_was_cut_short() {
+        assert_eq!(split("LBAM_MASK", " a ; b").unwrap(), ["a", "b"]);
+        assert!(split("LBAM_MASK", "  ").unwrap().is_empty());
+        for text in ["a;", ";a", "a;;b", ";"] {
+            let error = split("LBAM_MASK", text).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains("quote"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_was_cut_short() {
+        for text in ["", "\n \n"] {
+            let error = read(text, &[]).unwrap_err();
+            assert!(error.exit_code() == 78 && error.to_string().contains("empty"), "{error}");
+        }
+        read("# all as it is\n", &[]).unwrap();
+    }
+
+    #[test]
+    fn what_nothing_reads_is_known() {
+        let unread = |names: &[&str]| unread(names.iter().map(OsString::from));
+        assert_eq!(
+            unread(&["LBAM_MASKS", "HOME", "LBAM_FAILCLOSED"]),
+            ["LBAM_MASKS", "LBAM_FAILCLOSED"]
+        );
+        let all = all_in_force();
+        let keys: Settings = toml::from_str(&all).unwrap();
+        let names = keys.values().into_keys().map(|key| format!("LBAM_{}", key.to_uppercase()));
+        let names: Vec<String> = names.chain(["LBAM_LOG".into(), "LBAM_CONFIG".into()]).collect();
+        assert!(unread(&names.iter().map(String::as_str).collect::<Vec<_>>()).is_empty());
     }
 
     #[test]

@@ -172,6 +172,11 @@ impl Guard {
         self.judgements.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Tells what the camera calls itself that frames come from.
+    pub fn come_from(&mut self, camera: &str) {
+        self.masks.come_from(camera);
+    }
+
     pub fn masks(&self) -> &Masks {
         &self.masks
     }

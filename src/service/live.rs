@@ -132,11 +132,14 @@ impl LiveOptions {
     }
 
     pub(super) fn open_masks(&self) -> Result<Masks, MaskSourceError> {
-        let open = match self.camera {
-            SourceSpec::Device(_) => Masks::open_for_camera,
-            _ => Masks::open,
-        };
-        open(self.mask_specs(), self.painted.as_deref())
+        let (masks, painted) = (self.mask_specs(), self.painted.as_deref());
+        match self.camera {
+            SourceSpec::Device(_) => {
+                let asked = self.wish.size.map(|(width, height)| (width as usize, height as usize));
+                Masks::open_for_camera(masks, painted, asked)
+            }
+            _ => Masks::open(masks, painted),
+        }
     }
 
     /// What contradicts itself, before anything is opened.
@@ -183,7 +186,7 @@ impl LiveOptions {
     }
 
     /// Whether folders of masks have the mask of each picture of a folder at its place.
-    fn check_in_step(&self) -> Result<(), MaskSourceError> {
+    pub(super) fn check_in_step(&self) -> Result<(), MaskSourceError> {
         let SourceSpec::Folder(frames) = &self.camera else { return Ok(()) };
         let most = self.frames.map_or(usize::MAX, |frames| frames.try_into().unwrap_or(usize::MAX));
         self.masks.iter().try_for_each(|mask| match mask {
@@ -375,7 +378,10 @@ impl Run {
     fn work(&mut self, stop: &Stop) -> Result<(), ServiceError> {
         while !stop.is_set() && !self.outputs.have_ended() && self.taken < self.frames {
             match self.capture.next() {
-                Some(News::Opened(name, stream)) => {
+                Some(News::Opened { name, card, stream }) => {
+                    if let Some(card) = card {
+                        self.guard.come_from(&card);
+                    }
                     (self.waiting, self.withheld) = (false, false);
                     self.outputs.tell(Order::Opened(name, stream));
                 }
@@ -420,12 +426,16 @@ impl Run {
             let reason = "the camera or its format or size changed; restart the service";
             return Err(ServiceError::Usage(reason.into()));
         }
-        // A file that is half saved, or empty on a full disk, says the same.
-        if self.options.hides() && !options.hides() {
-            let reason = "no mask is left, and fail-closed is off: pictures would pass unchanged; \
-                          if they are to, restart the service";
+        // A file that is half saved, or empty on a full disk, says the same. What may have been painted
+        // once is no answer where something else was named.
+        let named = self.options.masks.iter().any(|mask| *mask != MaskSpec::Page);
+        let names_none = options.masks.is_empty() && !options.fail_closed;
+        if named && names_none || self.options.hides() && !options.hides() {
+            let reason = "no mask is named any more, and fail-closed is off; if that is meant, restart \
+                          the service";
             return Err(ServiceError::Usage(reason.into()));
         }
+        options.check_in_step()?;
         self.guard.change_over(fill, &options)?;
         let mask = self.guard.masks().describe();
         log::info!("configuration read again; mask: {mask}");

@@ -350,8 +350,17 @@ fn what_cannot_be_read_again_changes_nothing() {
         let options = LiveOptions { masks: Vec::new(), ..options };
         Ok(Reloaded { options, fill: Box::new(Flat::default()) })
     };
+    // What was painted once hides another place than what was named since.
+    let painted_once = folder.path().join("painted.png");
+    write_png(&painted_once, &RgbPicture::new(2, 2, vec![255; 12]).unwrap()).unwrap();
+    let painted = move |options| {
+        let painted = Some(painted_once.clone());
+        let options = LiveOptions { masks: Vec::new(), painted, ..options };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    };
     for (left, middle) in [
         flat_left_and_middle(nothing),
+        flat_left_and_middle(painted),
         flat_left_and_middle(wrong),
         flat_left_and_middle(absent),
         flat_left_and_middle(small),
@@ -360,6 +369,50 @@ fn what_cannot_be_read_again_changes_nothing() {
     ] {
         assert!(middle.iter().all(|flat| *flat) && !left.iter().any(|flat| *flat));
     }
+}
+
+#[test]
+fn masks_out_of_step_are_not_taken_by_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let [pictures, masks] = ["p", "m"].map(|name| folder.path().join(name));
+    const COUNT: usize = 300;
+    for path in [&pictures, &masks] {
+        std::fs::create_dir(path).unwrap();
+    }
+    let bright = RgbPicture::new(WIDTH, HEIGHT, vec![200; 3 * WIDTH * HEIGHT]).unwrap();
+    write_png(&pictures.join("0.png"), &bright).unwrap();
+    for number in 1..COUNT {
+        std::fs::hard_link(pictures.join("0.png"), pictures.join(format!("{number}.png"))).unwrap();
+    }
+    // One too few, and after the one left out each would be the next picture's.
+    for number in (0..COUNT).filter(|number| *number != 7) {
+        std::fs::hard_link(pictures.join("0.png"), masks.join(format!("{number}.png"))).unwrap();
+    }
+    let path = folder.path().join("o.y4m");
+    let camera = SourceSpec::Folder(pictures);
+    let options = LiveOptions { camera, overlap: false, ..options(&path, COUNT as u64) };
+    let before = options.clone();
+    let asked = Arc::new(AtomicBool::new(false));
+    let was_read = Arc::clone(&asked);
+    let reload = Reload::by(move || {
+        was_read.store(true, Ordering::SeqCst);
+        let options = LiveOptions { masks: vec![MaskSpec::Path(masks.clone())], ..before.clone() };
+        Ok(Reloaded { options, fill: Box::new(Flat::default()) })
+    });
+    let ask = reload.ask();
+    let fill = Counted::telling(move |fills| {
+        if fills == 3 {
+            ask.store(true, Ordering::SeqCst);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    });
+    run_reloading(&options, fill, &Stop::default(), Some(reload)).unwrap();
+    assert!(asked.load(Ordering::SeqCst));
+    let frames = frames_of(&path);
+    assert_eq!(frames.len(), COUNT);
+    // All white masks would have hidden this too.
+    let level = frames[0].plane(0)[0];
+    assert!(frames.iter().all(|frame| frame.plane(0)[0] == level));
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub struct Train {
     #[arg(long, required_unless_present = "resume")]
     output: Option<PathBuf>,
     /// Width of the network [default: small, or that of --init]
-    #[arg(long, value_parser = one_of(&Preset::ALL, Preset::name), conflicts_with = "resume")]
+    #[arg(long, value_parser = one_of(&Preset::ALL, Preset::name))]
     preset: Option<Preset>,
     /// What makes attention maps; all but the paper's gaussian are ablations, which train and eval
     /// run and devices do not [default: gaussian, or that of --init]
@@ -199,7 +199,13 @@ pub fn train(a: Train) -> anyhow::Result<()> {
         (Some(folder), Some(output)) if folder != output => {
             misused("--resume goes on in its own folder: leave --output out")
         }
-        (Some(folder), _) => (RunConfig::read(&folder)?, folder, Start::Resume),
+        (Some(folder), _) => {
+            let config = RunConfig::read(&folder)?;
+            if a.preset.is_some_and(|preset| Network::from(preset).base() != config.base_channels) {
+                misused("--resume goes on with its own network: leave --preset out")
+            }
+            (config, folder, Start::Resume)
+        }
         (None, output) => {
             let folder = output.context("--output is missing")?;
             let start = match &a.init {

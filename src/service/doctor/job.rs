@@ -271,6 +271,9 @@ fn masks(options: &LiveOptions, system: &System) -> Check {
     if let Err(error) = options.check() {
         return Check::failed("mask", &error);
     }
+    if let Err(error) = options.check_in_step() {
+        return Check::failed("mask", &error);
+    }
     if let Some(missing) = options.masks.iter().find_map(|mask| mask_device(mask, system)) {
         return missing;
     }
@@ -301,12 +304,19 @@ fn masks(options: &LiveOptions, system: &System) -> Check {
                 Err(error) => Check::failed("mask", &error),
             }
         }
-        Err(MaskSourceError::Socket { path, source }) if source.kind() == ErrorKind::AddrInUse => {
+        Err(MaskSourceError::Socket { path, source })
+            if source.kind() == ErrorKind::AddrInUse && is_socket(&path) =>
+        {
             let what = "a program takes masks there, the service most likely";
             Check::fine("mask", format!("{}: {what}", path.display()))
         }
         Err(error) => Check::failed("mask", &error),
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    path.symlink_metadata().is_ok_and(|data| data.file_type().is_socket())
 }
 
 /// What is wrong with a device that is to give masks. The main job waits for it.

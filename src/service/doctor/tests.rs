@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use super::*;
+use crate::picture::{RgbPicture, write_png};
 use crate::service::{Cli, Command};
 
 fn camera(_: &Path) -> Result<Probe, CameraError> {
@@ -191,6 +192,22 @@ fn masks_and_model_are_opened() {
     assert_eq!(machine.check("mask", &["--mask=/nowhere.png"]).state, State::Problem);
     let check = machine.check("mask", &["--mask=http:", "--output=/nowhere/o.y4m"]);
     assert_found(&check, State::Problem, "painted on the page", "--output http:");
+    let folder = tempfile::tempdir().unwrap();
+    let [pictures, holes, plain] = ["p", "m", "plain"].map(|name| folder.path().join(name));
+    for (kind, count) in [(&pictures, 2), (&holes, 1)] {
+        std::fs::create_dir(kind).unwrap();
+        for number in 0..count {
+            let white = RgbPicture::new(2, 2, vec![255; 12]).unwrap();
+            write_png(&kind.join(format!("{number}.png")), &white).unwrap();
+        }
+    }
+    let named = |option: &str, path: &Path| format!("--{option}={}", path.display());
+    let words = [named("camera", &pictures), named("mask", &holes)];
+    let check = machine.check("mask", &words.each_ref().map(String::as_str));
+    assert_found(&check, State::Problem, "out of step", "");
+    std::fs::write(&plain, "").unwrap();
+    let check = machine.check("mask", &[&format!("--mask=unix:{}", plain.display())]);
+    assert_eq!(check.state, State::Problem, "a file is no socket");
     let check = machine.check("model", &["--model=/nowhere.lbam"]);
     assert_found(&check, State::Problem, "/nowhere.lbam", "");
 }
