@@ -107,6 +107,8 @@ fn frames_take_no_memory_on_their_way() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     write_mask(&folder.join("mask.png"));
+    // One that was written lately is read again, once a second.
+    std::thread::sleep(Duration::from_secs(4));
     let pattern = format!("test:{WIDTH}x{HEIGHT}");
     for (threads, overlap) in [(1, false), (2, true)] {
         set_threads(threads);

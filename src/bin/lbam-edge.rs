@@ -1,9 +1,10 @@
 //! `lbam-edge`: arguments in, one call, exit code out.
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use lbam::service::terminal::say;
+use lbam::service::terminal::{level_mark, say};
 use lbam::service::{Cli, Command, ServiceError, commands};
 
 fn main() -> ExitCode {
@@ -18,7 +19,17 @@ fn main() -> ExitCode {
         let reason = "is no level; there are off, error, warn, info, debug and trace";
         return failed(&ServiceError::Usage(format!("LBAM_LOG: {level} {reason}")));
     }
-    env_logger::Builder::new().parse_filters(level).format_target(false).init();
+    let mut logger = env_logger::Builder::new();
+    logger.parse_filters(level).format_target(false);
+    if !level_mark(log::Level::Error).is_empty() {
+        // The journal has the time itself, and takes each line alone.
+        logger.format(|to, record| {
+            let (mark, level, text) =
+                (level_mark(record.level()), record.level(), record.args().to_string());
+            text.lines().try_for_each(|line| writeln!(to, "{mark}{level} {line}"))
+        });
+    }
+    logger.init();
     let done = match &cli.command {
         None => commands::live(&cli.live),
         Some(Command::Image(args)) => commands::image(args),
@@ -35,6 +46,6 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &ServiceError) -> ExitCode {
-    say(format_args!("lbam-edge: {error}"));
+    say(format_args!("{}lbam-edge: {error}", level_mark(log::Level::Error)));
     ExitCode::from(error.exit_code())
 }

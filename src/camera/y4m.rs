@@ -14,7 +14,7 @@ use crate::picture::{ColourRange, Frame, MAX_SIDE, PixelFormat, Pool, StreamInfo
 
 /// Longer than any header seen; keeps a file without line ends from being swallowed whole.
 const MAX_LINE: usize = 1024;
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 1 << 16;
 const NO_HEADER: &str = "it does not begin with YUV4MPEG2; convert it: ffmpeg -i CLIP -pix_fmt yuv420p \
                          -f yuv4mpegpipe - | lbam-edge --camera -";
 

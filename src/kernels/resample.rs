@@ -6,6 +6,8 @@
 //! makes their bilinear filter a nearest neighbour in places. The loops below are plain Rust in a
 //! form that compilers make vectors of; on x86-64 they are compiled a second time for AVX2.
 
+use std::ops::Range;
+
 /// A weight of 1.
 const ONE: i32 = 1 << 14;
 
@@ -138,54 +140,81 @@ impl<const CHANNELS: usize> Resampler<CHANNELS> {
     /// # Panics
     /// If their lengths are not those of the sizes.
     pub fn run(&mut self, from: &[u8], to: &mut [u8]) {
+        self.run_within(from, to, 0..self.target.0, 0..self.target.1);
+    }
+
+    /// As [`run`](Self::run), of these pixels of the target alone; others keep what they hold.
+    ///
+    /// # Panics
+    /// If there are none, or they are not all in the target.
+    pub fn run_within(
+        &mut self,
+        from: &[u8],
+        to: &mut [u8],
+        columns: Range<usize>,
+        rows: Range<usize>,
+    ) {
         assert_eq!(from.len(), self.source.0 * self.source.1 * CHANNELS);
         assert_eq!(to.len(), self.target.0 * self.target.1 * CHANNELS);
+        assert!(!columns.is_empty() && columns.end <= self.target.0);
+        assert!(!rows.is_empty() && rows.end <= self.target.1);
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2.
-            return unsafe { self.run_avx2(from, to) };
+            return unsafe { self.run_avx2(from, to, columns, rows) };
         }
-        self.run_here(from, to);
+        self.run_here(from, to, columns, rows);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn run_avx2(&mut self, from: &[u8], to: &mut [u8]) {
-        self.run_here(from, to);
+    fn run_avx2(&mut self, from: &[u8], to: &mut [u8], columns: Range<usize>, rows: Range<usize>) {
+        self.run_here(from, to, columns, rows);
     }
 
     #[inline(always)]
-    fn run_here(&mut self, from: &[u8], to: &mut [u8]) {
-        let (source_row, target_row) = (self.source.0 * CHANNELS, self.target.0 * CHANNELS);
-        let strip = ROWS * CHANNELS;
-        let mut places = self.down.places();
-        for to in to.chunks_mut(ROWS * target_row) {
-            for (row, (start, weights)) in self.rows.chunks_exact_mut(source_row).zip(&mut places) {
-                sum_rows(&from[start * source_row..], source_row, weights, row);
+    fn run_here(&mut self, from: &[u8], to: &mut [u8], columns: Range<usize>, rows: Range<usize>) {
+        let (source_row, strip) = (self.source.0 * CHANNELS, ROWS * CHANNELS);
+        // The columns of the source that count.
+        let first = self.across.starts[columns.start];
+        let width = self.across.starts[columns.end - 1] + self.across.taps - first;
+        for top in rows.clone().step_by(ROWS) {
+            let height = ROWS.min(rows.end - top);
+            let lines = self.rows.chunks_exact_mut(width * CHANNELS);
+            let places = self.down.places().skip(top).take(height);
+            for (line, (start, weights)) in lines.zip(places) {
+                let from = &from[start * source_row + first * CHANNELS..];
+                sum_rows(from, source_row, weights, line);
             }
-            turn::<CHANNELS>(&self.rows, self.source.0, &mut self.turned, ROWS);
-            let lines = self.scaled.chunks_exact_mut(strip).zip(self.across.places());
-            for (line, (start, weights)) in lines {
-                sum_rows(&self.turned[start * strip..], strip, weights, line);
+            let lines = &self.rows[..ROWS * width * CHANNELS];
+            turn::<CHANNELS>(lines, width, &mut self.turned, ROWS);
+            let lines = self.scaled.chunks_exact_mut(strip);
+            let places = self.across.places().skip(columns.start).take(columns.len());
+            for (line, (start, weights)) in lines.zip(places) {
+                sum_rows(&self.turned[(start - first) * strip..], strip, weights, line);
             }
-            turn::<CHANNELS>(&self.scaled, ROWS, to, self.target.0);
+            let lines = &self.scaled[..columns.len() * strip];
+            let begin = top * self.target.0 + columns.start;
+            let end = (top + height - 1) * self.target.0 + columns.end;
+            let to = &mut to[begin * CHANNELS..end * CHANNELS];
+            turn::<CHANNELS>(lines, ROWS, to, self.target.0);
         }
     }
 }
 
 /// Turns lines of `width` pixels into columns: line by line, `height` pixels each. As many lines
-/// as there is room for.
+/// as there is room for; the last may end where `from` does.
 #[inline(always)]
 fn turn<const CHANNELS: usize>(from: &[u8], width: usize, to: &mut [u8], height: usize) {
     let from = from.as_chunks::<CHANNELS>().0;
     let (to, _) = to.as_chunks_mut::<CHANNELS>();
-    let wanted = width.min(to.len() / height);
+    let wanted = width.min(to.len().div_ceil(height));
     /// Pixels of both sides of what is turned at once: whole lines of the cache on both sides.
     const BLOCK: usize = 16;
     for left in (0..wanted).step_by(BLOCK) {
         for (row, from) in from.chunks_exact(width).enumerate() {
             let pixels = &from[left..(left + BLOCK).min(wanted)];
-            let columns = to[left * height..].chunks_exact_mut(height);
+            let columns = to[left * height..].chunks_mut(height);
             for (column, pixel) in columns.zip(pixels) {
                 column[row] = *pixel;
             }
@@ -230,7 +259,8 @@ fn sum_many_rows(from: &[u8], row_bytes: usize, weights: &[i16], to: &mut [u8]) 
     }
 }
 
-/// The sum of rows, each with its weight. `from` begins with the first of them.
+/// The sum of rows that are `row_bytes` apart, each with its weight. `from` begins with the first of
+/// them.
 #[inline(always)]
 fn sum_rows(from: &[u8], row_bytes: usize, weights: &[i16], to: &mut [u8]) {
     if weights.len() >= MANY {
@@ -238,7 +268,7 @@ fn sum_rows(from: &[u8], row_bytes: usize, weights: &[i16], to: &mut [u8]) {
     }
     // A half, to round; and half of the last bit of each share, which are rounded down.
     let begin = (1 << (SUM_BITS - 1)) + (weights.len() / 2) as i16;
-    let whole = row_bytes - row_bytes % CHUNK;
+    let whole = to.len() - to.len() % CHUNK;
     let (chunks, rest) = to.as_chunks_mut::<CHUNK>();
     for (index, chunk) in chunks.iter_mut().enumerate() {
         let mut sums = [begin; CHUNK];
@@ -300,7 +330,7 @@ mod tests {
         let mut resampler = Resampler::<CHANNELS>::new(source, target, filter);
         let (mut found, mut portable) = (vec![7; expected.len()], vec![9; expected.len()]);
         resampler.run(&from, &mut found);
-        resampler.run_here(&from, &mut portable);
+        resampler.run_here(&from, &mut portable, 0..target.0, 0..target.1);
         assert!(found == portable, "instruction sets differ");
         expected.iter().zip(&found).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
     }
@@ -318,6 +348,33 @@ mod tests {
             let filter = if cubic { Filter::CatmullRom } else { Filter::Bilinear };
             prop_assert!(worst::<3>(source, target, filter, seed) <= LEVELS);
             prop_assert!(worst::<4>(source, target, filter, seed) <= LEVELS);
+        }
+    }
+
+    #[test]
+    fn a_part_is_what_it_is_in_the_whole() {
+        let source = (61, 47);
+        let from = noise(source.0 * source.1 * 3, 3);
+        for target in [(190, 171), (40, 33)] {
+            let mut resampler = Resampler::<3>::new(source, target, Filter::CatmullRom);
+            let mut whole = vec![7; target.0 * target.1 * 3];
+            resampler.run(&from, &mut whole);
+            let (width, height) = target;
+            for (columns, rows) in [
+                (0..width, 0..height),
+                (0..1, 0..1),
+                (width - 1..width, height - 1..height),
+                (11..width - 9, 5..height),
+                (3..width, 7..height - 2),
+            ] {
+                let mut part = vec![9; whole.len()];
+                resampler.run_within(&from, &mut part, columns.clone(), rows.clone());
+                for (at, (part, whole)) in part.iter().zip(&whole).enumerate() {
+                    let (x, y) = (at / 3 % width, at / 3 / width);
+                    let inside = columns.contains(&x) && rows.contains(&y);
+                    assert_eq!(*part, if inside { *whole } else { 9 }, "{x} {y} {target:?}");
+                }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The room's errors.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,18 @@ pub enum OutputError {
     Picture(#[from] PictureError),
     #[error(transparent)]
     Frame(#[from] FrameError),
+}
+
+impl OutputError {
+    /// Whether it is the end of the work, or a new start mends it, beside whatever else goes on.
+    pub(crate) fn ends_run(&self) -> bool {
+        match self {
+            Self::Closed | Self::Changed { .. } => true,
+            // The pipe is opened again.
+            Self::Write { source, .. } => source.kind() == ErrorKind::BrokenPipe,
+            _ => false,
+        }
+    }
 }
 
 /// The number in a device's name, or one that is mostly free.

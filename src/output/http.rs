@@ -25,12 +25,13 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde_json::json;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
 use super::jpeg::encode;
-use super::listener::{Limited, Peer};
+use super::listener::Limited;
 use super::{Options, OutputError, Painting, Sink, placeholder};
 use crate::picture::{Frame, MOST_PAINTED_PIXELS, Mask, PictureError, decode_size};
 
@@ -70,7 +71,8 @@ struct Shared {
     spectators: AtomicUsize,
     /// One part of the multipart stream: its header, the JPEG and its end.
     parts: watch::Sender<Bytes>,
-    status: Mutex<String>,
+    /// What was reported last, and when.
+    report: Mutex<Option<(serde_json::Value, Instant)>>,
     painting: Mutex<Option<Painting>>,
     /// Names that the page answers to.
     hosts: Vec<String>,
@@ -110,7 +112,7 @@ impl Shared {
             stirred: Condvar::new(),
             spectators: AtomicUsize::new(0),
             parts: watch::Sender::new(Bytes::new()),
-            status: Mutex::new("{}".into()),
+            report: Mutex::default(),
             painting: Mutex::new(painting),
             hosts,
             snapshots: Arc::new(Semaphore::new(MOST_AT_WORK)),
@@ -152,14 +154,7 @@ impl Page {
             runtime.block_on(async move {
                 // Open streams never end by themselves, so no waiting for them at the end.
                 tokio::select! {
-                    ended = axum::serve(
-                        listener,
-                        routes(for_server).into_make_service_with_connect_info::<Peer>(),
-                    ) => {
-                        if let Err(error) = ended {
-                            log::error!("the page stopped: {error}");
-                        }
-                    }
+                    () = listener.serve(routes(for_server)) => {}
                     _ = stopped => {}
                 }
             });
@@ -207,8 +202,10 @@ impl Sink for Page {
     }
 
     fn report(&mut self, status: &serde_json::Value) {
-        *self.shared.status.lock().unwrap_or_else(PoisonError::into_inner) = status.to_string();
-        self.shared.newest().heard = Some(Instant::now());
+        let now = Instant::now();
+        let report = Some((status.clone(), now));
+        *self.shared.report.lock().unwrap_or_else(PoisonError::into_inner) = report;
+        self.shared.newest().heard = Some(now);
     }
 
     fn shows_reports(&self) -> bool {
@@ -297,10 +294,15 @@ async fn only_known_hosts(
         Some(host) if !is_known(host, &shared.hosts) => {
             let why = "open this page by the device's address or its own name; --http-host NAME \
                        lets it answer to another\n";
-            (StatusCode::FORBIDDEN, why).into_response()
+            refused((StatusCode::FORBIDDEN, why))
         }
         _ => next.run(request).await,
     }
+}
+
+/// An answer to somebody whose connection takes no place any longer: web sites may make many.
+fn refused((code, why): (StatusCode, &'static str)) -> Response {
+    (code, HEADERS, [(header::CONNECTION, "close")], why).into_response()
 }
 
 /// What this machine is called: its own name, as it is and shortened, alone and in `.local`.
@@ -341,8 +343,21 @@ async fn page() -> Response {
 }
 
 async fn status(State(shared): State<Arc<Shared>>) -> Response {
-    let status = shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    (HEADERS, [(header::CONTENT_TYPE, "application/json")], status).into_response()
+    let report = shared.report.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let status = match report {
+        Some((status, at)) => aged(status, at.elapsed()),
+        None => json!({}),
+    };
+    (HEADERS, [(header::CONTENT_TYPE, "application/json")], status.to_string()).into_response()
+}
+
+/// What was reported so long ago. Whoever is silent does not say that it is held up.
+fn aged(mut status: serde_json::Value, age: Duration) -> serde_json::Value {
+    if age > SILENCE {
+        status["state"] = json!("held up");
+    }
+    status["age_seconds"] = json!(age.as_millis() as f64 / 1e3);
+    status
 }
 
 async fn snapshot(State(shared): State<Arc<Shared>>) -> Response {
@@ -395,12 +410,12 @@ fn may_paint(
 /// The mask that was painted last.
 async fn painted(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
     let painting = match may_paint(&shared, peer, &headers) {
         Ok(painting) => painting,
-        Err((code, why)) => return (code, HEADERS, why).into_response(),
+        Err(error) => return refused(error),
     };
     match kept(&painting.file) {
         Ok((tag, None)) => (StatusCode::NO_CONTENT, HEADERS, [(header::ETAG, tag)]).into_response(),
@@ -433,12 +448,12 @@ fn kept(file: &Path) -> std::io::Result<(String, Option<Vec<u8>>)> {
 /// whoever sends it may.
 async fn paint(
     State(shared): State<Arc<Shared>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
     let headers = request.headers().clone();
-    if let Err((code, why)) = may_paint(&shared, peer, &headers) {
-        return (code, HEADERS, why).into_response();
+    if let Err(error) = may_paint(&shared, peer, &headers) {
+        return refused(error);
     }
     let place = Arc::clone(&shared.masks).acquire_owned().await;
     let body = Bytes::from_request(request, &());
@@ -450,7 +465,7 @@ async fn paint(
     // Again: that may have changed while it came.
     let file = match may_paint(&shared, peer, &headers) {
         Ok(painting) => painting.file,
-        Err((code, why)) => return (code, HEADERS, why).into_response(),
+        Err(error) => return refused(error),
     };
     let keep = move || {
         let _place = place;

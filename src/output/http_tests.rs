@@ -59,14 +59,21 @@ fn frame(value: u8) -> Frame {
     Frame::flat(640, 480, PixelFormat::Yuv420, ColourRange::Full, value).unwrap()
 }
 
+/// What compresses badly.
+fn noise(width: usize, height: usize, number: u32) -> Frame {
+    let noise = |at: u32| ((at ^ number).wrapping_mul(0x9e37_79b1) >> 24) as u8;
+    let noise = (0..(width * height * 3) as u32).map(noise).collect();
+    Frame::new(width, height, PixelFormat::Rgb8, ColourRange::Full, noise).unwrap()
+}
+
 #[test]
 fn page_snapshot_and_status_answer() {
     let mut sink = page_of(None);
     assert!(answer(sink.address, "/snapshot.jpg", "localhost").starts_with("HTTP/1.1 503"));
     sink.write(&frame(9)).unwrap();
-    sink.report(&serde_json::json!({"fps": 3}));
+    sink.report(&json!({"fps": 3}));
     assert!(answer(sink.address, "/", "127.0.0.1:1").contains("<html"));
-    assert!(answer(sink.address, "/status.json", "[::1]:80").ends_with("{\"fps\":3}"));
+    assert!(answer(sink.address, "/status.json", "[::1]:80").contains("{\"fps\":3,"));
     assert!(answer(sink.address, "/snapshot.jpg", "LocalHost:80").contains("image/jpeg"));
     for other in ["evil.example", "evil.local", "evil", "evil.example:80", "localhost.example", ""]
     {
@@ -200,6 +207,66 @@ fn snapshots_wait_for_each_other() {
 }
 
 #[test]
+fn who_is_refused_takes_no_place() {
+    let page = page_of(Some(Painting { file: "mask.png".into(), by_others: false }));
+    let foreign = "Host: evil.example\r\n".to_owned();
+    let script = format!("Host: {}\r\nOrigin: http://evil.example\r\n", page.address);
+    for (path, headers) in [("/", foreign), ("/mask", script)] {
+        let mut socket = connect(page.address);
+        // As browsers do, which keep connections.
+        write!(socket, "GET {path} HTTP/1.1\r\n{headers}\r\n").unwrap();
+        assert!(rest(socket).starts_with("HTTP/1.1 403"), "{path}");
+    }
+}
+
+#[test]
+fn a_service_that_is_held_up_does_not_say_that_it_runs() {
+    let said = json!({"state": "running"});
+    let soon = aged(said.clone(), SILENCE);
+    assert_eq!((&soon["state"], &soon["age_seconds"]), (&json!("running"), &json!(5.0)));
+    assert_eq!(aged(said, SILENCE + Duration::from_millis(1))["state"], "held up");
+}
+
+/// A picture from before a mask must not come for long behind it.
+#[test]
+fn little_waits_for_spectators_who_pause() {
+    let mut sink = page_of(None);
+    sink.write(&frame(9)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let socket = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        // What the other end keeps is not the page's.
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(sink.address).await.unwrap().into_std()
+    });
+    let mut socket = socket.unwrap();
+    socket.set_nonblocking(false).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(socket, "GET /stream.mjpg HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut parts = sink.shared.parts.subscribe();
+    let mut send = |frame: &Frame| {
+        sink.write(frame).unwrap();
+        let begun = Instant::now();
+        while !parts.has_changed().unwrap() {
+            assert!(begun.elapsed() < PATIENCE, "nothing is sent");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        parts.borrow_and_update().clone()
+    };
+    const MOST: usize = 300_000;
+    let sent: usize = (0..100).map(|number| send(&noise(160, 120, number)).len()).sum();
+    assert!(sent > 3 * MOST, "{sent}");
+    let last = send(&frame(200));
+    let (mut read, end) = (Vec::new(), &last[last.len() - 100..]);
+    while !read.windows(end.len()).rev().take(2000).any(|bytes| bytes == end) {
+        let mut some = [0; 1000];
+        let count = socket.read(&mut some).unwrap();
+        read.extend_from_slice(&some[..count]);
+        assert!(count > 0 && read.len() < MOST, "{} bytes are old", read.len());
+    }
+}
+
+#[test]
 fn who_comes_when_all_places_are_taken_waits_for_one() {
     let page = page_of(None);
     let mut taken: Vec<TcpStream> = (0..MOST_CONNECTIONS).map(|_| connect(page.address)).collect();
@@ -256,10 +323,7 @@ fn spectators_who_do_not_read_hold_up_nobody() {
             break;
         }
         assert!(begun.elapsed() < PATIENCE, "it is held up");
-        let noise = |at: u32| ((at ^ number).wrapping_mul(0x9e37_79b1) >> 24) as u8;
-        let noise = (0..640 * 480 * 3).map(noise).collect();
-        let noise = Frame::new(640, 480, PixelFormat::Rgb8, ColourRange::Full, noise).unwrap();
-        sink.write(&noise).unwrap();
+        sink.write(&noise(640, 480, number)).unwrap();
     }
     reader.join().unwrap().unwrap();
     drop(lazy);

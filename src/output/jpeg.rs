@@ -6,7 +6,7 @@
 use jpeg_encoder::{ColorType, Encoder, ImageBuffer, JpegColorType, SamplingFactor};
 
 use super::OutputError;
-use crate::picture::{ColourRange, Frame, PixelFormat};
+use crate::picture::{ColourRange, Frame, NEUTRAL_CHROMA, PixelFormat};
 
 /// Good on a screen, a third of the bytes of the quality used for files.
 const QUALITY: u8 = 80;
@@ -58,10 +58,8 @@ impl<'a> Planes<'a> {
 
 impl ImageBuffer for Planes<'_> {
     fn get_jpeg_color_type(&self) -> JpegColorType {
-        match self.frame.format() {
-            PixelFormat::Grey8 => JpegColorType::Luma,
-            _ => JpegColorType::Ycbcr,
-        }
+        // Also of greys: who records a stream keeps to what its first picture was, which may be words.
+        JpegColorType::Ycbcr
     }
 
     fn width(&self) -> u16 {
@@ -78,6 +76,9 @@ impl ImageBuffer for Planes<'_> {
         buffers[0].extend(luma.iter().map(|&value| self.luma[usize::from(value)]));
         let (chroma_width, _) = self.frame.chroma_size();
         if chroma_width == 0 {
+            for buffer in &mut buffers[1..3] {
+                buffer.resize(buffer.len() + width, NEUTRAL_CHROMA);
+            }
             return;
         }
         let (across, down) = self.frame.format().chroma_block();
@@ -120,9 +121,10 @@ mod tests {
                 v.fill(160);
                 let (mut expected, mut seen) = (Vec::new(), Vec::new());
                 frame.to_rgb(&mut expected);
-                Frame::from_jpeg(&Pool::default(), &encode(&frame).unwrap())
-                    .unwrap()
-                    .to_rgb(&mut seen);
+                let jpeg = encode(&frame).unwrap();
+                let header = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+                assert_eq!(jpeg[header + 9], 3, "components of {format:?}");
+                Frame::from_jpeg(&Pool::default(), &jpeg).unwrap().to_rgb(&mut seen);
                 let worst = expected.iter().zip(&seen).map(|(a, b)| a.abs_diff(*b)).max();
                 assert!(worst <= Some(LOSS), "{format:?} {range:?}: {worst:?}");
             }

@@ -11,7 +11,7 @@ use super::{OutputError, Sink};
 use crate::file::{aside, place};
 use crate::picture::{ColourRange, Frame, PixelFormat, StreamInfo};
 
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 1 << 16;
 /// What each frame begins with.
 const FRAME: &[u8] = b"FRAME\n";
 

@@ -54,7 +54,7 @@ impl Continuation {
             return None;
         }
         let solution = inverse(&rim, width, height)?;
-        let steps = Steps::new(mask, &away);
+        let steps = Steps::new(mask, &holes, &away);
         Some(Self { width, height, holes, rim, solution, steps })
     }
 
@@ -73,7 +73,7 @@ impl Continuation {
         if self.smooth(known, fill) {
             return;
         }
-        if let Some(step) = self.steps.look(known, &self.holes) {
+        if let Some(step) = self.steps.look(known) {
             self.repeat(step, known, fill);
         }
     }

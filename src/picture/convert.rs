@@ -95,7 +95,7 @@ fn share(full: &[u8], width: usize, (across, down): (usize, usize), shared: &mut
 }
 
 /// The rounded mean of a part of a plane.
-pub(super) fn mean(plane: &[u8], width: usize, rows: Range<usize>, columns: Range<usize>) -> u8 {
+fn mean(plane: &[u8], width: usize, rows: Range<usize>, columns: Range<usize>) -> u8 {
     let count = (rows.len() * columns.len()) as u32;
     let levels = rows.flat_map(|y| &plane[y * width..][columns.clone()]);
     let sum: u32 = levels.map(|&level| u32::from(level)).sum();

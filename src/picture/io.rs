@@ -36,12 +36,6 @@ pub struct RgbPicture {
     pub data: Vec<u8>,
 }
 
-pub(crate) struct RgbaPicture {
-    pub width: usize,
-    pub height: usize,
-    pub data: Vec<u8>,
-}
-
 impl RgbPicture {
     /// Takes packed RGB of the stated size.
     pub fn new(width: usize, height: usize, data: Vec<u8>) -> Result<RgbPicture, PictureError> {
@@ -122,19 +116,14 @@ fn over_white(picture: &RgbaImage) -> (Vec<u8>, bool) {
     (data, is_transparent)
 }
 
-pub(crate) fn read_rgba(path: &Path) -> Result<RgbaPicture, PictureError> {
-    Ok(rgba(open(path)?.0))
+/// A picture in the colours it has.
+pub(super) fn read_any(path: &Path) -> Result<DynamicImage, PictureError> {
+    Ok(open(path)?.0)
 }
 
-/// As [`read_rgba`], of what a file would hold; errors call it `name`.
-pub(crate) fn decode_rgba(bytes: &[u8], name: &Path) -> Result<RgbaPicture, PictureError> {
-    Ok(rgba(decode(Cursor::new(bytes), name)?.0))
-}
-
-fn rgba(picture: DynamicImage) -> RgbaPicture {
-    let picture = picture.into_rgba8();
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    RgbaPicture { width, height, data: picture.into_raw() }
+/// As [`read_any`], of what a file would hold; errors call it `name`.
+pub(super) fn decode_any(bytes: &[u8], name: &Path) -> Result<DynamicImage, PictureError> {
+    Ok(decode(Cursor::new(bytes), name)?.0)
 }
 
 /// Width and height of a picture on disk as its header states them. It is not decoded.

@@ -3,9 +3,11 @@
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use image::DynamicImage;
 
 use super::frame::check_side;
-use super::io::RgbaPicture;
 use super::{Frame, MaskError, PictureError};
 
 /// A mask byte that says: fill this pixel.
@@ -18,12 +20,13 @@ const WHITE: u8 = 128;
 const SOLID: u8 = 128;
 
 /// The holes of a frame, in the user's sense: 255 = fill, 0 = leave alone. (The network's own
-/// sense is the other way round; the runtime turns it, nobody else.)
+/// sense is the other way round; the runtime turns it, nobody else.) A clone shares the data; whoever
+/// writes into one of them gets a copy first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
     width: usize,
     height: usize,
-    data: Vec<u8>,
+    data: Arc<Vec<u8>>,
 }
 
 /// A box of pixels.
@@ -71,7 +74,7 @@ impl Mask {
     /// A mask without holes.
     pub fn empty(width: usize, height: usize) -> Result<Mask, MaskError> {
         check(width, height)?;
-        Ok(Mask { width, height, data: vec![KNOWN; width * height] })
+        Ok(Mask { width, height, data: vec![KNOWN; width * height].into() })
     }
 
     /// `[height, width]`: whether the `side x side` patch that begins there lies in the picture and
@@ -129,7 +132,7 @@ impl Mask {
     /// A mask that is one hole.
     pub fn full(width: usize, height: usize) -> Result<Mask, MaskError> {
         check(width, height)?;
-        Ok(Mask { width, height, data: vec![HOLE; width * height] })
+        Ok(Mask { width, height, data: vec![HOLE; width * height].into() })
     }
 
     /// From one grey byte a pixel, in whatever shade: 128 and above is a hole.
@@ -142,7 +145,8 @@ impl Mask {
             needed,
             found: grey.len(),
         })?;
-        Ok(Mask { width, height, data: grey.iter().map(|&luma| sense(luma)).collect() })
+        let data: Vec<u8> = grey.iter().map(|&luma| sense(luma)).collect();
+        Ok(Mask { width, height, data: data.into() })
     }
 
     /// As [`from_grey`](Self::from_grey), of what somebody drew or computed: what is neither white
@@ -175,16 +179,21 @@ impl Mask {
     /// the shape, in whatever colour) and alpha varies, then alpha is the mask: what is seen, however
     /// faintly, is a hole, because what is painted is what the user painted.
     pub fn read(path: &Path) -> Result<Mask, PictureError> {
-        Mask::from_file(&super::io::read_rgba(path)?, path)
+        Mask::from_picture(super::io::read_any(path)?, path)
     }
 
     /// As [`read`](Self::read), of what a file would hold; errors call it `name`.
     pub fn decode(bytes: &[u8], name: &Path) -> Result<Mask, PictureError> {
-        Mask::from_file(&super::io::decode_rgba(bytes, name)?, name)
+        Mask::from_picture(super::io::decode_any(bytes, name)?, name)
     }
 
-    fn from_file(picture: &RgbaPicture, path: &Path) -> Result<Mask, PictureError> {
-        let mask = Mask::from_rgba(picture.width, picture.height, &picture.data);
+    fn from_picture(picture: DynamicImage, path: &Path) -> Result<Mask, PictureError> {
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let mask = match picture {
+            // Its shades are lumas: as RGBA they would be converted there and back.
+            DynamicImage::ImageLuma8(grey) => Mask::from_shades(width, height, &grey),
+            picture => Mask::from_rgba(width, height, &picture.into_rgba8()),
+        };
         mask.map_err(|source| PictureError::MaskFile { path: path.to_owned(), source })
     }
 
@@ -235,6 +244,10 @@ impl Mask {
         &self.data
     }
 
+    fn data_mut(&mut self) -> &mut [u8] {
+        Arc::make_mut(&mut self.data).as_mut_slice()
+    }
+
     pub fn is_hole(&self, x: usize, y: usize) -> bool {
         self.data[y * self.width + x] != KNOWN
     }
@@ -245,14 +258,13 @@ impl Mask {
 
     /// Makes every pixel of the box a hole; what lies outside the mask is left out.
     pub fn fill_box(&mut self, area: &PixelBox) {
-        let (left, right) = (area.x.min(self.width), area.right().min(self.width));
-        for y in area.y.min(self.height)..area.bottom().min(self.height) {
-            self.data[y * self.width..][left..right].fill(HOLE);
-        }
+        let width = self.width;
+        fill(self.data_mut(), width, area);
     }
 
     pub fn set(&mut self, x: usize, y: usize, hole: bool) {
-        self.data[y * self.width + x] = if hole { HOLE } else { KNOWN };
+        let at = y * self.width + x;
+        self.data_mut()[at] = if hole { HOLE } else { KNOWN };
     }
 
     /// Whether it hides everything.
@@ -270,7 +282,7 @@ impl Mask {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.data.iter().all(|&byte| byte == KNOWN)
+        !self.data.contains(&HOLE)
     }
 
     /// The smallest box around all holes.
@@ -292,14 +304,14 @@ impl Mask {
     /// Adds the holes of another mask of the same size.
     pub fn unite(&mut self, other: &Mask) -> Result<(), MaskError> {
         other.fits(self.width, self.height)?;
-        self.data.iter_mut().zip(&other.data).for_each(|(mine, theirs)| *mine |= theirs);
+        self.data_mut().iter_mut().zip(other.data()).for_each(|(mine, theirs)| *mine |= theirs);
         Ok(())
     }
 
     /// Takes the holes of another mask of the same size away.
     pub fn subtract(&mut self, other: &Mask) -> Result<(), MaskError> {
         other.fits(self.width, self.height)?;
-        self.data.iter_mut().zip(&other.data).for_each(|(mine, theirs)| *mine &= !theirs);
+        self.data_mut().iter_mut().zip(other.data()).for_each(|(mine, theirs)| *mine &= !theirs);
         Ok(())
     }
 
@@ -318,7 +330,7 @@ impl Mask {
         for y in area.y..area.bottom() {
             data.extend_from_slice(&self.row(y)[area.x..area.right()]);
         }
-        Ok(Mask { width: area.width, height: area.height, data })
+        Ok(Mask { width: area.width, height: area.height, data: data.into() })
     }
 
     /// The mask stretched over a frame of another size. A pixel that lies on a hole in part is a
@@ -328,12 +340,13 @@ impl Mask {
             return Ok(self.clone());
         }
         let mut stretched = Mask::empty(width, height)?;
+        let data = stretched.data_mut();
         for y in 0..self.height {
             for (x, _) in self.row(y).iter().enumerate().filter(|(_, byte)| **byte != KNOWN) {
                 let (left, right) = touched(x, self.width, width);
                 let (top, bottom) = touched(y, self.height, height);
-                let (width, height) = (right - left, bottom - top);
-                stretched.fill_box(&PixelBox { x: left, y: top, width, height });
+                let (across, down) = (right - left, bottom - top);
+                fill(data, width, &PixelBox { x: left, y: top, width: across, height: down });
             }
         }
         Ok(stretched)
@@ -351,6 +364,22 @@ impl Mask {
             frame_height: height,
         })
     }
+}
+
+/// Makes a box of a mask so wide holes, as far as it lies inside.
+fn fill(data: &mut [u8], width: usize, area: &PixelBox) {
+    let (left, right) = (area.x.min(width), area.right().min(width));
+    let lines = data.chunks_exact_mut(width).skip(area.y).take(area.height);
+    lines.for_each(|line| line[left..right].fill(HOLE));
+}
+
+/// Hole pixels in a row, of a line of a mask.
+pub(super) fn hole_runs(line: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut end = 0;
+    line.chunk_by(|a, b| a == b).filter_map(move |run| {
+        end += run.len();
+        (run[0] != KNOWN).then_some(end - run.len()..end)
+    })
 }
 
 fn sense(luma: u8) -> u8 {

@@ -27,6 +27,27 @@ fn what_is_written_or_sent_comes_back() {
     assert!(error.starts_with("sent: "), "{error}");
 }
 
+/// Grey files are taken as they are: no level becomes another.
+#[test]
+fn every_grey_of_a_file_is_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    let levels: Vec<u8> = (0..=255).collect();
+    crate::picture::io::write_grey_png(&path, 16, 16, &levels).unwrap();
+    let mask = Mask::read(&path).unwrap();
+    assert_eq!(mask, Mask::from_grey(16, 16, &levels).unwrap());
+    let rgba: Vec<u8> = levels.iter().flat_map(|&level| [level, level, level, 255]).collect();
+    assert_eq!(mask, Mask::from_rgba(16, 16, &rgba).unwrap());
+}
+
+#[test]
+fn a_clone_is_written_apart() {
+    let mask = Mask::empty(4, 3).unwrap();
+    let mut other = mask.clone();
+    other.set(1, 1, true);
+    assert!(mask.is_empty() && !other.is_empty());
+}
+
 #[test]
 fn stretching_brings_nothing_to_light() {
     let mask = Mask::from_grey(4, 2, &[0, 0, 0, 255, 0, 0, 0, 0]).unwrap();

@@ -8,7 +8,7 @@
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
-use super::{KNOWN, Mask, PixelBox};
+use super::{Mask, PixelBox};
 
 /// A patch's side, pixels.
 pub(super) const SIDE: usize = 8;
@@ -137,16 +137,16 @@ impl Matches {
         if !whole.contains(&true) {
             return None;
         }
+        let known = owned.whole_patches(SIDE);
         let (columns, rows) = (starts(width, step), starts(height, step));
         let mut grid = vec![NONE; columns.len() * rows.len()];
         let mut targets = Vec::new();
         for (row, &y) in rows.iter().enumerate() {
             for (column, &x) in columns.iter().enumerate() {
-                let mut pixels = (y..y + SIDE).map(|y| &owned.row(y)[x..x + SIDE]);
-                if pixels.any(|row| row.iter().any(|&hole| hole != KNOWN)) {
+                let at = y * width + x;
+                if !known[at] {
                     grid[row * columns.len() + column] = targets.len() as u32;
-                    let at = (y * width + x) as u32;
-                    let (column, row) = (column as u32, row as u32);
+                    let (column, row, at) = (column as u32, row as u32, at as u32);
                     targets.push(Target { column, row, at, found: at, cost: u32::MAX });
                 }
             }

@@ -6,11 +6,12 @@
 //!
 //! ```text
 //! Frame + Mask -> plan -> Region(s) -> Paster::network_input -> (network)
-//!                   -> Continuation -> Patches -> Paster::paste
+//!                   -> Continuation -> Patches -> Cut::paste
 //! ```
 //!
-//! What is plain around a hole [`Continuation`] carries on; what a network fills in smoothly [`Patches`] makes of known patches that are like it, and
-//! [`Detail`], in [`Paster::paste`], gives it structure finer than the network's pixels.
+//! What is plain around a hole [`Continuation`] carries on; what a network fills in smoothly
+//! [`Patches`] makes of known patches that are like it; and [`Detail`], in [`Cut::paste`], gives it
+//! structure finer than the network's pixels.
 //!
 //! Why regions and not the whole frame scaled down: a 1080p frame squeezed to 256x256 loses
 //! nine tenths of its detail, and the fill comes back blurred beside sharp surroundings. A
@@ -26,9 +27,9 @@
 //! let mut paster = Paster::new();
 //! let mut input = Vec::new();
 //! for region in plan(&mask, 256)? {
-//!     paster.network_input(&frame, &region, &mut input)?;
+//!     let cut = paster.network_input(&mut frame, &region, &mut input)?;
 //!     let fill = input.clone(); // the network's answer would be this size
-//!     paster.paste(&mut frame, &region, &fill, Seam::Soft, None)?;
+//!     cut.paste(&fill, Seam::Soft, None)?;
 //! }
 //! # Ok::<(), lbam::picture::PictureError>(())
 //! ```
@@ -61,6 +62,7 @@ mod seam;
 pub use continuation::Continuation;
 pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};
+pub(crate) use frame::NEUTRAL_CHROMA;
 pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat, StreamInfo};
 #[cfg(feature = "desk")]
 pub(crate) use io::write_grey_png;
@@ -74,7 +76,7 @@ pub(crate) use jpeg::is_whole as jpeg_is_whole;
 pub(crate) use jpeg::stated_size as jpeg_size;
 pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect};
 pub use matches::Search;
-pub use paste::{FLAT_GREY, Paster, Seam, paint_flat};
+pub use paste::{Cut, FLAT_GREY, Paster, Seam, paint_flat};
 pub use patches::Patches;
 pub use pool::{Bytes, Pool};
 pub use region::{MOST_REGIONS, NETWORK_MULTIPLE, Region, plan, plan_whole};

@@ -1,9 +1,10 @@
 //! From the frame to the network and back: the region cut out without what the holes hide,
 //! the network's fill put in, and the flat paint when there is no fill.
 
-use super::convert::{Planes, mean, rgb_to_planes};
+use super::convert::{Planes, rgb_to_planes};
 use super::detail::Detail;
 use super::frame::NEUTRAL_CHROMA;
+use super::mask::hole_runs;
 use super::seam::SeamScratch;
 use super::{
     Frame, KNOWN, MOST_REGIONS, Mask, MaskError, PictureError, PixelBox, PixelFormat, Region,
@@ -24,6 +25,11 @@ pub enum Seam {
 pub const FLAT_GREY: u8 = 128;
 /// Luma beyond the owned pixels that the seam and the chroma blocks look at.
 const MARGIN: usize = 2;
+/// Lines that are converted at once: of whole chroma samples, and few, to stay in a core's cache.
+const LINES: usize = 8;
+/// No hole hides a part of a chroma sample; or one hides a part of it and leaves another.
+const CLEAN: u8 = 0;
+const IN_PART: u8 = 1;
 /// How far a chroma sample that a hole has spoilt looks for a clean one, nearest first.
 const CHROMA_SEARCH: [usize; 2] = [1, 3];
 
@@ -43,12 +49,23 @@ pub struct Paster {
     luma: Vec<u8>,
     u: Vec<u8>,
     v: Vec<u8>,
-    spoilt: Vec<bool>,
+    /// Of each chroma sample that pixels share, how much of it holes hide.
+    hiding: Vec<u8>,
     rgba: Vec<u8>,
     scaled: Vec<u8>,
     fill: Vec<u8>,
-    cut: Vec<u8>,
+    /// Some lines of the fill, and their planes.
+    lines: Vec<u8>,
     planes: Vec<u8>,
+}
+
+/// A region that was cut out of a frame, until its fill is pasted. It holds on to both: what is
+/// known of them cannot become another frame's or another mask's.
+#[derive(Debug)]
+pub struct Cut<'a> {
+    paster: &'a mut Paster,
+    frame: &'a mut Frame,
+    region: &'a Region,
 }
 
 impl Paster {
@@ -61,28 +78,34 @@ impl Paster {
     ///
     /// Scaling weighs each pixel by known-or-hole (a normalised convolution), so a pixel beside
     /// a hole is a mean of known pixels only, neither darkened nor stained by the hole.
-    pub fn network_input(
-        &mut self,
-        frame: &Frame,
-        region: &Region,
+    pub fn network_input<'a>(
+        &'a mut self,
+        frame: &'a mut Frame,
+        region: &'a Region,
         input: &mut Vec<u8>,
-    ) -> Result<(), PictureError> {
+    ) -> Result<Cut<'a>, PictureError> {
         self.cut_known(frame, region)?;
+        self.scale_known(region, input);
+        Ok(Cut { paster: self, frame, region })
+    }
+
+    fn scale_known(&mut self, region: &Region, input: &mut Vec<u8>) {
+        input.clear();
         if region.is_native() {
-            std::mem::swap(input, &mut self.known);
-            return Ok(());
-        }
-        self.rgba.clear();
-        // Holes are zero, so that scaling sums up known pixels, and in the fourth channel how much
-        // of them there is.
-        for (pixel, &hole) in self.known.as_chunks::<3>().0.iter().zip(region.holes.data()) {
-            self.rgba.extend_from_slice(&[pixel[0], pixel[1], pixel[2], !hole]);
+            input.extend_from_slice(&self.known);
+            return;
         }
         let (size, network) = sizes(region);
+        self.rgba.resize(size.0 * size.1 * 4, 0);
+        // Holes are zero, so that scaling sums up known pixels, and in the fourth channel how much
+        // of them there is.
+        let pixels = self.known.as_chunks::<3>().0.iter().zip(region.holes.data());
+        for (rgba, (&[r, g, b], &hole)) in self.rgba.as_chunks_mut::<4>().0.iter_mut().zip(pixels) {
+            *rgba = [r, g, b, !hole];
+        }
         self.scaled.resize(network.0 * network.1 * 4, 0);
         kept(&mut self.shrinkers, size, network, Filter::Bilinear)
             .run(&self.rgba, &mut self.scaled);
-        input.clear();
         let pixels = self.scaled.as_chunks::<4>().0.iter().zip(region.network_holes.data());
         for (&[r, g, b, known], &hole) in pixels {
             input.extend_from_slice(&match (hole, known) {
@@ -91,54 +114,6 @@ impl Paster {
                 _ => [0; 3],
             });
         }
-        Ok(())
-    }
-
-    /// Writes the network's fill (packed RGB at the network's size) into the pixels the region
-    /// owns. Known pixels keep their luma and RGB bit by bit; a chroma sample that a hole pixel
-    /// shares is rewritten from the fill, else it would show the hidden colour. With `detail`, made
-    /// for this region, the fill gets fine structure before.
-    pub fn paste(
-        &mut self,
-        frame: &mut Frame,
-        region: &Region,
-        fill: &[u8],
-        seam: Seam,
-        detail: Option<&mut Detail>,
-    ) -> Result<(), PictureError> {
-        check_plan(frame, region)?;
-        let needed = region.network_bytes();
-        if fill.len() != needed {
-            return Err(MaskError::Fill { needed, found: fill.len() }.into());
-        }
-        let Some(work) = region.owned.bounds().map(|holes| widen(&holes, region)) else {
-            return Ok(());
-        };
-        if region.is_native() && seam == Seam::None && detail.is_none() {
-            return self.write(frame, region, &work, fill);
-        }
-        let mut scaled = std::mem::take(&mut self.fill);
-        if region.is_native() {
-            scaled.clear();
-            scaled.extend_from_slice(fill);
-        } else {
-            let (size, network) = sizes(region);
-            scaled.resize(size.0 * size.1 * 3, 0);
-            kept(&mut self.growers, network, size, Filter::CatmullRom).run(fill, &mut scaled);
-        }
-        if seam == Seam::Soft || detail.is_some() {
-            self.cut_known(frame, region)?;
-        }
-        if seam == Seam::Soft {
-            let (holes, owned) = (&region.holes, &region.owned);
-            self.seam.soften(&work, holes, owned, &self.known, &mut scaled);
-        }
-        if let Some(detail) = detail {
-            detail.add(&self.known, &mut scaled);
-        }
-        self.write(frame, region, &work, &scaled)?;
-        self.fill = scaled;
-        Ok(())
     }
 
     fn write(
@@ -149,50 +124,40 @@ impl Paster {
         fill: &[u8],
     ) -> Result<(), PictureError> {
         let (format, range, stride) = (frame.format(), frame.range(), frame.width());
-        self.cut.clear();
-        for y in work.y..work.bottom() {
-            let row = (y * region.width + work.x) * 3;
-            self.cut.extend_from_slice(&fill[row..row + work.width * 3]);
-        }
         // Chroma is averaged below, over the pixels of this frame's blocks.
         let full = if format.is_yuv() { PixelFormat::Yuv444 } else { format };
-        self.planes.resize(full.bytes(work.width, work.height), 0);
-        rgb_to_planes(&self.cut, work.width, work.height, full, range, &mut self.planes)?;
-
         let samples = if format == PixelFormat::Rgb8 { 3 } else { 1 };
+        let block = format.chroma_block();
         let (first, u, v) = frame.planes_mut();
-        for y in 0..work.height {
-            let holes = &region.owned.row(work.y + y)[work.x..work.right()];
-            let from = &self.planes[y * work.width * samples..][..work.width * samples];
-            let start = ((region.y + work.y + y) * stride + region.x + work.x) * samples;
-            let to = &mut first[start..start + work.width * samples];
-            let pixels = to.chunks_exact_mut(samples).zip(from.chunks_exact(samples));
-            for ((to, from), _) in pixels.zip(holes).filter(|(_, hole)| **hole != KNOWN) {
-                to.copy_from_slice(from);
+        let mut planes = [(first, (1, 1)), (u, block), (v, block)];
+        let bytes = work.width * samples;
+        for top in (0..work.height).step_by(LINES) {
+            let height = LINES.min(work.height - top);
+            self.lines.clear();
+            for y in (work.y + top..).take(height) {
+                let row = (y * region.width + work.x) * 3;
+                self.lines.extend_from_slice(&fill[row..row + work.width * 3]);
             }
-        }
-        if !format.is_yuv() {
-            return Ok(());
-        }
-        let area = work.width * work.height;
-        let (across, down) = format.chroma_block();
-        let chroma_stride = stride.div_ceil(across);
-        for y in (0..work.height).step_by(down) {
-            for x in (0..work.width).step_by(across) {
-                let rows = y..(y + down).min(work.height);
-                let columns = x..(x + across).min(work.width);
-                let hole = |y| {
-                    let row = &region.owned.row(work.y + y)[work.x..];
-                    row[columns.clone()].iter().any(|&byte| byte != KNOWN)
-                };
-                if !rows.clone().any(hole) {
-                    continue;
+            self.planes.resize(full.bytes(work.width, height), 0);
+            rgb_to_planes(&self.lines, work.width, height, full, range, &mut self.planes)?;
+            let holes = |y: usize| &region.owned.row(work.y + top + y)[work.x..work.right()];
+            for (from, (to, (across, down))) in
+                self.planes.chunks_exact(bytes * height).zip(&mut planes)
+            {
+                let level = |y: usize| &from[y * bytes..][..bytes];
+                for y in (0..height).step_by(*down) {
+                    let row = (region.y + work.y + top + y) / *down * stride.div_ceil(*across);
+                    let to = &mut to[(row + (region.x + work.x) / *across) * samples..];
+                    if *across == 1 {
+                        for pixels in hole_runs(holes(y)) {
+                            let run = pixels.start * samples..pixels.end * samples;
+                            to[run.clone()].copy_from_slice(&level(y)[run]);
+                        }
+                    } else {
+                        let lines = [y, (y + *down).min(height) - 1];
+                        share(lines.map(holes), lines.map(level), to);
+                    }
                 }
-                let mean = |plane| mean(plane, work.width, rows.clone(), columns.clone());
-                let at = (region.y + work.y + y) / down * chroma_stride
-                    + (region.x + work.x + x) / across;
-                u[at] = mean(&self.planes[area..2 * area]);
-                v[at] = mean(&self.planes[2 * area..]);
             }
         }
         Ok(())
@@ -230,8 +195,8 @@ impl Paster {
         Ok(())
     }
 
-    /// Sets `u` and `v`: the region's chroma, each sample that a hole pixel shares replaced by
-    /// the mean of clean ones near it.
+    /// Sets `u` and `v`: the region's chroma, each sample that a hole pixel shares with a known one
+    /// replaced by the mean of clean ones near it.
     fn cut_chroma(&mut self, frame: &Frame, region: &Region) {
         let format = frame.format();
         let (across, down) = format.chroma_block();
@@ -244,41 +209,88 @@ impl Paster {
             self.u.extend_from_slice(&frame.plane(1)[start..start + width]);
             self.v.extend_from_slice(&frame.plane(2)[start..start + width]);
         }
-        self.spoilt.clear();
-        self.spoilt.resize(width * height, false);
-        for y in 0..if width == 0 { 0 } else { region.height } {
-            let row = region.holes.row(y).iter().enumerate();
-            for (x, _) in row.filter(|(_, hole)| **hole != KNOWN) {
-                self.spoilt[y / down * width + x / across] = true;
+        if across * down == 1 {
+            // What a hole hides goes with its pixels.
+            return;
+        }
+        let Self { u, v, hiding, .. } = self;
+        hiding.resize(width * height, CLEAN);
+        for (y, hiding) in hiding.chunks_exact_mut(width).enumerate() {
+            let lines = [y * down, (y * down + down).min(region.height) - 1];
+            let (whole, last) = blocks(lines.map(|y| region.holes.row(y)));
+            hiding.iter_mut().zip(whole).for_each(|(hiding, block)| *hiding = hides(block));
+            if let (Some(hiding), Some(block)) = (hiding.last_mut(), last) {
+                *hiding = hides(block);
             }
         }
-        // Where chroma is shared a known pixel may need its sample; elsewhere only holes do.
-        let shared = across * down > 1;
-        for at in (0..width * height).filter(|&at| self.spoilt[at]) {
+        for (at, _) in hiding.iter().enumerate().filter(|(_, hides)| **hides == IN_PART) {
             let (x, y) = (at % width, at / width);
-            let mean = |plane: &[u8], radius: usize| {
-                let (mut sum, mut count) = (0u32, 0u32);
-                for v in y.saturating_sub(radius)..(y + radius + 1).min(height) {
-                    for u in x.saturating_sub(radius)..(x + radius + 1).min(width) {
-                        if !self.spoilt[v * width + u] {
-                            sum += u32::from(plane[v * width + u]);
-                            count += 1;
+            for plane in [&mut *u, &mut *v] {
+                let mean = |radius: usize| {
+                    let (mut sum, mut count) = (0u32, 0u32);
+                    for v in y.saturating_sub(radius)..(y + radius + 1).min(height) {
+                        for u in x.saturating_sub(radius)..(x + radius + 1).min(width) {
+                            if hiding[v * width + u] == CLEAN {
+                                sum += u32::from(plane[v * width + u]);
+                                count += 1;
+                            }
                         }
                     }
-                }
-                (count > 0).then(|| ((sum + count / 2) / count) as u8)
-            };
-            let search = |plane: &[u8]| {
-                let wanted = shared && {
-                    let rows = y * down..((y + 1) * down).min(region.height);
-                    let columns = x * across..((x + 1) * across).min(region.width);
-                    rows.into_iter().any(|y| region.holes.row(y)[columns.clone()].contains(&KNOWN))
+                    (count > 0).then(|| ((sum + count / 2) / count) as u8)
                 };
-                let found = wanted.then(|| CHROMA_SEARCH.iter().find_map(|&r| mean(plane, r)));
-                found.flatten().unwrap_or(NEUTRAL_CHROMA)
-            };
-            (self.u[at], self.v[at]) = (search(&self.u), search(&self.v));
+                plane[at] = CHROMA_SEARCH.into_iter().find_map(mean).unwrap_or(NEUTRAL_CHROMA);
+            }
         }
+    }
+}
+
+impl Cut<'_> {
+    /// Writes the network's fill (packed RGB at the network's size) into the pixels the region
+    /// owns. Known pixels keep their luma and RGB bit by bit; a chroma sample that a hole pixel
+    /// shares is rewritten from the fill, else it would show the hidden colour. With `detail`, made
+    /// for this region, the fill gets fine structure before.
+    pub fn paste(
+        self,
+        fill: &[u8],
+        seam: Seam,
+        detail: Option<&mut Detail>,
+    ) -> Result<(), PictureError> {
+        let Self { paster, frame, region } = self;
+        let needed = region.network_bytes();
+        if fill.len() != needed {
+            return Err(MaskError::Fill { needed, found: fill.len() }.into());
+        }
+        let Some((holes, owned)) = &region.bounds else { return Ok(()) };
+        let work = widen(owned, region);
+        if region.is_native() && seam == Seam::None && detail.is_none() {
+            return paster.write(frame, region, &work, fill);
+        }
+        let mut scaled = std::mem::take(&mut paster.fill);
+        if region.is_native() {
+            scaled.clear();
+            scaled.extend_from_slice(fill);
+        } else {
+            let (size, network) = sizes(region);
+            scaled.resize(size.0 * size.1 * 3, 0);
+            // Detail looks at the holes of other regions too.
+            let area = widen(holes, region);
+            kept(&mut paster.growers, network, size, Filter::CatmullRom).run_within(
+                fill,
+                &mut scaled,
+                area.x..area.right(),
+                area.y..area.bottom(),
+            );
+        }
+        if seam == Seam::Soft {
+            let (holes, owned) = (&region.holes, &region.owned);
+            paster.seam.soften(&work, holes, owned, &paster.known, &mut scaled);
+        }
+        if let Some(detail) = detail {
+            detail.add(&paster.known, &mut scaled);
+        }
+        paster.write(frame, region, &work, &scaled)?;
+        paster.fill = scaled;
+        Ok(())
     }
 }
 
@@ -300,6 +312,36 @@ pub fn paint_flat(frame: &mut Frame, mask: &Mask) -> Result<(), PictureError> {
         }
     }
     Ok(())
+}
+
+/// The four pixels of each chroma sample in a line of them, by the first line of pixels and the last; and
+/// those of one at the end that an odd width cuts short. Where a sample has fewer pixels they come
+/// twice, so that the mean is the same.
+fn blocks([first, last]: [&[u8]; 2]) -> (impl Iterator<Item = [u8; 4]>, Option<[u8; 4]>) {
+    let [(first, first_end), (last, last_end)] = [first, last].map(<[u8]>::as_chunks::<2>);
+    let whole = first.iter().zip(last).map(|(a, b)| [a[0], a[1], b[0], b[1]]);
+    (whole, first_end.first().zip(last_end.first()).map(|(&a, &b)| [a, a, b, b]))
+}
+
+/// How much of a chroma sample holes hide: [`CLEAN`], [`IN_PART`] or all.
+fn hides([a, b, c, d]: [u8; 4]) -> u8 {
+    u8::from(a | b | c | d != KNOWN) + u8::from(a & b & c & d != KNOWN)
+}
+
+/// Sets the chroma samples of a line that a hole pixel shares to the mean of their pixels' levels.
+fn share(holes: [&[u8]; 2], levels: [&[u8]; 2], samples: &mut [u8]) {
+    let shared = |sample: u8, block: [u8; 4], [a, b, c, d]: [u8; 4]| {
+        let mean = (u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d) + 2) / 4;
+        if hides(block) == CLEAN { sample } else { mean as u8 }
+    };
+    let ((whole_holes, last_hole), (whole, last)) = (blocks(holes), blocks(levels));
+    let end = holes[0].len() / 2;
+    for (sample, (hole, levels)) in samples.iter_mut().zip(whole_holes.zip(whole)) {
+        *sample = shared(*sample, hole, levels);
+    }
+    if let Some((hole, levels)) = last_hole.zip(last) {
+        samples[end] = shared(samples[end], hole, levels);
+    }
 }
 
 fn check_plan(frame: &Frame, region: &Region) -> Result<(), MaskError> {

@@ -84,6 +84,17 @@ fn smooth_rgb(width: usize, height: usize) -> Vec<u8> {
     (0..width * height).flat_map(pixel).collect()
 }
 
+/// Pastes a fill into a frame of which nothing was asked before.
+fn paste(
+    frame: &mut Frame,
+    region: &Region,
+    fill: &[u8],
+    seam: Seam,
+    detail: Option<&mut Detail>,
+) -> Result<(), PictureError> {
+    Paster::new().network_input(frame, region, &mut Vec::new())?.paste(fill, seam, detail)
+}
+
 #[test]
 fn the_network_sees_a_region_down_to_the_corner() {
     let (width, height) = (386, 308);
@@ -96,11 +107,11 @@ fn the_network_sees_a_region_down_to_the_corner() {
     assert!(regions.iter().any(|region| !region.is_native()));
     assert!(regions.iter().any(|region| corner(&region)));
     for format in FORMATS {
-        let frame = noisy(width, height, format, 3);
+        let mut frame = noisy(width, height, format, 3);
         let (mut paster, mut seen, mut whole) = (Paster::new(), Vec::new(), Vec::new());
         frame.to_rgb(&mut whole);
         for region in &regions {
-            paster.network_input(&frame, region, &mut seen).unwrap();
+            paster.network_input(&mut frame, region, &mut seen).unwrap();
             if !corner(&region) {
                 continue;
             }
@@ -133,17 +144,17 @@ proptest! {
         let mut paster = Paster::new();
         let (mut seen, mut seen_disguised) = (Vec::new(), Vec::new());
         for region in plan(&mask, 128).unwrap() {
-            paster.network_input(&first, &region, &mut seen).unwrap();
-            paster.network_input(&second, &region, &mut seen_disguised).unwrap();
+            let fill = noise(region.network_bytes(), seed ^ 7);
+            let detail = || detailed.then(|| Detail::new(&region, Search::Live)).flatten();
+            for (frame, seen) in [(&mut first, &mut seen), (&mut second, &mut seen_disguised)] {
+                let cut = paster.network_input(frame, &region, seen).unwrap();
+                cut.paste(&fill, seam, detail().as_mut()).unwrap();
+            }
             prop_assert_eq!(seen.len(), region.network_bytes());
             prop_assert_eq!(&seen, &seen_disguised);
             for (pixel, &hole) in seen.as_chunks::<3>().0.iter().zip(region.network_holes.data()) {
                 prop_assert!(hole == KNOWN || *pixel == [0; 3]);
             }
-            let fill = noise(region.network_bytes(), seed ^ 7);
-            let detail = || detailed.then(|| Detail::new(&region, Search::Live)).flatten();
-            paster.paste(&mut first, &region, &fill, seam, detail().as_mut()).unwrap();
-            paster.paste(&mut second, &region, &fill, seam, detail().as_mut()).unwrap();
         }
         prop_assert_eq!(first.data(), second.data());
         let marked = hidden(&frame, &mask);
@@ -182,11 +193,12 @@ fn scaling_neither_darkens_nor_stains_the_rim() {
             *pixel = [255; 3];
         }
     }
-    let frame = Frame::from_rgb(width, height, &rgb, PixelFormat::Rgb8, ColourRange::Full).unwrap();
+    let mut frame =
+        Frame::from_rgb(width, height, &rgb, PixelFormat::Rgb8, ColourRange::Full).unwrap();
     let regions = plan(&mask, 256).unwrap();
     assert!(!regions[0].is_native());
     let mut input = Vec::new();
-    Paster::new().network_input(&frame, &regions[0], &mut input).unwrap();
+    Paster::new().network_input(&mut frame, &regions[0], &mut input).unwrap();
     let mut known = 0;
     for (pixel, &hole) in input.as_chunks::<3>().0.iter().zip(regions[0].network_holes.data()) {
         if hole == KNOWN {
@@ -206,19 +218,19 @@ fn a_true_fill_restores_the_picture() {
         let rgb = smooth_rgb(width, height);
         let mask = mask_of(width, height, &[hole]);
         for format in [PixelFormat::Rgb8, PixelFormat::Yuv420, PixelFormat::Yuv422] {
-            let whole = Frame::from_rgb(width, height, &rgb, format, ColourRange::Limited).unwrap();
+            let mut whole =
+                Frame::from_rgb(width, height, &rgb, format, ColourRange::Limited).unwrap();
             for region in plan(&mask, 256).unwrap() {
-                let mut paster = Paster::new();
                 // The network's perfect answer: the same region with no hole.
                 let mut open = region.clone();
                 open.holes = Mask::empty(region.width, region.height).unwrap();
                 open.network_holes =
                     Mask::empty(region.network_width, region.network_height).unwrap();
                 let mut fill = Vec::new();
-                paster.network_input(&whole, &open, &mut fill).unwrap();
+                Paster::new().network_input(&mut whole, &open, &mut fill).unwrap();
                 for seam in [Seam::None, Seam::Soft] {
                     let mut pasted = disguised(&whole, &mask, 3);
-                    paster.paste(&mut pasted, &region, &fill, seam, None).unwrap();
+                    paste(&mut pasted, &region, &fill, seam, None).unwrap();
                     let mut back = Vec::new();
                     pasted.to_rgb(&mut back);
                     let found = metrics::psnr_in_hole(&rgb, &back, &mask).unwrap().unwrap();
@@ -244,7 +256,7 @@ fn the_soft_seam_takes_off_a_shift() {
     }
     let error = |seam, x: usize, y: usize| {
         let mut frame = truth.clone();
-        Paster::new().paste(&mut frame, &region, &fill, seam, None).unwrap();
+        paste(&mut frame, &region, &fill, seam, None).unwrap();
         let at = (y * width + x) * 3;
         (0..3).map(|c| frame.data()[at + c].abs_diff(rgb[at + c])).max().unwrap()
     };
@@ -264,7 +276,7 @@ fn the_correction_itself_has_no_steps() {
     let mut frame = Frame::flat(256, 256, PixelFormat::Rgb8, ColourRange::Full, 128).unwrap();
     let pixel = |at: usize| [(98 + (at % 256).saturating_sub(64).min(128) * 60 / 128) as u8; 3];
     let fill: Vec<u8> = (0..256 * 256).flat_map(pixel).collect();
-    Paster::new().paste(&mut frame, &region, &fill, Seam::Soft, None).unwrap();
+    paste(&mut frame, &region, &fill, Seam::Soft, None).unwrap();
     let at = |x: usize, y: usize| frame.data()[(y * 256 + x) * 3];
     let steps = (64..191).flat_map(|a| (64..191).map(move |b| (a, b)));
     let worst =
@@ -285,18 +297,16 @@ fn how_long_a_frame_takes() {
     let (mut paster, mut input) = (Paster::new(), Vec::new());
     for _ in 0..3 {
         let start = std::time::Instant::now();
-        paster.network_input(&frame, &region, &mut input).unwrap();
+        paster.network_input(&mut frame, &region, &mut input).unwrap();
         println!("input {:?}", start.elapsed());
-        for seam in [Seam::None, Seam::Soft] {
-            let start = std::time::Instant::now();
-            paster.paste(&mut frame, &region, &input, seam, None).unwrap();
-            println!("paste {seam:?} {:?}", start.elapsed());
-        }
         let mut detail = Detail::new(&region, Search::Live).unwrap();
-        for _ in 0..2 {
+        for (seam, detailed) in
+            [(Seam::None, false), (Seam::Soft, false), (Seam::Soft, true), (Seam::Soft, true)]
+        {
+            let cut = paster.network_input(&mut frame, &region, &mut Vec::new()).unwrap();
             let start = std::time::Instant::now();
-            paster.paste(&mut frame, &region, &input, Seam::Soft, Some(&mut detail)).unwrap();
-            println!("paste with detail {:?}", start.elapsed());
+            cut.paste(&input, seam, detailed.then_some(&mut detail)).unwrap();
+            println!("paste {seam:?}, detail: {detailed} {:?}", start.elapsed());
         }
     }
 }
@@ -308,7 +318,7 @@ fn a_missed_edge_is_not_smeared_without_limit() {
     let region = plan_whole(&mask).unwrap().unwrap();
     let mut frame = Frame::flat(width, height, PixelFormat::Rgb8, ColourRange::Full, 255).unwrap();
     let fill = vec![100; region.network_bytes()];
-    Paster::new().paste(&mut frame, &region, &fill, Seam::Soft, None).unwrap();
+    paste(&mut frame, &region, &fill, Seam::Soft, None).unwrap();
     let at = |x: usize, y: usize| frame.data()[(y * width + x) * 3];
     assert!(at(100, 100) <= 141 && at(100, 100) > 130, "{}", at(100, 100));
 }
@@ -320,7 +330,7 @@ fn a_hole_over_the_whole_frame_is_just_the_fill() {
     for format in FORMATS {
         let mut frame = noisy(256, 128, format, 9);
         let fill = [90, 90, 90].repeat(256 * 128);
-        Paster::new().paste(&mut frame, &region, &fill, Seam::Soft, None).unwrap();
+        paste(&mut frame, &region, &fill, Seam::Soft, None).unwrap();
         let mut rgb = Vec::new();
         frame.to_rgb(&mut rgb);
         assert!(rgb.iter().all(|byte| byte.abs_diff(90) <= ROUNDING), "{format:?}");
@@ -334,11 +344,10 @@ fn wrong_sizes_are_errors() {
     let mut other = noisy(128, 128, PixelFormat::Rgb8, 1);
     let mut right = noisy(256, 256, PixelFormat::Rgb8, 1);
     let before = right.clone();
-    let mut paster = Paster::new();
-    assert!(paster.network_input(&other, &region, &mut Vec::new()).is_err());
+    assert!(Paster::new().network_input(&mut other, &region, &mut Vec::new()).is_err());
     let fill = vec![0; region.network_bytes()];
-    assert!(paster.paste(&mut other, &region, &fill, Seam::Soft, None).is_err());
-    assert!(paster.paste(&mut right, &region, &fill[1..], Seam::Soft, None).is_err());
+    assert!(paste(&mut other, &region, &fill, Seam::Soft, None).is_err());
+    assert!(paste(&mut right, &region, &fill[1..], Seam::Soft, None).is_err());
     assert_eq!(right.data(), before.data());
     let text = paint_flat(&mut other, &mask).unwrap_err().to_string();
     assert!(text.contains("256x256") && text.contains("128x128"), "{text}");

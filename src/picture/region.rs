@@ -47,6 +47,8 @@ pub struct Region {
     pub owned: Mask,
     /// `holes` at the network's size; a network pixel that touches a hole pixel is a hole.
     pub network_holes: Mask,
+    /// The smallest boxes around `holes` and `owned`, unless nothing is owned.
+    pub(super) bounds: Option<(PixelBox, PixelBox)>,
     /// The frame the plan was made for.
     pub frame_width: usize,
     pub frame_height: usize,
@@ -61,6 +63,7 @@ impl Region {
     ) -> Result<Region, MaskError> {
         let holes = mask.cut(&area)?;
         let network_holes = holes.stretched(network_width, network_height)?;
+        let bounds = holes.bounds().zip(owned.bounds());
         Ok(Region {
             x: area.x,
             y: area.y,
@@ -71,6 +74,7 @@ impl Region {
             holes,
             owned,
             network_holes,
+            bounds,
             frame_width: mask.width(),
             frame_height: mask.height(),
         })

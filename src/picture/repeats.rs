@@ -1,6 +1,7 @@
 //! The step across a picture that brings what lies around its holes onto something like it.
 
 use super::continuation::pixels;
+use super::detail::luma_of;
 use super::{KNOWN, Mask};
 
 /// Down, and to the right.
@@ -30,6 +31,8 @@ const SHIFTED: f32 = 0.3;
 /// How far around a pixel a blur reaches, and which pixels of the ring are asked.
 const BLUR: usize = 5;
 const ASKED: usize = 8;
+/// In place of the best step where there is none.
+const NO_STEP: (f32, Step) = (f32::INFINITY, (0, 0));
 /// Frames until a step is looked for again where none was found.
 const WAIT: u32 = 30;
 
@@ -41,20 +44,38 @@ pub(super) struct Steps {
     /// Of each pixel, whether it is known.
     known: Vec<bool>,
     ring: Vec<u32>,
+    /// Some of it, and of the holes.
+    ring_samples: Vec<u32>,
+    hole_samples: Vec<u32>,
     step: Option<Step>,
     wait: u32,
+    /// For a search: the picture's luma; the squares of differences of all steps so far down, above them
+    /// how many are known, and how many of the holes; and the best of each square of steps.
+    luma: Vec<u8>,
+    costs: Vec<u32>,
+    covers: Vec<u8>,
+    best: Vec<(f32, Step)>,
 }
 
 impl Steps {
-    /// In pictures with these holes, from which each pixel is so far away.
-    pub fn new(holes: &Mask, away: &[u16]) -> Self {
+    /// In pictures with these holes, from which each pixel is so far away. Takes all memory that it needs.
+    pub fn new(mask: &Mask, holes: &[u32], away: &[u16]) -> Self {
+        let (width, height) = (mask.width(), mask.height());
+        let ring = pixels(away.iter().map(|away| (1..=RING).contains(away)));
+        let (across, down) = (2 * width - 1, 2 * height - 1);
         Self {
-            width: holes.width(),
-            height: holes.height(),
-            known: holes.data().iter().map(|pixel| *pixel == KNOWN).collect(),
-            ring: pixels(away.iter().map(|away| (1..=RING).contains(away))),
+            width,
+            height,
+            known: mask.data().iter().map(|pixel| *pixel == KNOWN).collect(),
+            ring_samples: spread(&ring, RING_SAMPLES),
+            hole_samples: spread(holes, HOLE_SAMPLES),
+            ring,
             step: None,
             wait: 0,
+            luma: vec![0; width * height],
+            costs: vec![0; across],
+            covers: vec![0; across],
+            best: vec![NO_STEP; across.div_ceil(SQUARE) * down.div_ceil(SQUARE)],
         }
     }
 
@@ -63,8 +84,9 @@ impl Steps {
         self.step = self.step.or(before.step);
     }
 
-    /// The step in this picture, of which known pixels are read, that leads most `holes` to known pixels.
-    pub fn look(&mut self, picture: &[[u8; 3]], holes: &[u32]) -> Option<Step> {
+    /// The step in this picture, of which known pixels are read, that leads most of the holes to known
+    /// pixels.
+    pub fn look(&mut self, picture: &[[u8; 3]]) -> Option<Step> {
         let is_kept = |step: &Step| {
             let difference = self.difference(*step, picture);
             difference.is_some_and(|apart| apart <= KEPT * self.roughness(picture))
@@ -77,7 +99,7 @@ impl Steps {
         if self.step.is_none() {
             self.wait = match self.wait {
                 0 => {
-                    self.step = self.search(picture, holes);
+                    self.step = self.search(picture);
                     WAIT
                 }
                 wait => wait - 1,
@@ -152,75 +174,70 @@ impl Steps {
     }
 
     /// Tries all steps.
-    fn search(&self, picture: &[[u8; 3]], holes: &[u32]) -> Option<Step> {
-        if self.ring.is_empty() {
-            return None;
-        }
-        let luma: Vec<u8> = picture.iter().map(super::detail::luma_of).collect();
-        let ring = spread(&self.ring, RING_SAMPLES);
-        let holes = spread(holes, HOLE_SAMPLES);
-        let (across, down) = (2 * self.width - 1, 2 * self.height - 1);
-        // Of all steps so far down.
-        let (mut costs, mut covers) = (vec![0_u32; across], vec![0_u8; across]);
-        let squares = across.div_ceil(SQUARE);
-        let mut best: Vec<Option<(f32, Step)>> = vec![None; squares * down.div_ceil(SQUARE)];
-        for index in 0..down {
-            let step_down = index as isize + 1 - self.height as isize;
-            costs.fill(0);
-            covers.fill(0);
-            // Of a pixel, the first step to the row it is led to, and that row's pixels.
-            let row = |at: usize| {
-                let y = (at / self.width).checked_add_signed(step_down)?;
-                let first = self.width - 1 - at % self.width;
-                (y < self.height).then(|| (first, y * self.width..(y + 1) * self.width))
-            };
-            for &at in &ring {
-                let Some((first, row)) = row(at) else { continue };
-                let others = luma[row.clone()].iter().zip(&self.known[row]);
-                for (cost, (other, known)) in costs[first..].iter_mut().zip(others) {
-                    let apart = u32::from(luma[at].abs_diff(*other));
-                    *cost += ((apart * apart) | (1 << COUNT_BITS)) * u32::from(*known);
-                }
-            }
-            for &at in &holes {
-                let Some((first, row)) = row(at) else { continue };
-                let known = &self.known[row];
-                covers[first..]
-                    .iter_mut()
-                    .zip(known)
-                    .for_each(|(sum, known)| *sum += u8::from(*known));
-            }
-            for (column, (cost, cover)) in costs.iter().zip(&covers).enumerate() {
-                let count = (cost >> COUNT_BITS) as usize;
-                let step = (step_down, column as isize + 1 - self.width as isize);
-                let short = step.0.unsigned_abs() < SHORTEST && step.1.unsigned_abs() < SHORTEST;
-                if short
-                    || count * RING_KNOWN.1 < ring.len() * RING_KNOWN.0
-                    || usize::from(*cover) * HOLES_KNOWN.1 < holes.len() * HOLES_KNOWN.0
-                {
-                    continue;
-                }
-                let mean = (cost & ((1 << COUNT_BITS) - 1)) as f32 / count as f32;
-                let best = &mut best[index / SQUARE * squares + column / SQUARE];
-                if best.is_none_or(|(least, _)| mean < least) {
-                    *best = Some((mean, step));
-                }
-            }
-        }
-        let mut best: Vec<_> = best.into_iter().flatten().collect();
-        best.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let tried = best.iter().take(TRIED);
+    fn search(&mut self, picture: &[[u8; 3]]) -> Option<Step> {
+        self.luma.iter_mut().zip(picture).for_each(|(luma, pixel)| *luma = luma_of(pixel));
+        self.best.fill(NO_STEP);
+        (0..2 * self.height - 1).for_each(|line| self.try_line(line));
+        self.best.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let tried = self.best.iter().take(TRIED).filter(|(cost, _)| cost.is_finite());
         let tried = tried.filter_map(|&(_, step)| Some((self.difference(step, picture)?, step)));
         let (difference, step) = tried.min_by(|a, b| a.0.total_cmp(&b.0))?;
         let rough = self.roughness(picture);
-        (difference <= TAKEN * rough && self.shift(step, picture) <= SHIFTED * rough)
-            .then_some(step)
+        let is_taken = difference <= TAKEN * rough && self.shift(step, picture) <= SHIFTED * rough;
+        is_taken.then_some(step)
+    }
+
+    /// Tries all steps that lead so many lines down, from the highest up on.
+    fn try_line(&mut self, line: usize) {
+        let Self { width, height, known, luma, costs, covers, .. } = self;
+        let (width, height) = (*width, *height);
+        let down = line as isize + 1 - height as isize;
+        costs.fill(0);
+        covers.fill(0);
+        // Of a pixel, the first step to the row it is led to, and that row's pixels.
+        let row = |at: u32| {
+            let y = (at as usize / width).checked_add_signed(down)?;
+            let first = width - 1 - at as usize % width;
+            (y < height).then(|| (first, y * width..(y + 1) * width))
+        };
+        for &at in &self.ring_samples {
+            let Some((first, row)) = row(at) else { continue };
+            let mine = luma[at as usize];
+            let others = luma[row.clone()].iter().zip(&known[row]);
+            for (cost, (other, known)) in costs[first..].iter_mut().zip(others) {
+                let apart = u32::from(mine.abs_diff(*other));
+                *cost += ((apart * apart) | (1 << COUNT_BITS)) * u32::from(*known);
+            }
+        }
+        for &at in &self.hole_samples {
+            let Some((first, row)) = row(at) else { continue };
+            covers[first..]
+                .iter_mut()
+                .zip(&known[row])
+                .for_each(|(sum, known)| *sum += u8::from(*known));
+        }
+        let best = &mut self.best[line / SQUARE * costs.len().div_ceil(SQUARE)..];
+        for (column, (cost, cover)) in costs.iter().zip(covers).enumerate() {
+            let count = (*cost >> COUNT_BITS) as usize;
+            let step = (down, column as isize + 1 - width as isize);
+            let short = step.0.unsigned_abs() < SHORTEST && step.1.unsigned_abs() < SHORTEST;
+            let is_known = count * RING_KNOWN.1 >= self.ring_samples.len() * RING_KNOWN.0
+                && usize::from(*cover) * HOLES_KNOWN.1 >= self.hole_samples.len() * HOLES_KNOWN.0;
+            if short || !is_known || count == 0 {
+                continue;
+            }
+            let mean = (*cost & ((1 << COUNT_BITS) - 1)) as f32 / count as f32;
+            let best = &mut best[column / SQUARE];
+            if mean < best.0 {
+                *best = (mean, step);
+            }
+        }
     }
 }
 
 /// So many of all, spread over them by the golden ratio, by which no rows' length is met.
-fn spread(all: &[u32], many: usize) -> Vec<usize> {
+fn spread(all: &[u32], many: usize) -> Vec<u32> {
     let many = many.min(all.len()) as u32;
     let place = |index: u32| u64::from(index.wrapping_mul(0x9E37_79B9)) * all.len() as u64;
-    (0..many).map(|index| all[(place(index) >> 32) as usize] as usize).collect()
+    (0..many).map(|index| all[(place(index) >> 32) as usize]).collect()
 }

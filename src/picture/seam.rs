@@ -8,7 +8,8 @@
 //! exactly would cost hundreds. The membrane is smooth, so a large hole's is spread over cells of
 //! several pixels and read between their centres.
 
-use super::{Mask, PixelBox};
+use super::mask::hole_runs;
+use super::{KNOWN, Mask, PixelBox};
 
 /// The most a channel is moved. A larger difference is an edge the network missed, not a
 /// shift; spreading it would paint a smear.
@@ -46,6 +47,10 @@ pub(super) struct SeamScratch {
     depth: Vec<f32>,
     /// For each column: the cells it lies between, and the share of the second.
     between: Vec<(usize, usize, f32)>,
+    /// The two rows of cells a line of pixels lies between, read for each of its pixels.
+    rows: [Vec<[f32; 3]>; 2],
+    /// A line of the fill, all of it corrected.
+    line: Vec<u8>,
 }
 
 impl SeamScratch {
@@ -67,26 +72,39 @@ impl SeamScratch {
         }
         self.spread();
         self.fade();
-        let level = &self.levels[0];
-        self.between.clear();
-        self.between.extend((0..work.width).map(|x| between(x, self.cell, level.width)));
+        self.correct(work, owned, fill);
+    }
+
+    /// Adds level 0 to the fill.
+    fn correct(&mut self, work: &PixelBox, owned: &Mask, fill: &mut [u8]) {
+        let Self { cell, levels, between: columns, rows: [upper, under], line, .. } = self;
+        let (cell, level) = (*cell, &levels[0]);
+        let values = |row: usize| &level.value[row * level.width..][..level.width];
+        columns.clear();
+        columns.extend((0..work.width).map(|x| between(x, cell, level.width)));
+        upper.resize(work.width, [0.0; 3]);
+        under.resize(work.width, [0.0; 3]);
+        line.resize(work.width * 3, 0);
+        let mut next = 0;
+        stretch(values(next), columns, under);
         for y in 0..work.height {
-            let (above, below, lower) = between(y, self.cell, level.height);
-            let rows = [above, below].map(|row| &level.value[row * level.width..]);
-            let fixed = &level.fixed[y / self.cell * level.width..];
-            for (x, &(left, right, further)) in self.between.iter().enumerate() {
-                if !fixed[x / self.cell] && !owned.is_hole(work.x + x, work.y + y) {
-                    continue;
-                }
-                let pixel = ((work.y + y) * owned.width() + work.x + x) * 3;
-                for (channel, byte) in fill[pixel..pixel + 3].iter_mut().enumerate() {
-                    let [upper, under] = rows.map(|row| {
-                        let (near, far) = (row[left][channel], row[right][channel]);
-                        near + (far - near) * further
-                    });
-                    let shift = upper + (under - upper) * lower;
-                    *byte = (f32::from(*byte) + shift + 0.5).clamp(0.0, 255.0) as u8;
-                }
+            let (above, below, lower) = between(y, cell, level.height);
+            if above == next {
+                // What was below is above from here on.
+                std::mem::swap(upper, under);
+                stretch(values(below), columns, under);
+                next += 1;
+            }
+            let start = ((work.y + y) * owned.width() + work.x) * 3;
+            let fill = &mut fill[start..][..work.width * 3];
+            shift(upper, under, lower, fill, line);
+            let fixed = level.fixed[y / cell * level.width..][..level.width].iter().enumerate();
+            let fixed = fixed.filter(|(_, fixed)| **fixed);
+            let cells = fixed.map(|(at, _)| at * cell..((at + 1) * cell).min(work.width));
+            let mine = hole_runs(&owned.row(work.y + y)[work.x..work.right()]);
+            for pixels in cells.chain(mine) {
+                let bytes = pixels.start * 3..pixels.end * 3;
+                fill[bytes.clone()].copy_from_slice(&line[bytes]);
             }
         }
     }
@@ -112,13 +130,15 @@ impl SeamScratch {
         self.owned.resize(level.value.len(), false);
         let stride = owned.width();
         for y in 0..work.height {
-            for x in 0..work.width {
-                let (px, py) = (work.x + x, work.y + y);
-                let at = y / self.cell * level.width + x / self.cell;
-                if holes.is_hole(px, py) {
-                    self.owned[at] |= owned.is_hole(px, py);
-                    continue;
-                }
+            let py = work.y + y;
+            let cells = y / self.cell * level.width;
+            let [all, mine] = [holes, owned].map(|mask| &mask.row(py)[work.x..work.right()]);
+            for run in hole_runs(mine) {
+                let (first, last) = (run.start / self.cell, (run.end - 1) / self.cell);
+                self.owned[cells + first..=cells + last].fill(true);
+            }
+            for (x, _) in all.iter().enumerate().filter(|(_, hole)| **hole == KNOWN) {
+                let (px, at) = (work.x + x, cells + x / self.cell);
                 let (left, right) = (px.saturating_sub(1), (px + 2).min(stride));
                 let (top, bottom) = (py.saturating_sub(1), (py + 2).min(owned.height()));
                 let beside =
@@ -325,6 +345,23 @@ fn between(pixel: usize, cell: usize, cells: usize) -> (usize, usize, f32) {
     let place = ((pixel as f32 + 0.5) / cell as f32 - 0.5).max(0.0);
     let first = place as usize;
     (first, (first + 1).min(cells - 1), place - first as f32)
+}
+
+/// Reads a row of cells between the centres of each two.
+fn stretch(cells: &[[f32; 3]], between: &[(usize, usize, f32)], row: &mut [[f32; 3]]) {
+    for (value, &(left, right, further)) in row.iter_mut().zip(between) {
+        let (near, far) = (cells[left], cells[right]);
+        *value = std::array::from_fn(|at| near[at] + (far[at] - near[at]) * further);
+    }
+}
+
+/// Moves a line of bytes by what lies between two rows, `lower` being the second one's share.
+fn shift(upper: &[[f32; 3]], under: &[[f32; 3]], lower: f32, from: &[u8], to: &mut [u8]) {
+    let rows = upper.as_flattened().iter().zip(under.as_flattened());
+    for ((to, from), (upper, under)) in to.iter_mut().zip(from).zip(rows) {
+        let shift = upper + (under - upper) * lower;
+        *to = (f32::from(*from) + shift + 0.5).clamp(0.0, 255.0) as u8;
+    }
 }
 
 /// The coarse cell a fine cell lies in, and the next nearest.

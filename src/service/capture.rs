@@ -64,6 +64,8 @@ impl Message for News {
 /// returns from what it is waiting for.
 pub(super) struct Capture {
     news: Arc<HandOver<News>>,
+    /// Where the thread that has the source leaves what it takes.
+    taken: Arc<HandOver<News>>,
 }
 
 impl Capture {
@@ -84,14 +86,20 @@ impl Capture {
         };
         let ends = EndsWith(Arc::clone(&taken), None);
         let tally = Arc::clone(tally);
-        let mut worker = Worker { news: taken, order, tally, stop: stop.clone(), number: 0 };
+        let mut worker =
+            Worker { news: Arc::clone(&taken), order, tally, stop: stop.clone(), number: 0 };
         std::thread::Builder::new().name("capture".into()).spawn(move || worker.run(ends))?;
-        Ok(Self { news })
+        Ok(Self { news, taken })
     }
 
     /// What comes next; nothing, if nothing comes for a while.
     pub fn next(&self) -> Option<News> {
         self.news.take()
+    }
+
+    /// When the source was last opened or read, or that was begun.
+    pub fn heard(&self) -> Instant {
+        self.taken.heard()
     }
 }
 
@@ -163,6 +171,7 @@ impl Worker {
         let mut told: Option<String> = None;
         let mut waited = false;
         while !self.is_over() {
+            self.news.hear();
             let away = match camera::open_with(&self.order.source, &self.order.wish) {
                 Ok(mut source) => match self.capture(source.as_mut(), &mut told) {
                     Ok(()) => return Ok(()),
@@ -202,6 +211,7 @@ impl Worker {
                 // After a long stop go on from here, and do not rush to catch up.
                 due = (due + interval).max(Instant::now());
             }
+            self.news.hear();
             let captured = source.next()?;
             if !opened && !matches!(captured, Some(Captured::Damaged(_))) {
                 (opened, *told) = (true, None);
@@ -326,6 +336,29 @@ mod tests {
             assert_eq!(frames, expected);
             assert_eq!((tally.captured.count(), tally.dropped.count()), (6, 0));
         }
+    }
+
+    #[test]
+    fn a_thread_that_hangs_in_a_source_is_not_heard_of() {
+        let folder = tempfile::tempdir().unwrap();
+        // Opening it waits for whoever writes there.
+        let pipe = folder.path().join("pipe.y4m");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for (source, hangs) in [("/dev/video987", false), (pipe.to_str().unwrap(), true)] {
+            for overlap in [true, false] {
+                let order = Order { wait: true, overlap, ..order(source, Pace::Newest) };
+                let (capture, _) = start(order);
+                std::thread::sleep(LOOK_EVERY / 2);
+                let before = capture.heard();
+                let moved = (0..200).any(|_| {
+                    std::thread::sleep(LOOK_EVERY / 100);
+                    capture.heard() > before
+                });
+                assert_eq!(moved, !hangs, "{source}");
+            }
+        }
+        // Lets the threads go.
+        let _ = std::fs::File::options().read(true).write(true).open(&pipe);
     }
 
     #[test]

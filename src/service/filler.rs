@@ -163,7 +163,7 @@ impl Fill for Filler {
 
     fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
         for Work { region, session, finish } in &mut self.regions {
-            self.paster.network_input(frame, region, &mut self.input)?;
+            let cut = self.paster.network_input(frame, region, &mut self.input)?;
             self.output.resize(region.network_bytes(), 0);
             session.run(&self.input, &mut self.output)?;
             if let Some(continuation) = &mut finish.continuation {
@@ -173,7 +173,7 @@ impl Fill for Filler {
                 patches.add(&self.input, &mut self.output);
             }
             let seam = if region.is_native() { Seam::None } else { Seam::Soft };
-            self.paster.paste(frame, region, &self.output, seam, finish.detail.as_mut())?;
+            cut.paste(&self.output, seam, finish.detail.as_mut())?;
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct Cleared {
     frame: Frame,
     pub how: How,
+    /// The share of it that the mask in force hides, from 0 to 1.
+    pub hidden: f64,
     /// How often masks had come to hide more, then and now.
     judged: u64,
     judgements: Arc<AtomicU64>,
@@ -58,6 +60,8 @@ pub(super) struct Guard {
     masks: Masks,
     fail_closed: bool,
     mask: Option<Mask>,
+    /// The share of a frame that it hides.
+    hidden: f64,
     state: Readiness,
     change: Option<Change>,
     trouble: Trouble,
@@ -119,6 +123,7 @@ impl Guard {
             masks,
             fail_closed,
             mask: None,
+            hidden: 0.0,
             state,
             change: None,
             trouble,
@@ -181,6 +186,11 @@ impl Guard {
         &self.masks
     }
 
+    /// Width and height of the frame that came last.
+    pub fn size(&self) -> Option<(usize, usize)> {
+        self.last.map(|(width, height, _)| (width, height))
+    }
+
     /// Clears a frame, or keeps it back (`None`). An error means that what is to be hidden is
     /// not known: the frame is gone, and no other may be shown either.
     pub fn clear(&mut self, mut frame: Frame) -> Result<Option<Cleared>, ServiceError> {
@@ -220,7 +230,8 @@ impl Guard {
     /// Only for [`Guard::clear`], which is where it is decided.
     fn cleared(&self, frame: Frame, how: How) -> Cleared {
         let judgements = Arc::clone(&self.judgements);
-        Cleared { frame, how, judged: judgements.load(Ordering::SeqCst), judgements }
+        let hidden = if how == How::Unchanged { 0.0 } else { self.hidden };
+        Cleared { frame, how, hidden, judged: judgements.load(Ordering::SeqCst), judgements }
     }
 
     /// Takes a mask in force from now on.
@@ -241,6 +252,7 @@ impl Guard {
             log::warn!("the mask is all black: nothing will be filled (white means: fill)");
         }
         let (prompt, empty) = (self.masks.change_with_every_frame(), mask.is_empty());
+        self.hidden = mask.hole_ratio();
         let before = self.mask.replace(mask);
         if self.change.is_some() && !empty {
             // Taken up when the mask that is being prepared is ready.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::capture::{self, Capture, Item, News};
 use super::guard::Guard;
@@ -22,6 +22,10 @@ use crate::kernels::workers;
 use crate::output::{self, DEFAULT_HTTP, HostName, Painting, Sink, SinkSpec};
 use crate::picture::{Mask, Pool};
 use crate::runtime::cores;
+
+/// How long a look for a camera that is away may take: longer than one that opens and then is silent.
+/// A driver that does not come back from opening it is a matter for the watchdog.
+const HUNG_AFTER: Duration = Duration::from_secs(20);
 
 /// Asks a running service to end cleanly.
 #[derive(Clone, Debug, Default)]
@@ -307,7 +311,10 @@ fn run_to(
     let (pace, tally) = (options.pace(), Arc::new(Tally::default()));
     let source = options.camera.to_string();
     let manager = Manager::of_environment();
-    let worker = Worker::new(sinks, source, masks.describe(), &tally, manager);
+    let mut worker = Worker::new(sinks, source, masks.describe(), &tally, manager);
+    if let Some((width, height)) = options.wish.size {
+        worker.expect(width as usize, height as usize);
+    }
     let order = capture::Order {
         source: options.camera.clone(),
         wish: options.wish,
@@ -397,9 +404,13 @@ impl Run {
                     }
                     return Ok(end?);
                 }
-                // Saying that the camera is away is then what goes out. One that is open and
-                // silent is another matter: that starves the watchdog.
-                None if self.waiting => self.outputs.alive(),
+                // Saying that the camera is away is then what goes out, as long as it is looked for. One
+                // that is open and silent is another matter: that starves the watchdog.
+                None if self.waiting => {
+                    if self.capture.heard().elapsed() < HUNG_AFTER {
+                        self.outputs.alive();
+                    }
+                }
                 None => self.look_at_masks()?,
             }
             self.outputs.report();
@@ -467,7 +478,7 @@ impl Run {
             true => self.tell_withheld(),
             false => {
                 let words = "The mask changed\n\nNo picture has come since";
-                self.outputs.tell(Order::StandIn(words));
+                self.outputs.tell(Order::StandIn(words, self.guard.size()));
             }
         }
     }
@@ -475,7 +486,7 @@ impl Run {
     /// What was shown last must not stay where pictures are looked at.
     fn tell_withheld(&mut self) {
         if !std::mem::replace(&mut self.withheld, true) {
-            self.outputs.tell(Order::StandIn(match self.has_canvas {
+            let words = match self.has_canvas {
                 true => {
                     "No mask: nothing is shown\n\nPaint one on the page, give one with --mask, or \
                      leave --fail-closed out"
@@ -483,7 +494,8 @@ impl Run {
                 false => {
                     "No mask: nothing is shown\n\nGive one with --mask, or leave --fail-closed out"
                 }
-            }));
+            };
+            self.outputs.tell(Order::StandIn(words, self.guard.size()));
         }
     }
 

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use super::*;
 use crate::camera::{Source, Y4mReader, test_frame};

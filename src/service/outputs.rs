@@ -43,8 +43,9 @@ pub(super) enum Order {
     Masks(String, Option<Painting>),
     /// The camera is away: why.
     Waiting(String),
-    /// Something to say where pictures are looked at, since there is none.
-    StandIn(&'static str),
+    /// Something to say where pictures are looked at, since there is none; and how large they are, if
+    /// that is known.
+    StandIn(&'static str, Option<(usize, usize)>),
     Show {
         frame: Cleared,
         /// When the source gave it.
@@ -167,12 +168,16 @@ pub(super) struct Worker {
     state: &'static str,
     /// Of the last frame shown, for placeholders.
     size: (usize, usize),
+    /// The share of it that was hidden.
+    hidden: Option<f64>,
     reported: Option<Instant>,
     /// When the service manager was told how it goes, and when the log.
     told: Instant,
     logged: Instant,
     /// What an output failed with; it is given nothing more.
     fault: Option<OutputError>,
+    /// What files failed with, beside which there is something live to go on with.
+    lost: Vec<OutputError>,
 }
 
 impl Worker {
@@ -195,11 +200,18 @@ impl Worker {
             painters: None,
             state: "starting",
             size: PLACEHOLDER,
+            hidden: None,
             reported: None,
             told: Instant::now(),
             logged: Instant::now(),
             fault: None,
+            lost: Vec::new(),
         }
+    }
+
+    /// What size frames will probably have.
+    pub fn expect(&mut self, width: usize, height: usize) {
+        self.size = (width, height);
     }
 
     /// Until nothing more comes, or an output fails.
@@ -241,7 +253,10 @@ impl Worker {
                 self.stand_in(&format!("Waiting for the camera\n\n{why}"));
                 self.manager.alive();
             }
-            Order::StandIn(words) => self.stand_in(words),
+            Order::StandIn(words, size) => {
+                self.size = size.unwrap_or(self.size);
+                self.stand_in(words);
+            }
             Order::Show { frame, at, fill } => match self.show(&frame) {
                 Ok(()) => {
                     self.clock.shown(frame.how, fill, at.elapsed());
@@ -265,16 +280,48 @@ impl Worker {
     /// The only place where frames go out; [`Cleared`] is what makes that safe.
     fn show(&mut self, cleared: &Cleared) -> Result<(), OutputError> {
         self.size = (cleared.frame().width(), cleared.frame().height());
-        self.sinks.iter_mut().try_for_each(|sink| {
-            match sink.is_live() && cleared.is_out_of_date() {
+        self.hidden = Some(cleared.hidden);
+        let mut next = 0;
+        while let Some(sink) = self.sinks.get_mut(next) {
+            let written = match sink.is_live() && cleared.is_out_of_date() {
                 true => Ok(()),
                 false => sink.write(cleared.frame()),
+            };
+            match written {
+                Ok(()) => next += 1,
+                Err(error) if self.can_lose(next, &error) => {
+                    let sink = self.sinks.remove(next);
+                    self.lose(sink, error);
+                }
+                Err(error) => return Err(error),
             }
-        })
+        }
+        Ok(())
+    }
+
+    /// Whether a sink that failed is a file beside something live: whoever looks at that is not to see it
+    /// go for a full disk.
+    fn can_lose(&self, index: usize, error: &OutputError) -> bool {
+        let has_live = self.sinks.iter().any(|sink| sink.is_live());
+        has_live && !self.sinks[index].is_live() && !error.ends_run()
+    }
+
+    /// Completes what failed, and goes on without. The run still ends as one that failed.
+    fn lose(&mut self, sink: Box<dyn Sink>, error: OutputError) {
+        log::error!("{error}; then restart: until then the other outputs go on without it");
+        // A full disk says so once more.
+        if let Err(more) = sink.finish()
+            && more.to_string() != error.to_string()
+        {
+            log::error!("{more}");
+        }
+        self.lost.push(error);
+        self.reported = None;
     }
 
     /// Says something where pictures are looked at. It is made of these words alone.
     fn stand_in(&mut self, words: &str) {
+        self.hidden = None;
         match placeholder(self.size.0, self.size.1, words) {
             Ok(frame) => self.sinks.iter_mut().for_each(|sink| sink.stand_in(&frame)),
             Err(error) => log::warn!("{error}"),
@@ -291,6 +338,8 @@ impl Worker {
             let mut status = json!({
                 "state": self.state, "source": self.source, "mask": self.mask,
                 "painters": self.painters,
+                "hidden": self.hidden.map(|hidden| (hidden * 1e4).round() / 1e4),
+                "failed": self.lost.iter().map(ToString::to_string).collect::<Vec<_>>(),
             });
             if let (Some(status), Ok(serde_json::Value::Object(figures))) =
                 (status.as_object_mut(), serde_json::to_value(&statistics))
@@ -302,7 +351,7 @@ impl Worker {
         // Who waits has said for what.
         let waits = self.state == WAITING;
         if self.told.elapsed() >= LOG_EVERY && statistics.captured > 0 && !waits {
-            let line = in_words(self.state, &statistics);
+            let line = self.figures(&statistics);
             self.manager.status(&line);
             self.told = Instant::now();
             if self.logged.elapsed() >= log_every(&self.manager) {
@@ -310,6 +359,18 @@ impl Worker {
                 self.logged = Instant::now();
             }
         }
+    }
+
+    /// How it goes, in a line.
+    fn figures(&self, statistics: &Statistics) -> String {
+        let mut line = in_words(self.state, statistics);
+        if let Some(hidden) = self.hidden {
+            line += &format!(", {:.1} % of the picture hidden", 100.0 * hidden);
+        }
+        if !self.lost.is_empty() {
+            line += &format!("; {} output(s) failed", self.lost.len());
+        }
+        line
     }
 
     fn finish(self) -> (Statistics, Result<(), OutputError>) {
@@ -320,6 +381,7 @@ impl Worker {
             None | Some(OutputError::Closed) => Ok(()),
             Some(fault) => Err(fault),
         };
+        ended = ended.and(self.lost.into_iter().next().map_or(Ok(()), Err));
         for sink in self.sinks {
             ended = ended.and(sink.finish());
         }
