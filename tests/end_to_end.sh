@@ -199,7 +199,7 @@ is "eval gives every filler every bucket and says what it did not take" "a.lbam 
     "$(python3 -c 'import json; d = json.load(open("out.txt")); r = d["results"]; print(*sorted(r), min(b["count"] for f in r for k, b in r[f].items() if k != "overall"), d["lpips"])')"
 is "its report is a page that loads nothing, and pictures" "0 report.html report.json report.md sheet.png" \
     "$(grep -c 'http' scores/report.html) $(cd scores && echo *)"
-refuses "LPIPS needs its weights" 1 "a.safetensors: has no features.0.weight" "$desk" eval \
+refuses "LPIPS needs its weights" 78 "a.safetensors: has no features.0.weight" "$desk" eval \
     --model int8.lbam --images pictures --lpips a.safetensors
 
 # Two pictures that differ under the mask alone must come out the same.
@@ -446,7 +446,7 @@ refuses "an absent picture is refused" 1 absent.png "$edge" image --model half.l
 refuses "an absent camera ends with 75 under --no-wait" 75 /dev/video99 \
     env LBAM_LOG=error "$edge" \
     --camera /dev/video99 --no-wait --model half.lbam --output no.y4m
-refuses "a checkpoint that is none is refused" 1 noise.png "$desk" import noise.png --output no.safetensors
+refuses "a checkpoint that is none is refused" 78 noise.png "$desk" import noise.png --output no.safetensors
 refuses "weights that are none are refused" 78 noise.png "$desk" export noise.png --format lbam --output no.lbam
 # misuse NAME TEXT COMMAND...: ends with code 2, and clap's answer has TEXT.
 misuse() {

@@ -174,7 +174,8 @@ impl<const CHANNELS: usize> Resampler<CHANNELS> {
 
     #[inline(always)]
     fn run_here(&mut self, from: &[u8], to: &mut [u8], columns: Range<usize>, rows: Range<usize>) {
-        let (source_row, strip) = (self.source.0 * CHANNELS, ROWS * CHANNELS);
+        let (source_row, target_row) = (self.source.0 * CHANNELS, self.target.0 * CHANNELS);
+        let strip = ROWS * CHANNELS;
         // The columns of the source that count.
         let first = self.across.starts[columns.start];
         let width = self.across.starts[columns.end - 1] + self.across.taps - first;
@@ -187,34 +188,38 @@ impl<const CHANNELS: usize> Resampler<CHANNELS> {
                 sum_rows(from, source_row, weights, line);
             }
             let lines = &self.rows[..ROWS * width * CHANNELS];
-            turn::<CHANNELS>(lines, width, &mut self.turned, ROWS);
+            turn::<CHANNELS>(lines, width, &mut self.turned, ROWS, 0);
             let lines = self.scaled.chunks_exact_mut(strip);
             let places = self.across.places().skip(columns.start).take(columns.len());
             for (line, (start, weights)) in lines.zip(places) {
                 sum_rows(&self.turned[(start - first) * strip..], strip, weights, line);
             }
             let lines = &self.scaled[..columns.len() * strip];
-            let begin = top * self.target.0 + columns.start;
-            let end = (top + height - 1) * self.target.0 + columns.end;
-            let to = &mut to[begin * CHANNELS..end * CHANNELS];
-            turn::<CHANNELS>(lines, ROWS, to, self.target.0);
+            let to = &mut to[top * target_row..(top + height) * target_row];
+            turn::<CHANNELS>(lines, ROWS, to, self.target.0, columns.start);
         }
     }
 }
 
-/// Turns lines of `width` pixels into columns: line by line, `height` pixels each. As many lines
-/// as there is room for; the last may end where `from` does.
+/// Turns lines of `width` pixels into columns from `first` on: line by line, `height` pixels each. As
+/// many lines as there is room for.
 #[inline(always)]
-fn turn<const CHANNELS: usize>(from: &[u8], width: usize, to: &mut [u8], height: usize) {
+fn turn<const CHANNELS: usize>(
+    from: &[u8],
+    width: usize,
+    to: &mut [u8],
+    height: usize,
+    first: usize,
+) {
     let from = from.as_chunks::<CHANNELS>().0;
     let (to, _) = to.as_chunks_mut::<CHANNELS>();
-    let wanted = width.min(to.len().div_ceil(height));
+    let wanted = width.min(to.len() / height);
     /// Pixels of both sides of what is turned at once: whole lines of the cache on both sides.
     const BLOCK: usize = 16;
     for left in (0..wanted).step_by(BLOCK) {
-        for (row, from) in from.chunks_exact(width).enumerate() {
+        for (row, from) in (first..).zip(from.chunks_exact(width)) {
             let pixels = &from[left..(left + BLOCK).min(wanted)];
-            let columns = to[left * height..].chunks_mut(height);
+            let columns = to[left * height..].chunks_exact_mut(height);
             for (column, pixel) in columns.zip(pixels) {
                 column[row] = *pixel;
             }
@@ -268,22 +273,25 @@ fn sum_rows(from: &[u8], row_bytes: usize, weights: &[i16], to: &mut [u8]) {
     }
     // A half, to round; and half of the last bit of each share, which are rounded down.
     let begin = (1 << (SUM_BITS - 1)) + (weights.len() / 2) as i16;
-    let whole = to.len() - to.len() % CHUNK;
-    let (chunks, rest) = to.as_chunks_mut::<CHUNK>();
-    for (index, chunk) in chunks.iter_mut().enumerate() {
+    let Some(last) = to.len().checked_sub(CHUNK) else {
+        for (at, to) in to.iter_mut().enumerate() {
+            let bytes = weights.iter().zip((at..).step_by(row_bytes));
+            let shares = bytes.map(|(&weight, at)| share(centred(from[at]), weight));
+            *to = byte(begin + shares.sum::<i16>());
+        }
+        return;
+    };
+    for at in (0..to.len()).step_by(CHUNK) {
+        // The last chunk reaches back into the one before.
+        let at = at.min(last);
         let mut sums = [begin; CHUNK];
         for (row, &weight) in weights.iter().enumerate() {
-            let bytes = &from[row * row_bytes + index * CHUNK..][..CHUNK];
+            let bytes = &from[row * row_bytes + at..][..CHUNK];
             for (sum, &byte) in sums.iter_mut().zip(bytes) {
                 *sum += share(centred(byte), weight);
             }
         }
-        chunk.iter_mut().zip(sums).for_each(|(to, sum)| *to = byte(sum));
-    }
-    for (at, to) in (whole..).zip(rest) {
-        let rows = weights.iter().enumerate();
-        let shares = rows.map(|(row, &weight)| share(centred(from[row * row_bytes + at]), weight));
-        *to = byte(begin + shares.sum::<i16>());
+        to[at..][..CHUNK].iter_mut().zip(sums).for_each(|(to, sum)| *to = byte(sum));
     }
 }
 
