@@ -71,11 +71,12 @@ fn a_calibration_is_repeatable_close_to_float_and_tells_what_it_did() {
     assert_eq!(receipt["trials"]["count"], 2);
     let hash = blake3::hash(&fs::read(images.join("0.png")).expect("there")).to_hex();
     assert_eq!(receipt["pictures"][0]["blake3"], hash.as_str());
-    // Eight bits over a channel's whole range are good for 45 dB or so in each tensor.
+    // Eight bits over a channel's whole range are good for 45 dB or so in each tensor; ranges may be
+    // narrower where the picture loses nothing by it.
     let layers = receipt["layers"].as_array().expect("a list");
     assert_eq!(layers.len(), 2 * ENCODER_LAYERS - 1);
     for layer in layers {
-        assert!(layer["snr"].as_f64().is_some_and(|snr| snr > 25.0), "{layer}");
+        assert!(layer["snr"].as_f64().is_some_and(|snr| snr > 18.0), "{layer}");
     }
     let to_float = receipt["held_back"]["psnr_to_float"].as_f64();
     // What random weights paint is noise: trained ones come 8 dB closer.
