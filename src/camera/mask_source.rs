@@ -143,8 +143,12 @@ impl Masks {
     /// Tells what the camera calls itself that frames come from. If it is another than masks were given
     /// for, all is hidden: it looks elsewhere.
     pub fn come_from(&mut self, camera: &str) {
+        if self.is_empty() {
+            // None was given so far.
+            self.meant = None;
+        }
         let meant = self.meant.get_or_insert_with(|| camera.into());
-        if meant != camera && !self.sources.is_empty() {
+        if meant != camera {
             log::warn!(
                 "{camera} came where {meant} was, for which the masks were given; all is hidden: plug \
                  that in again, or reload the configuration if they suit this one too"

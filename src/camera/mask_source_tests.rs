@@ -196,6 +196,16 @@ fn another_camera_under_the_same_name_hides_all() {
     masks.come_from("A");
     assert_eq!(holes(&mut masks), Some(8));
 
+    // What is painted first is painted over the camera that is there then.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.png");
+    let mut page = Masks::open_for_camera(&[MaskSpec::Page], Some(&path), None).unwrap();
+    ["A", "B"].iter().for_each(|camera| page.come_from(camera));
+    paint(&path, 4, 2, &[7]);
+    assert_eq!(holes(&mut page), Some(1));
+    page.come_from("A");
+    assert_eq!(holes(&mut page), Some(8));
+
     let mut none = Masks::open_for_camera(&[], None, None).unwrap();
     ["A", "B"].iter().for_each(|camera| none.come_from(camera));
     assert!(holes(&mut none).is_none() && none.is_empty(), "nothing is to be hidden");

@@ -1,11 +1,10 @@
-//! Post-training quantisation: ranges from pictures, choices by measured loss, and a receipt.
+//! Post-training quantisation: ranges from pictures, choices by measured error, and a receipt.
 //!
 //! The float network runs over the calibration pictures with brush masks and every feature
-//! tensor's range is taken, channel by channel. How much wider or narrower than that each tensor's
-//! grid is, and how even over its channels, is tried on the integer network itself, on pictures
-//! that had no part in the ranges of those trials: other pictures go beyond what was seen, and
-//! only they show what that costs. What loses least of SSIM is kept, and applied to the ranges of
-//! all. One picture in four takes no part at all: on those the receipt states what integers cost.
+//! tensor's range is taken, channel by channel. Then, tensor by tensor, several ways to choose
+//! its grid are tried on the integer network itself, and the one with the least error in the
+//! holes is kept. One picture in four takes no part: on those the receipt states what integers
+//! cost.
 //!
 //! Hazard: figures on the held-back pictures hold for pictures and masks like them.
 
@@ -13,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::DeskError;
@@ -24,20 +22,18 @@ use super::quantise::{Grid, Grids, quantise};
 use super::sheet;
 use crate::file::{Int8Tensors, Model, Weights, write_int8_model};
 use crate::net::{ENCODER_LAYERS, MASK_UPDATE_POWER};
-use crate::picture::{Mask, PictureError, RgbPicture, metrics};
+use crate::picture::{KNOWN, Mask, RgbPicture, metrics};
 use crate::runtime::Session;
 
 mod report;
 
 /// Side of calibration pictures, pixels.
 const SIDE: usize = 256;
-/// Of so many pictures the last is held back.
+/// One picture in so many is held back.
 const HELD_BACK: usize = 4;
-/// And this one of them tries what the first and third make of the ranges.
-const TRIED: usize = 1;
 /// Stands for the infinite PSNR of equal pictures, dB.
 const PSNR_CEILING: f64 = 100.0;
-/// Values of each channel kept for histograms, of all pictures alike.
+/// Values of each channel kept for percentiles and mean squares, of all pictures alike.
 const SAMPLES: usize = 8192;
 /// Most of them from one picture.
 const PLACES: usize = 199;
@@ -45,51 +41,91 @@ const PLACES: usize = 199;
 const FEW: usize = SAMPLES / PLACES;
 /// Pictures that a model file names: several thousand would not fit into its header.
 const MOST_LISTED: usize = 1000;
-/// Most pictures that a choice is tried on.
-const TRIALS: usize = 36;
+/// Pictures that a choice is tried on.
+const TRIALS: usize = 8;
 /// Shares of hole that masks have.
 const HOLES: (f32, f32) = (0.1, 0.5);
 /// The greatest sum of a mask layer seen is exceeded by masks not seen; a little more fits.
 const MASK_MARGIN: f32 = 1.02;
-/// Ranges tried, as shares of what was seen. The widest comes first: searching begins where hardly
-/// anything is clipped, since a fill that one clipped tensor spoils shows nothing of another's.
-const MARGINS: [f32; 5] = [2.0, 1.4, 1.0, 0.8, 0.6];
+/// Clips tried by mean squares: shares of the range of what was seen.
+const SHARES: [f32; 12] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3];
 /// Equalisation tried, see [`Grid::new`].
-const SPREADS: [f32; 3] = [0.5, 0.25, 1.0];
-/// How often each tensor has its turn.
-const SWEEPS: usize = 2;
+const SPREADS: [f32; 3] = [0.0, 0.5, 1.0];
+
+/// How a channel's range is taken from what was seen of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clip {
+    MinMax,
+    /// Without the outermost values: so many of ten thousand at each end.
+    Percentile(usize),
+    /// What makes the mean square of rounding and clipping least.
+    MeanSquare,
+}
+
+impl Clip {
+    const ALL: [Self; 4] =
+        [Self::MinMax, Self::Percentile(1), Self::Percentile(10), Self::MeanSquare];
+
+    fn name(self) -> String {
+        match self {
+            Self::MinMax => "min-max".into(),
+            Self::Percentile(share) => format!("percentile {}", 100.0 - share as f32 / 100.0),
+            Self::MeanSquare => "mean square".into(),
+        }
+    }
+}
 
 /// What was seen of one channel.
 #[derive(Debug, Clone, Default)]
 struct Channel {
     low: f32,
     high: f32,
+    /// Sorted once all is seen.
     sample: Vec<f32>,
+}
+
+impl Channel {
+    fn range(&self, clip: Clip) -> (f32, f32) {
+        let whole = (self.low, self.high);
+        match clip {
+            Clip::MinMax => whole,
+            Clip::Percentile(share) => {
+                let cut = self.sample.len() * share / 10_000;
+                match self.sample.get(cut..self.sample.len().saturating_sub(cut)) {
+                    Some([low, .., high]) => (low.min(0.0), high.max(0.0)),
+                    _ => whole,
+                }
+            }
+            Clip::MeanSquare => SHARES
+                .iter()
+                .map(|share| (self.low * share, self.high * share))
+                .min_by(|&a, &b| self.loss(a).total_cmp(&self.loss(b)))
+                .unwrap_or(whole),
+        }
+    }
+
+    /// Mean square of rounding and clipping the sample to 256 steps of a range.
+    fn loss(&self, (low, high): (f32, f32)) -> f32 {
+        let scale = ((high - low) / 255.0).max(f32::MIN_POSITIVE);
+        let error = |&value: &f32| {
+            let rounded = (value.clamp(low, high) / scale).round() * scale;
+            (value - rounded).powi(2)
+        };
+        self.sample.iter().map(error).sum::<f32>()
+    }
 }
 
 /// One tensor's choice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Choice {
-    margin: f32,
+    clip: Clip,
     spread: f32,
-}
-
-impl Choice {
-    fn name(self) -> String {
-        format!("{} x min-max", self.margin)
-    }
-
-    fn range(self, channel: &Channel) -> (f32, f32) {
-        (self.margin * channel.low, self.margin * channel.high)
-    }
 }
 
 /// A picture, its mask, and the float network's composite of them.
 struct Trial {
     picture: RgbPicture,
     mask: Mask,
-    /// Of the float network's composite to the picture.
-    ssim: f64,
     filled: RgbPicture,
 }
 
@@ -97,13 +133,7 @@ struct Used {
     name: String,
     hash: String,
     trial: Trial,
-    part: usize,
-}
-
-impl Used {
-    fn held_back(&self) -> bool {
-        self.part == HELD_BACK - 1
-    }
+    held_back: bool,
 }
 
 /// A held-back picture: what the float and the integer network make of it.
@@ -202,10 +232,9 @@ pub fn calibrate(
     weights.for_devices()?;
     let mut paths = Vec::new();
     photos::list(images, &mut paths)?;
+    let choices = Clip::ALL.len() * SPREADS.len();
     let tensors = 2 * ENCODER_LAYERS - 1;
-    // Each choice but for the one in force, after what all begin with.
-    let choices = 1 + SWEEPS * tensors * (MARGINS.len() + SPREADS.len() - 2);
-    let steps = paths.len() + choices + 1;
+    let steps = paths.len() + tensors * choices + 1;
     let mut done = 0;
     let mut step = || {
         done += 1;
@@ -214,32 +243,22 @@ pub fn calibrate(
     let model = Lbam::from_weights(weights, &Device::flex());
     let held_back = paths.len() / HELD_BACK;
     let places = (SAMPLES / (paths.len() - held_back).max(1)).clamp(1, PLACES);
-    // What all pictures hold, and what those hold that choices are not tried on.
     let mut seen = Seen { places, ..Seen::default() };
-    let mut others = Seen { places: 1, ..Seen::default() };
     let mut used: Vec<Used> = Vec::new();
     for path in &paths {
         let index = used.len();
         match read(path, images, index) {
             Ok((name, hash, picture, mask)) => {
-                let part = index % HELD_BACK;
-                let look = Look::new(&model, &picture, &mask);
-                if part != HELD_BACK - 1 {
-                    seen.note(&look);
-                }
-                if part != HELD_BACK - 1 && part != TRIED {
-                    others.note(&look);
-                }
-                let filled = look.filled;
-                let ssim = metrics::ssim(&picture.data, &filled.data, SIDE, SIDE)?;
-                let trial = Trial { picture, mask, ssim, filled };
-                used.push(Used { name, hash, trial, part });
+                let held_back = index % HELD_BACK == HELD_BACK - 1;
+                let filled = seen.look(&model, &picture, &mask, !held_back)?;
+                let trial = Trial { picture, mask, filled };
+                used.push(Used { name, hash, trial, held_back });
             }
             Err(error) => log::warn!("{} is skipped: {error}", path.display()),
         }
         step();
     }
-    if !used.iter().any(Used::held_back) {
+    if !used.iter().any(|used| used.held_back) {
         return Err(DeskError::Run {
             path: images.to_owned(),
             reason: format!(
@@ -248,17 +267,26 @@ pub fn calibrate(
             ),
         });
     }
-    // The masks' tables are not on trial.
-    others.mask_tops.clone_from(&seen.mask_tops);
+    seen.sort();
 
     let bench = Bench::new(weights)?;
-    let tried = used.iter().filter(|used| used.part == TRIED).map(|used| &used.trial);
-    let step_by = tried.clone().count().div_ceil(TRIALS);
-    let trials: Vec<&Trial> = tried.step_by(step_by).collect();
-    let (chosen, lost) = choose(tensors, &mut |choices| {
-        step();
-        bench.lost(&quantise(weights, &others.grids(choices)), &trials)
-    })?;
+    let trials: Vec<&Trial> =
+        used.iter().filter(|used| !used.held_back).map(|used| &used.trial).take(TRIALS).collect();
+    let mut chosen = vec![Choice { clip: Clip::MinMax, spread: 0.5 }; tensors];
+    for tensor in 0..tensors {
+        let mut best = (f64::INFINITY, chosen[tensor]);
+        for clip in Clip::ALL {
+            for spread in SPREADS {
+                chosen[tensor] = Choice { clip, spread };
+                let error = bench.error(&quantise(weights, &seen.grids(&chosen)), &trials)?;
+                if error < best.0 {
+                    best = (error, chosen[tensor]);
+                }
+                step();
+            }
+        }
+        chosen[tensor] = best.1;
+    }
     let grids = seen.grids(&chosen);
     let int8 = quantise(weights, &grids);
     let layers = bench.layers(&int8, &grids, &model, &trials)?;
@@ -269,7 +297,7 @@ pub fn calibrate(
         .map(|(c, grid)| Histogram::new(c, grid))
         .collect();
     let listed = |held_back: bool| -> Vec<Value> {
-        let listed = used.iter().filter(|used| used.held_back() == held_back);
+        let listed = used.iter().filter(|used| used.held_back == held_back);
         listed.map(|used| json!({"name": used.name, "blake3": used.hash})).collect()
     };
     let (pictures, held_back_pictures) = (listed(false), listed(true));
@@ -279,63 +307,26 @@ pub fn calibrate(
         .zip(&seen.features)
         .zip(&histograms)
         .map(|((((name, snr), choice), channels), histogram)| {
-            let low = channels.iter().map(|c| choice.range(c).0).fold(0.0, f32::min);
-            let high = channels.iter().map(|c| choice.range(c).1).fold(0.0, f32::max);
+            let low = channels.iter().map(|c| c.range(choice.clip).0).fold(0.0, f32::min);
+            let high = channels.iter().map(|c| c.range(choice.clip).1).fold(0.0, f32::max);
             json!({
-                "name": name, "snr": snr, "range": choice.name(), "spread": choice.spread,
+                "name": name, "snr": snr, "range": choice.clip.name(), "spread": choice.spread,
                 "low": low, "high": high, "clipped": histogram.clipped(),
             })
         })
         .collect();
-    let trials = json!({ "count": trials.len(), "ssim_lost": lost });
-    let held_back = used.into_iter().filter(Used::held_back);
+    let held_back = used.into_iter().filter(|used| used.held_back);
     let compared = bench.compare(&int8, held_back)?;
     let receipt = json!({
         "size": SIDE,
         "masks": format!("brush, {} to {} of the picture, seed 0", HOLES.0, HOLES.1),
         "pictures": pictures,
         "held_back_pictures": held_back_pictures,
-        "trials": trials,
         "held_back": cost(&compared)?,
         "layers": layers,
     });
     step();
     Ok(Calibrated { tensors: int8, receipt, weights: weights.clone(), histograms, compared })
-}
-
-/// The choice for each tensor that makes `lost` least, and what that is.
-fn choose(
-    tensors: usize,
-    lost: &mut dyn FnMut(&[Choice]) -> Result<f64, DeskError>,
-) -> Result<(Vec<Choice>, f64), DeskError> {
-    let mut chosen = vec![Choice { margin: MARGINS[0], spread: SPREADS[0] }; tensors];
-    let mut least = lost(&chosen)?;
-    let mut keep_better = |chosen: &mut [Choice], tensor: usize, choice: Choice| {
-        let kept = std::mem::replace(&mut chosen[tensor], choice);
-        if choice != kept {
-            let lost = lost(chosen)?;
-            if lost < least {
-                least = lost;
-            } else {
-                chosen[tensor] = kept;
-            }
-        }
-        Ok::<_, DeskError>(())
-    };
-    for _ in 0..SWEEPS {
-        for tensor in 0..tensors {
-            for margin in MARGINS {
-                let spread = chosen[tensor].spread;
-                keep_better(&mut chosen, tensor, Choice { margin, spread })?;
-            }
-            for spread in SPREADS {
-                let margin = chosen[tensor].margin;
-                keep_better(&mut chosen, tensor, Choice { margin, spread })?;
-            }
-            log::debug!("tensor {tensor}: {:?}", chosen[tensor]);
-        }
-    }
-    Ok((chosen, least))
 }
 
 type Read = (String, String, RgbPicture, Mask);
@@ -351,31 +342,6 @@ fn read(path: &Path, images: &Path, index: usize) -> Result<Read, DeskError> {
     Ok((name, hash, RgbPicture::new(SIDE, SIDE, pixels)?, mask))
 }
 
-/// What the float network makes of a picture.
-struct Look {
-    filled: RgbPicture,
-    /// Of every mask layer.
-    mask_tops: Vec<f32>,
-    /// Of every feature tensor: the count of its channels, and their planes.
-    features: Vec<(usize, Vec<f32>)>,
-}
-
-impl Look {
-    fn new(model: &Lbam, picture: &RgbPicture, mask: &Mask) -> Self {
-        let (input, known) = tensors(picture, mask);
-        let maps = model.maps(known);
-        let (features, mut filled) = features(model, input, &maps);
-        sheet::keep_known(&mut filled, picture, mask);
-        let top = |mask: &Tensor<4>| {
-            let top = mask.clone().max().into_scalar::<f32>();
-            MASK_MARGIN * top.max(f32::MIN_POSITIVE).powf(1.0 / MASK_UPDATE_POWER)
-        };
-        let mask_tops = maps.known.iter().chain(&maps.updated).map(top).collect();
-        let features = features.into_iter().map(|t| (t.dims()[1], values(t))).collect();
-        Self { filled, mask_tops, features }
-    }
-}
-
 /// What the float network's tensors held.
 #[derive(Default)]
 struct Seen {
@@ -389,30 +355,59 @@ struct Seen {
 }
 
 impl Seen {
-    fn note(&mut self, look: &Look) {
-        self.mask_tops.resize(look.mask_tops.len(), 0.0);
-        for (most, &top) in self.mask_tops.iter_mut().zip(&look.mask_tops) {
-            *most = most.max(top);
-        }
-        self.features.resize_with(look.features.len(), Vec::new);
-        for (channels, (count, values)) in self.features.iter_mut().zip(&look.features) {
-            channels.resize_with(*count, Channel::default);
-            for (channel, plane) in channels.iter_mut().zip(values.chunks(values.len() / count)) {
-                channel.low = plane.iter().copied().fold(channel.low, f32::min);
-                channel.high = plane.iter().copied().fold(channel.high, f32::max);
-                // A step prime to rows' lengths, so that all columns are seen.
-                let step = (plane.len() / self.places).max(1) | 1;
-                // Few of one picture lie elsewhere in others.
-                let first = self.looked_at / FEW * 7919 % step;
-                channel.sample.extend(plane.iter().skip(first).step_by(step));
+    /// Runs the float network; takes its ranges if `note`.
+    fn look(
+        &mut self,
+        model: &Lbam,
+        picture: &RgbPicture,
+        mask: &Mask,
+        note: bool,
+    ) -> Result<RgbPicture, DeskError> {
+        let (input, known) = tensors(picture, mask);
+        let maps = model.maps(known);
+        let (features, mut filled) = features(model, input, &maps);
+        sheet::keep_known(&mut filled, picture, mask);
+        if note {
+            let masks = maps.known.iter().chain(&maps.updated);
+            let tops: Vec<f32> = masks
+                .map(|mask| {
+                    let top = mask.clone().max().into_scalar::<f32>();
+                    MASK_MARGIN * top.max(f32::MIN_POSITIVE).powf(1.0 / MASK_UPDATE_POWER)
+                })
+                .collect();
+            self.mask_tops.resize(tops.len(), 0.0);
+            for (most, top) in self.mask_tops.iter_mut().zip(tops) {
+                *most = most.max(top);
             }
+            self.features.resize_with(features.len(), Vec::new);
+            for (channels, tensor) in self.features.iter_mut().zip(features) {
+                let [_, count, height, width] = tensor.dims();
+                channels.resize_with(count, Channel::default);
+                let values = values(tensor);
+                for (channel, plane) in channels.iter_mut().zip(values.chunks(height * width)) {
+                    channel.low = plane.iter().copied().fold(channel.low, f32::min);
+                    channel.high = plane.iter().copied().fold(channel.high, f32::max);
+                    // A step prime to rows' lengths, so that all columns are seen.
+                    let step = (plane.len() / self.places).max(1) | 1;
+                    // Few of one picture lie elsewhere in others.
+                    let first = self.looked_at / FEW * 7919 % step;
+                    channel.sample.extend(plane.iter().skip(first).step_by(step));
+                }
+            }
+            self.looked_at += 1;
         }
-        self.looked_at += 1;
+        Ok(filled)
+    }
+
+    fn sort(&mut self) {
+        for channel in self.features.iter_mut().flatten() {
+            channel.sample.sort_by(f32::total_cmp);
+        }
     }
 
     fn grids(&self, choices: &[Choice]) -> Grids {
         let grid = |(channels, choice): (&Vec<Channel>, &Choice)| {
-            let ranges: Vec<_> = channels.iter().map(|c| choice.range(c)).collect();
+            let ranges: Vec<_> = channels.iter().map(|c| c.range(choice.clip)).collect();
             Grid::new(&ranges, choice.spread)
         };
         Grids {
@@ -497,18 +492,17 @@ impl Bench {
         Ok(filled)
     }
 
-    /// SSIM that integers lose, mean over the trials.
-    fn lost(&self, int8: &Int8Tensors, trials: &[&Trial]) -> Result<f64, DeskError> {
+    /// Mean square difference from the float network over the holes of all trials.
+    fn error(&self, int8: &Int8Tensors, trials: &[&Trial]) -> Result<f64, DeskError> {
         let mut session = self.session(int8)?;
-        let filled: Vec<RgbPicture> =
-            trials.iter().map(|trial| self.fill(&mut session, trial)).collect::<Result<_, _>>()?;
-        let ssim = |(trial, filled): (&&Trial, &RgbPicture)| {
-            metrics::ssim(&trial.picture.data, &filled.data, SIDE, SIDE)
-                .map(|ssim| trial.ssim - ssim)
-        };
-        let lost: Vec<f64> =
-            trials.par_iter().zip(&filled).map(ssim).collect::<Result<_, PictureError>>()?;
-        Ok(lost.iter().sum::<f64>() / lost.len() as f64)
+        let (mut sum, mut count) = (0.0, 0_usize);
+        for trial in trials {
+            let filled = self.fill(&mut session, trial)?;
+            let difference = |(a, b): (&u8, &u8)| (f64::from(*a) - f64::from(*b)).powi(2);
+            sum += filled.data.iter().zip(&trial.filled.data).map(difference).sum::<f64>();
+            count += 3 * trial.mask.data().iter().filter(|&&hole| hole != KNOWN).count();
+        }
+        Ok(sum / count.max(1) as f64)
     }
 
     /// Each feature tensor's name and signal-to-noise ratio, dB.
@@ -559,7 +553,7 @@ impl Bench {
         held_back
             .map(|Used { name, trial, .. }| {
                 let int8 = self.fill(&mut session, &trial)?;
-                let Trial { picture, mask, filled: float, .. } = trial;
+                let Trial { picture, mask, filled: float } = trial;
                 // Equal pictures have no finite ratio.
                 let psnr = metrics::psnr(&float.data, &int8.data, SIDE, SIDE)?.min(PSNR_CEILING);
                 Ok(Compared { name, picture, mask, float, int8, psnr })

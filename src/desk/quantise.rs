@@ -13,7 +13,7 @@ const WEIGHT_TOP: f32 = 127.0;
 /// Largest byte.
 const BYTE_TOP: f32 = 255.0;
 /// A channel that hardly moves gets this share of the widest channel's scale, not nothing.
-const LEAST_SHARE: f32 = 0.02;
+const LEAST_SHARE: f32 = 1e-4;
 /// Smallest and largest multiplier written; the file format's limits lie outside.
 const MULTIPLIERS: (f32, f32) = (1e-30, 1e5);
 /// Where an attention falls below this share of its peak it is taken as 0, and that much above 1

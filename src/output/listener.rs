@@ -56,7 +56,9 @@ impl Limited {
         socket.set_keepalive(true)?;
         socket.set_send_buffer_size(SENT_AHEAD)?;
         #[cfg(target_os = "linux")]
-        socket2::SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT)?;
+        if let Err(error) = socket2::SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT) {
+            log::debug!("pictures may wait in connections: {error}");
+        }
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         Ok(Self { listener, places: Arc::new(Semaphore::new(places)) })

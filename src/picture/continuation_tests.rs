@@ -129,6 +129,20 @@ fn the_next_mask_goes_on_with_the_step() {
     assert!(is_copied(&fill, &truth, &region));
 }
 
+/// Masks may change with every frame: where there was no step none is looked for each time.
+#[test]
+fn the_next_mask_waits_as_the_one_before_did() {
+    let region = region_of(&[HOLE_BOX]);
+    let mut first = Continuation::new(&region).unwrap();
+    first.add(&noise(3 * SIZE * SIZE, 3), &mut vec![128; 3 * SIZE * SIZE]);
+    let mut next = Continuation::new(&region).unwrap();
+    next.follow(&first);
+    let truth = tiles(23, 17, 0);
+    let mut fill = vec![128; truth.len()];
+    next.add(&truth, &mut fill);
+    assert!(next.steps.step().is_none() && fill.iter().all(|level| *level == 128));
+}
+
 #[test]
 fn where_nothing_is_plain_the_fill_stays() {
     let region = region_of(&[HOLE_BOX]);

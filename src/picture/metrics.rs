@@ -80,9 +80,8 @@ pub fn ssim(first: &[u8], second: &[u8], width: usize, height: usize) -> Result<
 
     let across = width - WINDOW + 1;
     let down = height - WINDOW + 1;
-    // Of each of the last 11 rows: the moments x, y, xx, yy, xy at every output column.
-    let mut rows = vec![[const { Vec::new() }; 5]; WINDOW];
-    let mut window_moments: [Vec<f64>; 5] = [const { Vec::new() }; 5];
+    // Per output column: the moments x, y, xx, yy, xy of each of the last 11 rows.
+    let mut rows = vec![[0.0f64; 5]; across * WINDOW];
     let mut total = 0.0;
     for channel in 0..3 {
         for y in 0..height {
@@ -91,26 +90,25 @@ pub fn ssim(first: &[u8], second: &[u8], width: usize, height: usize) -> Result<
                 row.iter().skip(channel).step_by(3).map(|&byte| f64::from(byte)).collect()
             };
             let (a, b) = (line(first), line(second));
-            let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).collect();
-            let values = [product(&a, &a), product(&b, &b), product(&a, &b)];
-            for (moments, values) in rows[y % WINDOW].iter_mut().zip([a, b].iter().chain(&values)) {
-                weigh(
-                    moments,
-                    window.iter().enumerate().map(|(tap, &w)| (w, &values[tap..])),
-                    across,
-                );
+            let slot = &mut rows[y % WINDOW * across..][..across];
+            for (x, moments) in slot.iter_mut().enumerate() {
+                *moments = [0.0; 5];
+                for ((&weight, &a), &b) in window.iter().zip(&a[x..]).zip(&b[x..]) {
+                    let values = [a, b, a * a, b * b, a * b];
+                    moments.iter_mut().zip(values).for_each(|(m, value)| *m += weight * value);
+                }
             }
             if y + 1 < WINDOW {
                 continue;
             }
-            for (index, moments) in window_moments.iter_mut().enumerate() {
-                let row = |tap: usize| &rows[(y + 1 + tap) % WINDOW][index][..];
-                weigh(moments, window.iter().enumerate().map(|(tap, &w)| (w, row(tap))), across);
-            }
-            let [ux, uy, uxx, uyy, uxy] = &window_moments;
             for x in 0..across {
-                let (ux, uy) = (ux[x], uy[x]);
-                let (vx, vy, vxy) = (uxx[x] - ux * ux, uyy[x] - uy * uy, uxy[x] - ux * uy);
+                let mut m = [0.0; 5];
+                for (tap, &weight) in window.iter().enumerate() {
+                    let row = &rows[(y + 1 + tap) % WINDOW * across + x];
+                    m.iter_mut().zip(row).for_each(|(m, value)| *m += weight * value);
+                }
+                let [ux, uy, uxx, uyy, uxy] = m;
+                let (vx, vy, vxy) = (uxx - ux * ux, uyy - uy * uy, uxy - ux * uy);
                 let top = (2.0 * ux * uy + C1) * (2.0 * vxy + C2);
                 let bottom = (ux * ux + uy * uy + C1) * (vx + vy + C2);
                 total += top / bottom;
@@ -118,15 +116,6 @@ pub fn ssim(first: &[u8], second: &[u8], width: usize, height: usize) -> Result<
         }
     }
     Ok(total / (3 * across * down) as f64)
-}
-
-/// The sum of lines by their weights, `count` long.
-fn weigh<'a>(sum: &mut Vec<f64>, lines: impl Iterator<Item = (f64, &'a [f64])>, count: usize) {
-    sum.clear();
-    sum.resize(count, 0.0);
-    for (weight, line) in lines {
-        sum.iter_mut().zip(line).for_each(|(sum, value)| *sum += weight * value);
-    }
 }
 
 #[cfg(test)]

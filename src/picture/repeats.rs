@@ -82,6 +82,11 @@ impl Steps {
     /// Goes on from another mask in the same frames.
     pub fn follow(&mut self, before: &Self) {
         self.step = self.step.or(before.step);
+        // Where none was found for the mask before, none is looked for at once: masks may change with
+        // every frame.
+        if self.wait == 0 {
+            self.wait = before.wait;
+        }
     }
 
     /// The step in this picture, of which known pixels are read, that leads most of the holes to known
