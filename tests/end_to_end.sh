@@ -13,6 +13,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/lbam/target}
 edge=${LBAM_EDGE:-$target/release/lbam-edge}
 desk=${LBAM_DESK:-$target/release/lbam-desk}
+# Which the programs would take for settings that there are not.
+unset LBAM_EDGE LBAM_DESK
 data=$root/tests/data/parity
 # Settings of the caller must not change what is tested.
 unset LBAM_MODEL LBAM_HTTP LBAM_THREADS LBAM_CAMERA LBAM_FAIL_CLOSED LBAM_LOG RUST_LOG \
