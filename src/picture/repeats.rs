@@ -127,15 +127,23 @@ impl Steps {
         self.known[away].then_some(away)
     }
 
+    /// The ring's pixels, each with what a step leads to, where that is known.
+    fn pairs<'a>(
+        &self,
+        step: Step,
+        picture: &'a [[u8; 3]],
+    ) -> impl Iterator<Item = (&'a [u8; 3], &'a [u8; 3])> {
+        let pair = move |&at: &u32| Some((&picture[at as usize], &picture[self.away(at, step)?]));
+        self.ring.iter().filter_map(pair)
+    }
+
     /// By how much the ring is unlike what a step leads to, in levels' mean; `None` if that is hardly known.
     fn difference(&self, step: Step, picture: &[[u8; 3]]) -> Option<f32> {
         let (mut sum, mut count) = (0, 0);
-        for &at in &self.ring {
-            if let Some(away) = self.away(at, step) {
-                let pair = picture[at as usize].iter().zip(&picture[away]);
-                sum += pair.map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>();
-                count += 1;
-            }
+        for (mine, other) in self.pairs(step, picture) {
+            let levels = mine.iter().zip(other).map(|(a, b)| u64::from(a.abs_diff(*b)));
+            sum += levels.sum::<u64>();
+            count += 1;
         }
         let enough = count * RING_KNOWN.1 >= self.ring.len() * RING_KNOWN.0 && count > 0;
         enough.then(|| sum as f32 / (3 * count) as f32)
@@ -144,13 +152,10 @@ impl Steps {
     /// By how much all of the ring is lighter or darker than what a step leads to.
     fn shift(&self, step: Step, picture: &[[u8; 3]]) -> f32 {
         let (mut sums, mut count) = ([0_i64; 3], 0);
-        for &at in &self.ring {
-            if let Some(away) = self.away(at, step) {
-                let pair = picture[at as usize].iter().zip(&picture[away]);
-                let levels = pair.map(|(a, b)| i64::from(*a) - i64::from(*b));
-                sums.iter_mut().zip(levels).for_each(|(sum, level)| *sum += level);
-                count += 1;
-            }
+        for (mine, other) in self.pairs(step, picture) {
+            let levels = mine.iter().zip(other).map(|(a, b)| i64::from(*a) - i64::from(*b));
+            sums.iter_mut().zip(levels).for_each(|(sum, level)| *sum += level);
+            count += 1;
         }
         sums.iter().map(|sum| sum.unsigned_abs()).sum::<u64>() as f32 / (3 * count.max(1)) as f32
     }
