@@ -179,7 +179,7 @@ is "bench tells size, kernel and both stages" "128x256 True True True" \
 mkdir pictures none
 ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=s=320x256:d=4:r=2 pictures/%d.png
 works "calibrate writes an int8 model, a receipt and a page" "$desk" calibrate a.safetensors \
-    --images pictures --output int8.lbam --receipt receipt.json --report report.html
+    --images pictures --steps 20 --output int8.lbam --receipt receipt.json --report report.html
 works "info reads the receipt out of the model file" "$edge" info int8.lbam
 is "the receipt lists pictures used and held back, and every tensor" "6 2 13" \
     "$(python3 -c 'import json; d = json.load(open("receipt.json")); print(*(len(d[k]) for k in ("pictures", "held_back_pictures", "layers")))')"

@@ -85,13 +85,15 @@ struct Export {
 struct Calibrate {
     /// Weights, as train and import write them
     weights: PathBuf,
-    /// Folder of pictures, searched in depth; the central square of each is used, one in four only
-    /// to measure what was lost
+    /// Folder of pictures, searched in depth; one in four serves only to measure what was lost
     #[arg(long)]
     images: PathBuf,
     /// Where the model file goes
     #[arg(long)]
     output: PathBuf,
+    /// Steps that ranges are learned in, on random crops
+    #[arg(long, default_value_t = 300)]
+    steps: u64,
     /// Where what was used, chosen and measured goes as JSON; the model file holds it too
     #[arg(long)]
     receipt: Option<PathBuf>,
@@ -315,7 +317,7 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
     }
     let weights = Weights::read_for_devices(&a.weights)?;
     let bar = indicatif::ProgressBar::new(0);
-    let calibrated = desk::calibrate(&weights, &a.images, &mut |done, all| {
+    let calibrated = desk::calibrate(&weights, &a.images, a.steps, &mut |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     })?;

@@ -1,10 +1,9 @@
-//! Post-training quantisation: ranges from pictures, choices by measured error, and a receipt.
+//! Post-training quantisation: ranges learned from pictures, and a receipt.
 //!
 //! The float network runs over the calibration pictures with brush masks and every feature
-//! tensor's range is taken, channel by channel. Then, tensor by tensor, several ways to choose
-//! its grid are tried on the integer network itself, and the one with the least error in the
-//! holes is kept. One picture in four takes no part: on those the receipt states what integers
-//! cost.
+//! tensor's range is taken, channel by channel. From twice that, ranges are learned ([`learn`]) on
+//! random crops of the same pictures. One picture in four takes no part: on those the receipt
+//! states what integers cost.
 //!
 //! Hazard: figures on the held-back pictures hold for pictures and masks like them.
 
@@ -15,16 +14,17 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Value, json};
 
 use super::DeskError;
-use super::data::photos;
+use super::data::{BatchConfig, Batches, photos};
 use super::masks::{self, Style};
 use super::model::Lbam;
 use super::quantise::{Grid, Grids, quantise};
 use super::sheet;
 use crate::file::{Int8Tensors, Model, Weights, write_int8_model};
 use crate::net::{ENCODER_LAYERS, MASK_UPDATE_POWER};
-use crate::picture::{KNOWN, Mask, RgbPicture, metrics};
+use crate::picture::{Mask, RgbPicture, metrics};
 use crate::runtime::Session;
 
+mod learn;
 mod report;
 
 /// Side of calibration pictures, pixels.
@@ -33,7 +33,7 @@ const SIDE: usize = 256;
 const HELD_BACK: usize = 4;
 /// Stands for the infinite PSNR of equal pictures, dB.
 const PSNR_CEILING: f64 = 100.0;
-/// Values of each channel kept for percentiles and mean squares, of all pictures alike.
+/// Values of each channel kept for histograms, of all pictures alike.
 const SAMPLES: usize = 8192;
 /// Most of them from one picture.
 const PLACES: usize = 199;
@@ -41,85 +41,26 @@ const PLACES: usize = 199;
 const FEW: usize = SAMPLES / PLACES;
 /// Pictures that a model file names: several thousand would not fit into its header.
 const MOST_LISTED: usize = 1000;
-/// Pictures that a choice is tried on.
+/// Pictures that tensors' signal-to-noise ratios are taken on.
 const TRIALS: usize = 8;
 /// Shares of hole that masks have.
 const HOLES: (f32, f32) = (0.1, 0.5);
 /// The greatest sum of a mask layer seen is exceeded by masks not seen; a little more fits.
 const MASK_MARGIN: f32 = 1.02;
-/// Clips tried by mean squares: shares of the range of what was seen.
-const SHARES: [f32; 12] = [1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3];
-/// Equalisation tried, see [`Grid::new`].
-const SPREADS: [f32; 3] = [0.0, 0.5, 1.0];
-
-/// How a channel's range is taken from what was seen of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Clip {
-    MinMax,
-    /// Without the outermost values: so many of ten thousand at each end.
-    Percentile(usize),
-    /// What makes the mean square of rounding and clipping least.
-    MeanSquare,
-}
-
-impl Clip {
-    const ALL: [Self; 4] =
-        [Self::MinMax, Self::Percentile(1), Self::Percentile(10), Self::MeanSquare];
-
-    fn name(self) -> String {
-        match self {
-            Self::MinMax => "min-max".into(),
-            Self::Percentile(share) => format!("percentile {}", 100.0 - share as f32 / 100.0),
-            Self::MeanSquare => "mean square".into(),
-        }
-    }
-}
+/// Grids reach so many times as far as what was seen: other pictures go further. Of what is learned
+/// this is where learning begins.
+const REACH: f32 = 2.0;
+/// And their scales are nearly the same for all channels, see [`Grid::new`].
+const SPREAD: f32 = 0.25;
+/// Crops in a step of learning; they share a mask.
+const BATCH: usize = 4;
 
 /// What was seen of one channel.
 #[derive(Debug, Clone, Default)]
 struct Channel {
     low: f32,
     high: f32,
-    /// Sorted once all is seen.
     sample: Vec<f32>,
-}
-
-impl Channel {
-    fn range(&self, clip: Clip) -> (f32, f32) {
-        let whole = (self.low, self.high);
-        match clip {
-            Clip::MinMax => whole,
-            Clip::Percentile(share) => {
-                let cut = self.sample.len() * share / 10_000;
-                match self.sample.get(cut..self.sample.len().saturating_sub(cut)) {
-                    Some([low, .., high]) => (low.min(0.0), high.max(0.0)),
-                    _ => whole,
-                }
-            }
-            Clip::MeanSquare => SHARES
-                .iter()
-                .map(|share| (self.low * share, self.high * share))
-                .min_by(|&a, &b| self.loss(a).total_cmp(&self.loss(b)))
-                .unwrap_or(whole),
-        }
-    }
-
-    /// Mean square of rounding and clipping the sample to 256 steps of a range.
-    fn loss(&self, (low, high): (f32, f32)) -> f32 {
-        let scale = ((high - low) / 255.0).max(f32::MIN_POSITIVE);
-        let error = |&value: &f32| {
-            let rounded = (value.clamp(low, high) / scale).round() * scale;
-            (value - rounded).powi(2)
-        };
-        self.sample.iter().map(error).sum::<f32>()
-    }
-}
-
-/// One tensor's choice.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Choice {
-    clip: Clip,
-    spread: f32,
 }
 
 /// A picture, its mask, and the float network's composite of them.
@@ -132,7 +73,8 @@ struct Trial {
 struct Used {
     name: String,
     hash: String,
-    trial: Trial,
+    /// Of those that are looked at again.
+    trial: Option<Trial>,
     held_back: bool,
 }
 
@@ -218,23 +160,22 @@ fn brief(receipt: &Value) -> Value {
     brief
 }
 
-/// Calibrates `weights` on the pictures below `images`; `progress` is told the steps done and in
-/// all.
+/// Calibrates `weights` on the pictures below `images`, with so many steps of learning; `progress` is
+/// told the steps done and in all.
 ///
 /// # Errors
-/// [`DeskError`] for an ablation, where fewer than two pictures can be read, or a temporary file
+/// [`DeskError`] for an ablation, where fewer than four pictures can be read, or a temporary file
 /// not written.
 pub fn calibrate(
     weights: &Weights,
     images: &Path,
+    learning_steps: u64,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Calibrated, DeskError> {
     weights.for_devices()?;
     let mut paths = Vec::new();
     photos::list(images, &mut paths)?;
-    let choices = Clip::ALL.len() * SPREADS.len();
-    let tensors = 2 * ENCODER_LAYERS - 1;
-    let steps = paths.len() + tensors * choices + 1;
+    let steps = paths.len() + learning_steps as usize + 1;
     let mut done = 0;
     let mut step = || {
         done += 1;
@@ -245,16 +186,24 @@ pub fn calibrate(
     let places = (SAMPLES / (paths.len() - held_back).max(1)).clamp(1, PLACES);
     let mut seen = Seen { places, ..Seen::default() };
     let mut used: Vec<Used> = Vec::new();
+    let mut left_out = Vec::new();
     for path in &paths {
         let index = used.len();
         match read(path, images, index) {
             Ok((name, hash, picture, mask)) => {
                 let held_back = index % HELD_BACK == HELD_BACK - 1;
                 let filled = seen.look(&model, &picture, &mask, !held_back)?;
-                let trial = Trial { picture, mask, filled };
+                let again = held_back || seen.looked_at <= TRIALS;
+                let trial = again.then_some(Trial { picture, mask, filled });
                 used.push(Used { name, hash, trial, held_back });
+                if held_back {
+                    left_out.push(path.clone());
+                }
             }
-            Err(error) => log::warn!("{} is skipped: {error}", path.display()),
+            Err(error) => {
+                log::warn!("{} is skipped: {error}", path.display());
+                left_out.push(path.clone());
+            }
         }
         step();
     }
@@ -267,27 +216,21 @@ pub fn calibrate(
             ),
         });
     }
-    seen.sort();
+    let batches = BatchConfig {
+        size: SIDE,
+        batch: BATCH,
+        left_out,
+        mask_ratio: HOLES.0..=HOLES.1,
+        ..BatchConfig::default()
+    };
+    let mut batches = Batches::new(images, batches)?;
+    let features = learn::learn(weights, &seen.start(), (&mut batches, learning_steps), &mut step)?;
+    drop(batches);
+    let grids = Grids { features, mask_tops: seen.mask_tops.clone() };
 
     let bench = Bench::new(weights)?;
     let trials: Vec<&Trial> =
-        used.iter().filter(|used| !used.held_back).map(|used| &used.trial).take(TRIALS).collect();
-    let mut chosen = vec![Choice { clip: Clip::MinMax, spread: 0.5 }; tensors];
-    for tensor in 0..tensors {
-        let mut best = (f64::INFINITY, chosen[tensor]);
-        for clip in Clip::ALL {
-            for spread in SPREADS {
-                chosen[tensor] = Choice { clip, spread };
-                let error = bench.error(&quantise(weights, &seen.grids(&chosen)), &trials)?;
-                if error < best.0 {
-                    best = (error, chosen[tensor]);
-                }
-                step();
-            }
-        }
-        chosen[tensor] = best.1;
-    }
-    let grids = seen.grids(&chosen);
+        used.iter().filter(|used| !used.held_back).filter_map(|used| used.trial.as_ref()).collect();
     let int8 = quantise(weights, &grids);
     let layers = bench.layers(&int8, &grids, &model, &trials)?;
     let histograms: Vec<Histogram> = seen
@@ -303,15 +246,16 @@ pub fn calibrate(
     let (pictures, held_back_pictures) = (listed(false), listed(true));
     let layers: Vec<Value> = layers
         .into_iter()
-        .zip(&chosen)
+        .zip(&grids.features)
         .zip(&seen.features)
         .zip(&histograms)
-        .map(|((((name, snr), choice), channels), histogram)| {
-            let low = channels.iter().map(|c| c.range(choice.clip).0).fold(0.0, f32::min);
-            let high = channels.iter().map(|c| c.range(choice.clip).1).fold(0.0, f32::max);
+        .map(|((((name, snr), grid), channels), histogram)| {
+            let (low, high) = grid.ends();
+            let seen_low = channels.iter().map(|c| c.low).fold(0.0, f32::min);
+            let seen_high = channels.iter().map(|c| c.high).fold(0.0, f32::max);
             json!({
-                "name": name, "snr": snr, "range": choice.clip.name(), "spread": choice.spread,
-                "low": low, "high": high, "clipped": histogram.clipped(),
+                "name": name, "snr": snr, "low": low, "high": high, "seen_low": seen_low,
+                "seen_high": seen_high, "clipped": histogram.clipped(),
             })
         })
         .collect();
@@ -322,6 +266,7 @@ pub fn calibrate(
         "masks": format!("brush, {} to {} of the picture, seed 0", HOLES.0, HOLES.1),
         "pictures": pictures,
         "held_back_pictures": held_back_pictures,
+        "learning_steps": learning_steps,
         "held_back": cost(&compared)?,
         "layers": layers,
     });
@@ -399,21 +344,13 @@ impl Seen {
         Ok(filled)
     }
 
-    fn sort(&mut self) {
-        for channel in self.features.iter_mut().flatten() {
-            channel.sample.sort_by(f32::total_cmp);
-        }
-    }
-
-    fn grids(&self, choices: &[Choice]) -> Grids {
-        let grid = |(channels, choice): (&Vec<Channel>, &Choice)| {
-            let ranges: Vec<_> = channels.iter().map(|c| c.range(choice.clip)).collect();
-            Grid::new(&ranges, choice.spread)
+    /// The grids that learning begins with.
+    fn start(&self) -> Vec<Grid> {
+        let grid = |channels: &Vec<Channel>| {
+            let ranges: Vec<_> = channels.iter().map(|c| (REACH * c.low, REACH * c.high)).collect();
+            Grid::new(&ranges, SPREAD)
         };
-        Grids {
-            features: self.features.iter().zip(choices).map(grid).collect(),
-            mask_tops: self.mask_tops.clone(),
-        }
+        self.features.iter().map(grid).collect()
     }
 }
 
@@ -492,19 +429,6 @@ impl Bench {
         Ok(filled)
     }
 
-    /// Mean square difference from the float network over the holes of all trials.
-    fn error(&self, int8: &Int8Tensors, trials: &[&Trial]) -> Result<f64, DeskError> {
-        let mut session = self.session(int8)?;
-        let (mut sum, mut count) = (0.0, 0_usize);
-        for trial in trials {
-            let filled = self.fill(&mut session, trial)?;
-            let difference = |(a, b): (&u8, &u8)| (f64::from(*a) - f64::from(*b)).powi(2);
-            sum += filled.data.iter().zip(&trial.filled.data).map(difference).sum::<f64>();
-            count += 3 * trial.mask.data().iter().filter(|&&hole| hole != KNOWN).count();
-        }
-        Ok(sum / count.max(1) as f64)
-    }
-
     /// Each feature tensor's name and signal-to-noise ratio, dB.
     fn layers(
         &self,
@@ -551,7 +475,8 @@ impl Bench {
     ) -> Result<Vec<Compared>, DeskError> {
         let mut session = self.session(int8)?;
         held_back
-            .map(|Used { name, trial, .. }| {
+            .filter_map(|Used { name, trial, .. }| Some((name, trial?)))
+            .map(|(name, trial)| {
                 let int8 = self.fill(&mut session, &trial)?;
                 let Trial { picture, mask, filled: float } = trial;
                 // Equal pictures have no finite ratio.

@@ -136,6 +136,8 @@ pub struct BatchConfig {
     pub mask_style: Style,
     /// Whether their strokes may run over the border.
     pub mask_border: Border,
+    /// Files of the folder that are not drawn.
+    pub left_out: Vec<PathBuf>,
     /// Whether pictures are shown in other colours, too.
     pub vary_colours: bool,
     /// Memory that decoded pictures may take, bytes.
@@ -158,6 +160,7 @@ impl Default for BatchConfig {
             mask_folder: None,
             mask_style: Style::Brush,
             mask_border: Border::Half,
+            left_out: Vec::new(),
             vary_colours: false,
             cache_bytes: 3 << 30,
             patience: Duration::from_secs(30),
@@ -392,6 +395,7 @@ impl Pool {
     fn open(folder: &Path, config: &BatchConfig) -> Result<Self, DataError> {
         let mut candidates = Vec::new();
         list(folder, &mut candidates)?;
+        candidates.retain(|path| !config.left_out.contains(path));
         let (mut files, mut unreadable) = (Vec::new(), 0);
         for path in candidates {
             match has_pixels(&path) {

@@ -175,7 +175,7 @@ mod tests {
         let onnx = folder.path().join("model.onnx");
         let refusals = [
             write_onnx(&weights, &onnx).expect_err("an ablation"),
-            calibrate(&weights, folder.path(), &mut |_, _| {}).map(|_| ()).expect_err("one"),
+            calibrate(&weights, folder.path(), 0, &mut |_, _| {}).map(|_| ()).expect_err("one"),
         ];
         for error in refusals {
             assert!(error.to_string().contains("only the paper's network"), "{error}");

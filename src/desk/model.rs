@@ -210,12 +210,24 @@ impl Lbam {
     /// Every layer's features for a network input `[N, 4, H, W]` under the maps of `K` masks, of
     /// which input `n` has those of mask `n % K`.
     pub fn activations(&self, input: Tensor<4>, maps: &Maps) -> Activations {
+        self.activations_through(input, maps, |_, features| features)
+    }
+
+    /// The same where every layer sees what `through` makes of the features `e_1 .. e_7` (0 to 6),
+    /// then `d_1 .. d_6`, of the layers before.
+    pub fn activations_through(
+        &self,
+        input: Tensor<4>,
+        maps: &Maps,
+        through: impl Fn(usize, Tensor<4>) -> Tensor<4>,
+    ) -> Activations {
         let slope = f64::from(LEAKY_SLOPE);
         let mut encoder: Vec<Tensor<4>> = Vec::with_capacity(self.encoder.len());
         for (weight, map) in self.encoder.iter().zip(&maps.forward) {
             let below = encoder.last().cloned().unwrap_or_else(|| input.clone());
             let features = self.halve(below, weight.val());
-            encoder.push(leaky_relu(under(features, map), slope));
+            let features = leaky_relu(under(features, map), slope);
+            encoder.push(through(encoder.len(), features));
         }
         let mut features = encoder.last().cloned().expect("the encoder has layers");
         let mut decoder = Vec::with_capacity(self.decoder.len());
@@ -224,6 +236,7 @@ impl Lbam {
             features = match REVERSE_LAYERS.checked_sub(index + 1) {
                 Some(level) => {
                     let deep = leaky_relu(under(doubled, &maps.reverse[level]), slope);
+                    let deep = through(ENCODER_LAYERS + level, deep);
                     Tensor::cat(vec![encoder[level].clone(), deep], 1)
                 }
                 None => (doubled.tanh() + 1.0) / 2.0,

@@ -11,9 +11,10 @@ use crate::net::{Attention, Conv, ENCODER_LAYERS, INPUT_CHANNELS, TABLE};
 /// Largest weight; `-128` is left out so that both signs reach equally far.
 const WEIGHT_TOP: f32 = 127.0;
 /// Largest byte.
-const BYTE_TOP: f32 = 255.0;
-/// A channel that hardly moves gets this share of the widest channel's scale, not nothing.
-const LEAST_SHARE: f32 = 1e-4;
+pub(super) const BYTE_TOP: f32 = 255.0;
+/// Least share of the widest channel's scale that any gets: a channel that hardly moves in the
+/// pictures that were seen does in others.
+pub(super) const LEAST_SHARE: f32 = 0.05;
 /// Smallest and largest multiplier written; the file format's limits lie outside.
 const MULTIPLIERS: (f32, f32) = (1e-30, 1e5);
 /// Where an attention falls below this share of its peak it is taken as 0, and that much above 1
@@ -56,6 +57,12 @@ impl Grid {
     /// The network's input, and masks: 0 to 1.
     fn unit(channels: usize) -> Self {
         Self { scales: vec![1.0 / BYTE_TOP; channels], zeros: vec![0.0; channels] }
+    }
+
+    /// The least and the greatest value of any channel.
+    pub fn ends(&self) -> (f32, f32) {
+        let end = |byte| (0..self.scales.len()).map(move |channel| self.value(channel, byte));
+        (end(0).fold(0.0, f32::min), end(u8::MAX).fold(0.0, f32::max))
     }
 
     /// The value that a byte of a channel stands for.

@@ -76,8 +76,8 @@ impl Calibrated {
             "<h2>Tensors</h2><p>Signal-to-noise ratio of the integer network's features to the \
              float network's; the worst is marked. Histograms show the bytes that values become, \
              0 to 255, heights as logarithms; red at the ends is what is clipped.</p>\
-             <table><tr><th>tensor</th><th>ratio, dB</th><th></th><th>range by</th>\
-             <th>equalised</th><th>values</th><th>clipped</th><th>bytes</th></tr>\n",
+             <table><tr><th>tensor</th><th>ratio, dB</th><th></th><th>values</th>\
+             <th>range</th><th>clipped</th><th>bytes</th></tr>\n",
         );
         for (index, (layer, histogram)) in layers.iter().zip(&self.histograms).enumerate() {
             let (class, note) = match worst == Some(index) {
@@ -87,13 +87,13 @@ impl Calibrated {
             let number = |name: &str| layer[name].as_f64().unwrap_or(f64::NAN);
             text += &format!(
                 "<tr{class}><td>{}{note}</td><td>{:.1}</td><td class=\"text\">{}</td>\
-                 <td class=\"text\">{}</td><td>{}</td><td>{:.2} to {:.2}</td><td>{:.3} %</td>\
+                 <td>{:.2} to {:.2}</td><td>{:.2} to {:.2}</td><td>{:.3} %</td>\
                  <td>{}</td></tr>\n",
                 html::escape(layer["name"].as_str().unwrap_or_default()),
                 ratio(index),
                 bar(ratio(index) / best),
-                html::escape(layer["range"].as_str().unwrap_or_default()),
-                number("spread"),
+                number("seen_low"),
+                number("seen_high"),
                 number("low"),
                 number("high"),
                 100.0 * histogram.clipped(),
