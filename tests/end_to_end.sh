@@ -179,7 +179,7 @@ is "bench tells size, kernel and both stages" "128x256 True True True" \
 mkdir pictures none
 ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=s=320x256:d=4:r=2 pictures/%d.png
 works "calibrate writes an int8 model, a receipt and a page" "$desk" calibrate a.safetensors \
-    --images pictures --steps 20 --output int8.lbam --receipt receipt.json --report report.html
+    --images pictures --steps 100 --output int8.lbam --receipt receipt.json --report report.html
 works "info reads the receipt out of the model file" "$edge" info int8.lbam
 is "the receipt lists pictures used and held back, and every tensor" "6 2 13" \
     "$(python3 -c 'import json; d = json.load(open("receipt.json")); print(*(len(d[k]) for k in ("pictures", "held_back_pictures", "layers")))')"
@@ -196,8 +196,9 @@ refuses "no pictures, no calibration" 1 none "$desk" calibrate a.safetensors --i
     --output no.lbam --receipt no.json --report no.html
 
 works "eval scores three models beside a baseline" "$desk" eval --model a.lbam --model int8.lbam --model a.onnx \
-    --images pictures --baseline mean --report scores --json
-is "eval gives every filler every bucket and says what it did not take" "a.lbam a.onnx int8.lbam mean 8 None" \
+    --images pictures --detail --live --baseline mean --report scores --json
+is "eval gives every filler every bucket and says what it did not take" \
+    "a.lbam a.lbam + detail a.lbam + live a.onnx a.onnx + detail a.onnx + live int8.lbam int8.lbam + detail int8.lbam + live mean 8 None" \
     "$(python3 -c 'import json; d = json.load(open("out.txt")); r = d["results"]; print(*sorted(r), min(b["count"] for f in r for k, b in r[f].items() if k != "overall"), d["lpips"])')"
 is "its report is a page that loads nothing, and pictures" "0 report.html report.json report.md sheet.png" \
     "$(grep -c 'http' scores/report.html) $(cd scores && echo *)"

@@ -13,6 +13,7 @@ use lbam::desk::lpips::Lpips;
 use lbam::desk::{self, DeskError};
 use lbam::file::{FileError, Precision, Weights, check_place, is_same, write_model};
 use lbam::net::Network;
+use lbam::picture::Search;
 use lbam::service::terminal::{print, say};
 
 // A folder of its own: a file beside this one would become a program.
@@ -21,6 +22,8 @@ mod train;
 
 /// The exit code where a model file cannot be used, as lbam-edge's.
 const UNUSABLE: u8 = 78;
+/// Frames of a scene that stands still until its detail has settled.
+const LIVE_FRAMES: usize = 12;
 /// What is logged without `RUST_LOG`. A GPU's runtime warns of every kernel that it cannot run for want of
 /// another, thousands of times; what began it comes as an error.
 const LOG: &str = "warn,cubecl_runtime=error,cubecl_server=error";
@@ -133,9 +136,12 @@ struct Eval {
         default_values = USUAL_BASELINES
     )]
     baseline: Vec<String>,
-    /// Score each model's fills with the device's detail too
+    /// Score each model's fills with the detail that lbam-edge gives to pictures too
     #[arg(long)]
     detail: bool,
+    /// And with what it gives to a camera's frames: the twelfth of a scene that stands still
+    #[arg(long)]
+    live: bool,
     /// Measure LPIPS too: torchvision's alexnet or vgg16 with LPIPS' weights, as
     /// models/features/fetch.sh makes them
     #[arg(long, value_name = "FILE")]
@@ -347,21 +353,28 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
 
 fn eval(a: &Eval) -> anyhow::Result<()> {
     let names = filler_names(&a.model, &a.baseline)?;
-    let with_detail: Vec<String> = names.iter().map(|name| format!("{name} + detail")).collect();
+    // Of each model's fills, what the device makes of them.
+    let details: Vec<(&str, Search, usize)> = [
+        (a.detail, ("detail", Search::Thorough, 1)),
+        (a.live, ("live", Search::Live, LIVE_FRAMES)),
+    ]
+    .into_iter()
+    .filter_map(|(wanted, detail)| wanted.then_some(detail))
+    .collect();
     let (mut fillers, mut models) = (Vec::new(), Vec::new());
-    for ((name, with_detail), path) in names.iter().zip(&with_detail).zip(&a.model) {
+    for (name, path) in names.iter().zip(&a.model) {
         models.push(ModelFile::read(name, path)?);
-        fillers.push((name.as_str(), fillers::model(path, a.size)?));
-        if a.detail {
-            let filler = fillers::with_detail(fillers::model(path, a.size)?);
-            fillers.push((with_detail.as_str(), filler));
+        fillers.push((name.clone(), fillers::model(path, a.size)?));
+        for (detail, search, frames) in &details {
+            let filler = fillers::with_detail(fillers::model(path, a.size)?, *search, *frames);
+            fillers.push((format!("{name} + {detail}"), filler));
         }
     }
     for name in &a.baseline {
         let filler = fillers::baseline(name).with_context(|| {
             format!("no baseline \"{name}\"; there are {}", BASELINES.join(", "))
         })?;
-        fillers.push((name.as_str(), filler));
+        fillers.push((name.clone(), filler));
     }
     // What cannot be written is told before an hour of work.
     if let Some(folder) = &a.report {
@@ -376,7 +389,7 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
         None => evaluate::Masks::Seed(a.seed),
     };
     let mut fillers: Vec<(&str, &mut evaluate::Filler)> =
-        fillers.iter_mut().map(|(name, filler)| (*name, filler.as_mut())).collect();
+        fillers.iter_mut().map(|(name, filler)| (name.as_str(), filler.as_mut())).collect();
     let bar = indicatif::ProgressBar::new(0);
     let mut report = evaluate::evaluate(
         &samples,

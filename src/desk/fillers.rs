@@ -16,7 +16,7 @@ use super::sheet;
 use super::telea::{mean_colour, telea};
 use crate::file::{Model, Precision, Weights, write_model};
 use crate::net::{Network, Variant};
-use crate::picture::{Mask, Patches, RgbPicture, Search, plan_whole};
+use crate::picture::{Continuation, Mask, Patches, RgbPicture, Search, plan_whole};
 use crate::runtime::Session;
 
 /// Names of the baselines.
@@ -61,15 +61,29 @@ pub fn model(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError
     }
 }
 
-/// A filler whose fills get detail as on the device ([`Patches`]).
-pub fn with_detail(mut filler: Box<Filler<'static>>) -> Box<Filler<'static>> {
+/// A filler whose fills get detail as on the device ([`Continuation`], [`Patches`]): of so many frames
+/// that show one picture, the last.
+pub fn with_detail(
+    mut filler: Box<Filler<'static>>,
+    search: Search,
+    frames: usize,
+) -> Box<Filler<'static>> {
     Box::new(move |picture: &RgbPicture, mask: &Mask| {
-        let mut filled = filler(picture, mask)?;
+        let filled = filler(picture, mask)?;
         let region = plan_whole(mask)?.ok_or("too large a picture for detail")?;
-        if let Some(mut patches) = Patches::new(&region, Search::Thorough) {
-            patches.add(&picture.data, &mut filled.data);
+        let mut continuation = Continuation::new(&region);
+        let mut patches = Patches::new(&region, search);
+        let mut shown = filled.clone();
+        for _ in 0..frames {
+            shown.data.copy_from_slice(&filled.data);
+            if let Some(continuation) = &mut continuation {
+                continuation.add(&picture.data, &mut shown.data);
+            }
+            if let Some(patches) = &mut patches {
+                patches.add(&picture.data, &mut shown.data);
+            }
         }
-        Ok(filled)
+        Ok(shown)
     })
 }
 
@@ -138,6 +152,8 @@ fn run_error(path: &Path, reason: &dyn std::fmt::Display) -> DeskError {
 mod tests {
     use super::*;
     use crate::desk::{calibrate, import, write_onnx};
+    use crate::picture::{ColourRange, Frame, PixelFormat};
+    use crate::service::{self, Fill};
 
     /// Levels by which two pictures of the same network differ, where sums that were made in
     /// another order round to another side.
@@ -181,5 +197,43 @@ mod tests {
             assert!(error.to_string().contains("only the paper's network"), "{error}");
         }
         assert!(!onnx.exists());
+    }
+
+    #[test]
+    fn detail_is_what_the_device_gives() {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("model.lbam");
+        let weights = import(&data.join("parity/official_width_8.pth")).expect("the checkpoint");
+        write_model(&weights, Precision::F32, &path).expect("written");
+        let side = 128;
+        let level =
+            |at: usize| ((at / 3 % side / 9 * 40 + at / 3 / side * 3 + at * 7 % 13) % 250) as u8;
+        let bytes = (0..3 * side * side).map(level).collect();
+        let picture = RgbPicture::new(side, side, bytes).expect("a picture");
+        let is_hole =
+            |at: usize| (40..90).contains(&(at % side)) && (30..70).contains(&(at / side));
+        let grey: Vec<u8> = (0..side * side).map(|at| if is_hole(at) { 255 } else { 0 }).collect();
+        let mask = Mask::from_grey(side, side, &grey).expect("a mask");
+        let model_of_device = || Model::open(&path).expect("a model");
+        for (mut device, search, frames) in [
+            (service::Filler::for_pictures(model_of_device()), Search::Thorough, 1),
+            (service::Filler::for_frames(model_of_device()), Search::Live, 3),
+        ] {
+            device = device.detailed(true);
+            device.set_mask(&mask).expect("set");
+            let mut frame = None;
+            for _ in 0..frames {
+                let (format, pixels) = (PixelFormat::Rgb8, picture.data.clone());
+                let next = Frame::new(side, side, format, ColourRange::Full, pixels);
+                device.fill(frame.insert(next.expect("a frame"))).expect("filled");
+            }
+            let mut filler = with_detail(model(&path, side).expect("a filler"), search, frames);
+            let mut filled = filler(&picture, &mask).expect("filled");
+            sheet::keep_known(&mut filled, &picture, &mask);
+            assert!(frame.expect("a frame").data() == filled.data, "{search:?} differs");
+            let plain = model(&path, side).expect("a filler")(&picture, &mask).expect("filled");
+            assert_ne!(plain.data, filled.data);
+        }
     }
 }
