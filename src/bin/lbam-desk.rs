@@ -97,7 +97,7 @@ struct Calibrate {
     /// Steps that ranges are learned in, on random crops
     #[arg(long, default_value_t = 300)]
     steps: u64,
-    /// Where what was used, chosen and measured goes as JSON; the model file holds it too
+    /// Where what was used, learned and measured goes as JSON; the model file holds it too
     #[arg(long)]
     receipt: Option<PathBuf>,
     /// Where the same goes as an HTML page, with histograms and pictures side by side
@@ -139,7 +139,8 @@ struct Eval {
     /// Score each model's fills with the detail that lbam-edge gives to pictures too
     #[arg(long)]
     detail: bool,
-    /// And with what it gives to a camera's frames: the twelfth of a scene that stands still
+    /// Score each model's fills with the detail that lbam-edge gives to a camera's frames too: the
+    /// twelfth frame of a scene that stands still
     #[arg(long)]
     live: bool,
     /// Measure LPIPS too: torchvision's alexnet or vgg16 with LPIPS' weights, as

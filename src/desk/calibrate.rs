@@ -1,9 +1,9 @@
 //! Post-training quantisation: ranges learned from pictures, and a receipt.
 //!
 //! The float network runs over the calibration pictures with brush masks and every feature
-//! tensor's range is taken, channel by channel. From twice that, ranges are learned ([`learn`]) on
-//! random crops of the same pictures. One picture in four takes no part: on those the receipt
-//! states what integers cost.
+//! tensor's range is taken, channel by channel. Grids reach twice as far, but for those of the levels
+//! next to the picture, which are learned from there ([`learn`]), on random crops of the same pictures.
+//! One picture in four takes no part: on those the receipt states what integers cost.
 //!
 //! Hazard: figures on the held-back pictures hold for pictures and masks like them.
 
@@ -127,7 +127,7 @@ impl Histogram {
 /// A calibrated network.
 pub struct Calibrated {
     tensors: Int8Tensors,
-    /// What was used, chosen and measured.
+    /// What was used, learned and measured.
     pub receipt: Value,
     weights: Weights,
     /// Of `e_1 .. e_7`, then `d_1 .. d_6`.
@@ -164,8 +164,8 @@ fn brief(receipt: &Value) -> Value {
 /// told the steps done and in all.
 ///
 /// # Errors
-/// [`DeskError`] for an ablation, where fewer than four pictures can be read, or a temporary file
-/// not written.
+/// [`DeskError`] for an ablation, where fewer than four pictures can be read or they go away, where
+/// the network's fills are not finite, or a temporary file cannot be written.
 pub fn calibrate(
     weights: &Weights,
     images: &Path,
@@ -186,7 +186,7 @@ pub fn calibrate(
     let places = (SAMPLES / (paths.len() - held_back).max(1)).clamp(1, PLACES);
     let mut seen = Seen { places, ..Seen::default() };
     let mut used: Vec<Used> = Vec::new();
-    let mut left_out = Vec::new();
+    let mut drawn_from = Vec::new();
     for path in &paths {
         let index = used.len();
         match read(path, images, index) {
@@ -196,14 +196,11 @@ pub fn calibrate(
                 let again = held_back || seen.looked_at <= TRIALS;
                 let trial = again.then_some(Trial { picture, mask, filled });
                 used.push(Used { name, hash, trial, held_back });
-                if held_back {
-                    left_out.push(path.clone());
+                if !held_back {
+                    drawn_from.push(path.clone());
                 }
             }
-            Err(error) => {
-                log::warn!("{} is skipped: {error}", path.display());
-                left_out.push(path.clone());
-            }
+            Err(error) => log::warn!("{} is skipped: {error}", path.display()),
         }
         step();
     }
@@ -219,12 +216,13 @@ pub fn calibrate(
     let batches = BatchConfig {
         size: SIDE,
         batch: BATCH,
-        left_out,
+        files: Some(drawn_from),
         mask_ratio: HOLES.0..=HOLES.1,
         ..BatchConfig::default()
     };
     let mut batches = Batches::new(images, batches)?;
-    let features = learn::learn(weights, &seen.start(), (&mut batches, learning_steps), &mut step)?;
+    let features =
+        learn::learn(weights, &seen.start(), (images, &mut batches, learning_steps), &mut step)?;
     drop(batches);
     let grids = Grids { features, mask_tops: seen.mask_tops.clone() };
 
@@ -391,7 +389,7 @@ fn features(
     (features, picture.expect("three bytes a pixel"))
 }
 
-/// The integer network on trial.
+/// Where the integer network runs.
 struct Bench {
     weights: Weights,
     folder: tempfile::TempDir,
@@ -404,7 +402,7 @@ impl Bench {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("trial.lbam")
+        self.folder.path().join("int8.lbam")
     }
 
     fn session(&self, int8: &Int8Tensors) -> Result<Session, DeskError> {

@@ -136,8 +136,8 @@ pub struct BatchConfig {
     pub mask_style: Style,
     /// Whether their strokes may run over the border.
     pub mask_border: Border,
-    /// Files of the folder that are not drawn.
-    pub left_out: Vec<PathBuf>,
+    /// The files of the folder to draw from; `None`: all pictures in it and below.
+    pub files: Option<Vec<PathBuf>>,
     /// Whether pictures are shown in other colours, too.
     pub vary_colours: bool,
     /// Memory that decoded pictures may take, bytes.
@@ -160,7 +160,7 @@ impl Default for BatchConfig {
             mask_folder: None,
             mask_style: Style::Brush,
             mask_border: Border::Half,
-            left_out: Vec::new(),
+            files: None,
             vary_colours: false,
             cache_bytes: 3 << 30,
             patience: Duration::from_secs(30),
@@ -393,9 +393,10 @@ struct Cache {
 
 impl Pool {
     fn open(folder: &Path, config: &BatchConfig) -> Result<Self, DataError> {
-        let mut candidates = Vec::new();
-        list(folder, &mut candidates)?;
-        candidates.retain(|path| !config.left_out.contains(path));
+        let mut candidates = config.files.clone().unwrap_or_default();
+        if config.files.is_none() {
+            list(folder, &mut candidates)?;
+        }
         let (mut files, mut unreadable) = (Vec::new(), 0);
         for path in candidates {
             match has_pixels(&path) {
@@ -495,7 +496,7 @@ impl Pool {
     /// Waits for pictures that are away, all of them; `None` if they do not come.
     fn wait(&self) -> Option<()> {
         if !self.is_lost() {
-            log::warn!("{}: the pictures are away; training waits for them", self.folder.display());
+            log::warn!("{}: the pictures are away; waiting for them", self.folder.display());
         }
         let begun = Instant::now();
         while are_away(&self.files) {

@@ -164,6 +164,23 @@ fn samples_of_a_run_are_not_trained_on() {
 }
 
 #[test]
+fn files_that_are_named_are_drawn_and_no_others() {
+    let folder = folder();
+    let files = ["many/a.png", "many/b.BMP"].map(|name| folder.path().join(name));
+    let config = BatchConfig { files: Some(files.to_vec()), ..config() };
+    let mut batches = Batches::new(folder.path(), config).unwrap();
+    assert_eq!(batches.picture_count(), 2);
+    for batch in batches.by_ref().take(8) {
+        // Blue tells the picture.
+        let plane = 32 * 32;
+        for picture in batch.pictures.chunks_exact(3 * plane) {
+            let blue = (255.0 * picture[2 * plane + plane / 2]).round();
+            assert!(blue == 10.0 || blue == 60.0, "{blue}");
+        }
+    }
+}
+
+#[test]
 fn large_pictures_are_kept_small() {
     let folder = tempfile::tempdir().unwrap();
     gradient(2600, 1300, 0).save(folder.path().join("a.png")).unwrap();

@@ -12,7 +12,7 @@ use crate::net::{Attention, Conv, ENCODER_LAYERS, INPUT_CHANNELS, TABLE};
 const WEIGHT_TOP: f32 = 127.0;
 /// Largest byte.
 pub(super) const BYTE_TOP: f32 = 255.0;
-/// Least share of the widest channel's scale that any gets: a channel that hardly moves in the
+/// Least share of the widest channel's width that any is given: a channel that hardly moves in the
 /// pictures that were seen does in others.
 pub(super) const LEAST_SHARE: f32 = 0.05;
 /// Smallest and largest multiplier written; the file format's limits lie outside.
@@ -35,7 +35,7 @@ pub struct Grid {
 
 impl Grid {
     /// From the least and greatest value of each channel. With `spread` 1 each channel uses all
-    /// bytes, with 0 all channels share the widest channel's scale, between the two lie geometric
+    /// bytes (but for those narrower than [`LEAST_SHARE`] of the widest), with 0 all channels share the widest channel's scale, between the two lie geometric
     /// means: channels of unequal scales make the next layer's weights unequal.
     pub fn new(ranges: &[(f32, f32)], spread: f32) -> Self {
         let widths = ranges.iter().map(|&(low, high)| high.max(0.0) - low.min(0.0));

@@ -12,6 +12,8 @@
 //! what was seen. It would lose its whole fill, and no gradient tells of pictures that are not there.
 //! Those levels are coarse, and what their rounding changes is little.
 
+use std::path::Path;
+
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
@@ -109,23 +111,27 @@ fn round<const D: usize>(values: Tensor<D>) -> Tensor<D> {
     values.clone() + (values.clone().round() - values).detach()
 }
 
-/// Grids for all feature tensors, learned in so many steps from `start`; `step` is called after each.
+/// Grids for all feature tensors: those next to the picture learned from `start` in so many steps, after
+/// each of which `step` is called, the others as they are there.
 ///
 /// # Errors
-/// [`DeskError::Data`] where pictures are away, [`DeskError::Diverged`] where fills leave the finite
-/// numbers.
+/// [`DeskError::Run`] of `images` where the pictures went away, or where fills leave the finite numbers.
 pub(super) fn learn(
     weights: &Weights,
     start: &[Grid],
-    (batches, steps): (&mut Batches, u64),
+    (images, batches, steps): (&Path, &mut Batches, u64),
     step: &mut dyn FnMut(),
 ) -> Result<Vec<Grid>, DeskError> {
+    let failed =
+        |reason: &str| DeskError::Run { path: images.to_owned(), reason: reason.to_owned() };
     let device = Device::flex().autodiff();
     let model = Lbam::from_weights(weights, &device).no_grad();
     let mut ranges = Ranges::new(start, &device);
     let mut optimiser = adam(ADAM);
     for at in 0..steps {
-        let batch = batches.next().ok_or_else(|| batches.fault())?;
+        let batch = batches.next().ok_or_else(|| {
+            failed("the pictures are away; nothing was written, run it again when they are back")
+        })?;
         let (pictures, masks) = uploaded(batch, SIDE, &device);
         let pictures = some_unlike_photographs(pictures, at);
         let maps = model.maps(masks.clone());
@@ -141,8 +147,8 @@ pub(super) fn learn(
         let loss = ((found - wanted).abs() * holes.clone()).mean() / holes.mean();
         let value = number(loss.clone())?;
         if !value.is_finite() {
-            let what = format!("what rounding changes in the fills is {value}");
-            return Err(DeskError::Diverged { step: at, what });
+            let reason = "the network's fills of them are not finite; are its weights trained?";
+            return Err(failed(reason));
         }
         let slopes = GradientsParams::from_grads(loss.backward(), &ranges);
         ranges = optimiser.step(rate(at, steps), ranges, slopes);

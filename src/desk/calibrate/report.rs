@@ -75,9 +75,11 @@ impl Calibrated {
         let mut text = String::from(
             "<h2>Tensors</h2><p>Signal-to-noise ratio of the integer network's features to the \
              float network's; the worst is marked. Histograms show the bytes that values become, \
-             0 to 255, heights as logarithms; red at the ends is what is clipped.</p>\
-             <table><tr><th>tensor</th><th>ratio, dB</th><th></th><th>values</th>\
-             <th>range</th><th>clipped</th><th>bytes</th></tr>\n",
+             0 to 255, heights as logarithms; red at the ends is what is clipped. Seen is the least and \
+             the greatest value on the pictures used, the grid is what bytes reach: wider where \
+             other pictures go further, narrower where that was learned to cost less.</p>\
+             <table><tr><th>tensor</th><th>ratio, dB</th><th></th><th>seen</th>\
+             <th>grid</th><th>clipped</th><th>bytes</th></tr>\n",
         );
         for (index, (layer, histogram)) in layers.iter().zip(&self.histograms).enumerate() {
             let (class, note) = match worst == Some(index) {

@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 use crate::picture::write_png;
 
-/// Steps of learning: enough that ranges move.
+/// Steps of learning where it does not matter how many.
 const STEPS: u64 = 4;
 
 /// Pictures with gradients, edges and some noise.
@@ -74,7 +74,7 @@ fn a_calibration_is_repeatable_close_to_float_and_tells_what_it_did() {
     let hash = blake3::hash(&fs::read(images.join("0.png")).expect("there")).to_hex();
     assert_eq!(receipt["pictures"][0]["blake3"], hash.as_str());
     assert_eq!(receipt["learning_steps"], STEPS);
-    // Eight bits over twice the range that was seen are good for 35 dB or so in each tensor.
+    // Eight bits over twice the range of random weights' features.
     let layers = receipt["layers"].as_array().expect("a list");
     assert_eq!(layers.len(), 2 * ENCODER_LAYERS - 1);
     for layer in layers {
@@ -94,6 +94,29 @@ fn a_calibration_is_repeatable_close_to_float_and_tells_what_it_did() {
     }
     // Not just anywhere: a picture's base64 may hold these letters.
     assert!(!page.contains(">NaN") && !page.contains(" NaN"), "a figure is missing");
+}
+
+#[test]
+fn learning_brings_integers_closer_and_leaves_deep_tensors_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    pictures(folder.path(), 8);
+    let weights = narrow();
+    let receipt = |steps| {
+        calibrate(&weights, folder.path(), steps, &mut |_, _| ()).expect("calibrated").receipt
+    };
+    let (start, learned) = (receipt(0), receipt(40));
+    let to_float = |receipt: &Value| receipt["held_back"]["psnr_to_float"].as_f64();
+    let gain = to_float(&learned).expect("a figure") - to_float(&start).expect("a figure");
+    assert!(gain > 1.0, "{gain} dB closer to the float network");
+    let range = |receipt: &Value, tensor: usize| {
+        let layer = &receipt["layers"][tensor];
+        ["low", "high"].map(|end| layer[end].as_f64().expect("an end"))
+    };
+    for tensor in 0..2 * ENCODER_LAYERS - 1 {
+        let same = range(&start, tensor) == range(&learned, tensor);
+        let deep = tensor % ENCODER_LAYERS >= 3;
+        assert_eq!(same, deep, "tensor {tensor}");
+    }
 }
 
 #[test]
