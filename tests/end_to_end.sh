@@ -179,7 +179,7 @@ is "bench tells size, kernel and both stages" "128x256 True True True" \
 mkdir pictures none
 ffmpeg -nostdin -v error -y -f lavfi -i testsrc2=s=320x256:d=4:r=2 pictures/%d.png
 works "calibrate writes an int8 model, a receipt and a page" "$desk" calibrate a.safetensors \
-    --images pictures --steps 100 --output int8.lbam --receipt receipt.json --report report.html
+    --images pictures --output int8.lbam --receipt receipt.json --report report.html
 works "info reads the receipt out of the model file" "$edge" info int8.lbam
 is "the receipt lists pictures used and held back, and every tensor" "6 2 13" \
     "$(python3 -c 'import json; d = json.load(open("receipt.json")); print(*(len(d[k]) for k in ("pictures", "held_back_pictures", "layers")))')"
@@ -189,10 +189,9 @@ works "image fills a picture in int8" "$edge" image --model int8.lbam --input "$
     --mask "$data/mask.png" --output int8.png
 raw int8.png int8.raw
 most=$(difference int8.raw composite.raw)
-# The authors' test weights are random: nothing they make is smooth. And ranges learned in so few steps
-# are still wide.
-if [ "$most" -le 32 ]; then ok "int8 agrees with the authors' code (largest difference: $most levels)"
-else fail "int8 agrees with the authors' code" "at most 32 levels" "$most"; fi
+# The authors' test weights are random: nothing they make is smooth.
+if [ "$most" -le 24 ]; then ok "int8 agrees with the authors' code (largest difference: $most levels)"
+else fail "int8 agrees with the authors' code" "at most 24 levels" "$most"; fi
 refuses "no pictures, no calibration" 1 none "$desk" calibrate a.safetensors --images none \
     --output no.lbam --receipt no.json --report no.html
 
