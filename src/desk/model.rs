@@ -201,9 +201,7 @@ impl Lbam {
     /// `[K, 1, H, W]`, of which picture `n` has mask `n % K`.
     pub fn forward(&self, pictures: Tensor<4>, masks: Tensor<4>) -> Tensor<4> {
         let maps = self.maps(masks.clone());
-        let channel = shared(masks, pictures.dims()[0]);
-        let input = Tensor::cat(vec![pictures * channel.clone(), channel], 1);
-        let mut activations = self.activations(input, &maps);
+        let mut activations = self.activations(network_input(pictures, masks), &maps);
         activations.decoder.pop().expect("the decoder has layers")
     }
 
@@ -395,6 +393,13 @@ impl MaskLayer {
 pub(super) fn shared(masks: Tensor<4>, count: usize) -> Tensor<4> {
     let [known, ..] = masks.dims();
     masks.repeat_dim(0, count / known)
+}
+
+/// What the network reads: pictures `[N, 3, H, W]` without what is hidden, and masks `[K, 1, H, W]` as a
+/// fourth channel.
+pub(super) fn network_input(pictures: Tensor<4>, masks: Tensor<4>) -> Tensor<4> {
+    let known = shared(masks, pictures.dims()[0]);
+    Tensor::cat(vec![pictures * known.clone(), known], 1)
 }
 
 /// Features `[N, C, H, W]` times maps `[K, C, H, W]`, where features `n` have map `n % K`. Maps of

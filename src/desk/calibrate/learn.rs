@@ -24,7 +24,7 @@ use crate::desk::adam::{AdamSettings, adam};
 use crate::desk::data::Batches;
 use crate::desk::generator::uploaded;
 use crate::desk::masks;
-use crate::desk::model::{Lbam, shared};
+use crate::desk::model::{Lbam, network_input};
 use crate::desk::quantise::{BYTE_TOP, Grid, LEAST_SHARE};
 use crate::desk::read::{floats, number};
 use crate::file::Weights;
@@ -135,8 +135,7 @@ pub(super) fn learn(
         let (pictures, masks) = uploaded(batch, SIDE, &device);
         let pictures = some_unlike_photographs(pictures, at);
         let maps = model.maps(masks.clone());
-        let known = shared(masks.clone(), pictures.dims()[0]);
-        let input = Tensor::cat(vec![pictures * known.clone(), known], 1);
+        let input = network_input(pictures, masks.clone());
         let fills = |through: &dyn Fn(usize, Tensor<4>) -> Tensor<4>| {
             let mut activations = model.activations_through(input.clone(), &maps, through);
             activations.decoder.pop().expect("the decoder has layers")
