@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::DeskError;
 use super::data::{BatchConfig, Batches, photos};
 use super::masks::{self, Style};
-use super::model::Lbam;
+use super::model::{Lbam, network_input};
 use super::quantise::{Grid, Grids, quantise};
 use super::sheet;
 use crate::file::{Int8Tensors, Model, Weights, write_int8_model};
@@ -358,16 +358,11 @@ fn values(tensor: Tensor<4>) -> Vec<f32> {
 
 /// The network's input and the mask as tensors, 1 = known.
 fn tensors(picture: &RgbPicture, mask: &Mask) -> (Tensor<4>, Tensor<4>) {
-    let known = sheet::known_plane(mask);
-    let mut input = sheet::to_planes(picture);
-    for plane in input.chunks_mut(SIDE * SIDE) {
-        plane.iter_mut().zip(&known).for_each(|(value, known)| *value *= known);
-    }
-    input.extend(&known);
     let tensor = |values: Vec<f32>, channels| {
         Tensor::from_data(TensorData::new(values, [1, channels, SIDE, SIDE]), &Device::flex())
     };
-    (tensor(input, 4), tensor(known, 1))
+    let known = tensor(sheet::known_plane(mask), 1);
+    (network_input(tensor(sheet::to_planes(picture), 3), known.clone()), known)
 }
 
 /// `e_1 .. e_7`, `d_1 .. d_6`, and the picture.

@@ -35,8 +35,9 @@ pub struct Grid {
 
 impl Grid {
     /// From the least and greatest value of each channel. With `spread` 1 each channel uses all
-    /// bytes (but for those narrower than [`LEAST_SHARE`] of the widest), with 0 all channels share the widest channel's scale, between the two lie geometric
-    /// means: channels of unequal scales make the next layer's weights unequal.
+    /// bytes (but for those narrower than [`LEAST_SHARE`] of the widest), with 0 all channels share
+    /// the widest channel's scale, between the two lie geometric means: channels of unequal scales
+    /// make the next layer's weights unequal.
     pub fn new(ranges: &[(f32, f32)], spread: f32) -> Self {
         let widths = ranges.iter().map(|&(low, high)| high.max(0.0) - low.min(0.0));
         let widest = widths.clone().fold(f32::MIN_POSITIVE, f32::max);

@@ -21,7 +21,7 @@ use burn::tensor::{Device, Tensor};
 use super::SIDE;
 use crate::desk::DeskError;
 use crate::desk::adam::{AdamSettings, adam};
-use crate::desk::data::Batches;
+use crate::desk::data::{Batches, DataError};
 use crate::desk::generator::uploaded;
 use crate::desk::masks;
 use crate::desk::model::{Lbam, network_input};
@@ -115,7 +115,8 @@ fn round<const D: usize>(values: Tensor<D>) -> Tensor<D> {
 /// each of which `step` is called, the others as they are there.
 ///
 /// # Errors
-/// [`DeskError::Run`] of `images` where the pictures went away, or where fills leave the finite numbers.
+/// [`DeskError::Run`] of `images` where the pictures went away, or where fills leave the finite numbers;
+/// [`DeskError::Data`] where the thread that reads them died.
 pub(super) fn learn(
     weights: &Weights,
     start: &[Grid],
@@ -129,8 +130,11 @@ pub(super) fn learn(
     let mut ranges = Ranges::new(start, &device);
     let mut optimiser = adam(ADAM);
     for at in 0..steps {
-        let batch = batches.next().ok_or_else(|| {
-            failed("the pictures are away; nothing was written, run it again when they are back")
+        let batch = batches.next().ok_or_else(|| match batches.fault() {
+            DataError::Away { .. } => failed(
+                "the pictures are away; nothing was written, run it again when they are back",
+            ),
+            fault => fault.into(),
         })?;
         let (pictures, masks) = uploaded(batch, SIDE, &device);
         let pictures = some_unlike_photographs(pictures, at);
