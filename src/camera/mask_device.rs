@@ -12,7 +12,7 @@ use super::mask_feed::{FedMask, Feeder};
 use super::{
     CameraError, CameraFormat, CameraWish, MaskSourceError, Source, SourceSpec, open_with,
 };
-use crate::picture::{Mask, PictureError, Pool};
+use crate::picture::{Mask, MaskError, Pool};
 
 /// Between two looks whether the device has come back.
 const RETRY: Duration = Duration::from_millis(500);
@@ -52,7 +52,8 @@ fn feed(
     settle: Duration,
 ) {
     let pool = Pool::default();
-    let mut pictures = Pictures::default();
+    // Labels of 0 and 1 never have any white, nor has what a camera sees in the dark.
+    let (mut pictures, mut has_white) = (Pictures::default(), false);
     while feeder.is_wanted() {
         let Some(opened) = &mut device else {
             std::thread::sleep(retry);
@@ -69,13 +70,32 @@ fn feed(
         match opened.next() {
             Ok(Some(_)) if !pictures.is_new(opened.taken(), settle) => {}
             Ok(Some(captured)) => {
-                let mask = captured.decode(&pool).map_err(PictureError::from);
                 // A damaged one is passed over: it is for their age that masks stop to count.
-                if let Ok(mask) = mask.and_then(|frame| Mask::from_frame(&frame)) {
-                    feeder.give(mask);
-                    if told.take().is_some() {
-                        log::info!("masks: {}", opened.describe());
+                let Ok(frame) = captured.decode(&pool) else { continue };
+                let mask = match Mask::from_frame(&frame) {
+                    // Where there was white, too, it is a faint nothing.
+                    Err(MaskError::Dark { width, height, .. }) if has_white => {
+                        Mask::empty(width, height)
                     }
+                    other => other,
+                };
+                match mask {
+                    Ok(mask) => {
+                        has_white |= !mask.is_empty();
+                        feeder.give(mask);
+                        if told.take().is_some() {
+                            log::info!("masks: {}", opened.describe());
+                        }
+                    }
+                    Err(MaskError::Dark { .. }) => {
+                        feeder.lose();
+                        let name = opened.describe();
+                        tell(
+                            &mut told,
+                            format!("{name}: no white so far; until then all is hidden"),
+                        );
+                    }
+                    Err(error) => tell(&mut told, error.to_string()),
                 }
             }
             ended => {
@@ -161,11 +181,12 @@ mod tests {
 
     #[test]
     fn its_white_is_hidden_and_everything_while_it_is_away() {
-        let picture = |white: usize| {
-            let data = (0..8).map(|pixel| if pixel < white { 235 } else { 16 }).collect();
+        let grey = |data: Vec<u8>| {
             let frame = Frame::new(4, 2, PixelFormat::Grey8, ColourRange::Full, data);
             Ok(Some(Captured::Frame(frame.expect("a frame"))))
         };
+        let picture =
+            |white: usize| grey((0..8).map(|pixel| if pixel < white { 235 } else { 16 }).collect());
         let (mut masks, feeder) = FedMask::new("device".into());
         masks.stale_after = Duration::MAX;
         let (devices, plugged) = mpsc::channel::<Told>();
@@ -192,13 +213,20 @@ mod tests {
             }
             send(damaged(), 1);
             assert!(masks.next(4, 2, 0).expect("a mask").is_none(), "all is hidden as before");
-            send(picture(3), 2);
+            // Labels, before there was any white and then.
+            send(grey(vec![0, 1, 1, 0, 0, 0, 0, 0]), 2);
+            send(damaged(), 2);
+            match begun {
+                0 => assert!(masks.next(4, 2, 0).expect("a mask").is_none(), "hidden as before"),
+                _ => assert_eq!(hidden(&mut masks), 0),
+            }
+            send(picture(3), 3);
             assert_eq!(hidden(&mut masks), 3);
-            send(damaged(), 3);
-            send(picture(0), 4);
+            send(damaged(), 4);
+            send(picture(0), 5);
             assert_eq!(hidden(&mut masks), 0);
             let lost = CameraError::Lost { path: "device".into(), reason: "unplugged".into() };
-            send(Err(lost), 5);
+            send(Err(lost), 6);
             assert_eq!(hidden(&mut masks), 8);
         }
         drop(masks);

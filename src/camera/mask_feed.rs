@@ -36,13 +36,13 @@ struct Newest {
 /// Time since some moment, by a clock that goes on while the machine is suspended: where something was
 /// before that says nothing.
 #[cfg(target_os = "linux")]
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     let time = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
     time.unwrap_or_default()
 }

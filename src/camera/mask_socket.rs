@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use image::codecs::pnm::{PnmDecoder, PnmSubtype, SampleEncoding};
 use image::{ColorType, ImageDecoder};
 
-use super::mask_feed::{FedMask, Feeder, STALE_AFTER};
+use super::mask_feed::{FedMask, Feeder, STALE_AFTER, now};
 use super::mask_source::MaskSource;
 use super::{MaskSourceError, MaskSpec};
 use crate::picture::{MAX_SIDE, Mask, MaskError};
@@ -67,17 +67,34 @@ impl Drop for Socket {
     }
 }
 
+/// When the thread looked for masks last. What waited while it could not, because the program or the
+/// machine was stopped, is of before, and nothing in it says so.
+struct Turn(Duration);
+
+impl Turn {
+    /// Takes the next. Whether masks that wait may be old; whoever waits to send some is then sent away,
+    /// and may come again.
+    fn comes_late(&mut self, listener: &UnixListener) -> bool {
+        let before = std::mem::replace(&mut self.0, now());
+        let late = self.0.saturating_sub(before) >= STALE_AFTER;
+        while late && listener.accept().is_ok() {}
+        late
+    }
+}
+
 /// Takes one sender after another, until nobody wants masks any more. One that is silent for longer
 /// than `patience` gives way to the next.
 fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Duration) {
     // Labels of 0 and 1 never have any.
-    let (mut next, mut has_white) = (None, false);
+    let (mut next, mut has_white, mut turn) = (None, false, Turn(now()));
     while feeder.is_wanted() {
         let come = match next.take() {
             Some(stream) => Ok(stream),
             None => listener.accept().map(|(stream, _)| stream),
         };
+        let late = turn.comes_late(listener);
         let stream = match come {
+            Ok(_) if late => continue,
             Ok(stream) => stream,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 std::thread::sleep(TICK);
@@ -92,7 +109,8 @@ fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Durati
         // Some come once for each mask.
         log::debug!("{name}: a sender of masks has come");
         let ended;
-        (ended, next) = hear(stream, listener, feeder, (name, patience), &mut has_white);
+        let state = (&mut has_white, &mut turn);
+        (ended, next) = hear(stream, listener, feeder, (name, patience), state);
         if !feeder.is_wanted() {
             return;
         }
@@ -113,14 +131,15 @@ fn hear(
     listener: &UnixListener,
     feeder: &Feeder,
     (name, patience): (&str, Duration),
-    has_white: &mut bool,
+    (has_white, turn): (&mut bool, &mut Turn),
 ) -> (Result<(), String>, Option<UnixStream>) {
     // Some systems hand the listener's own way on. Without either the thread would wait for ever.
     let set = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(TICK)));
     if let Err(error) = set {
         return (Err(error.to_string()), None);
     }
-    let sender = Sender { stream, listener, feeder, patience, heard: Instant::now(), next: None };
+    let heard = Instant::now();
+    let sender = Sender { stream, listener, feeder, turn, patience, heard, next: None };
     let mut sender = BufReader::new(sender);
     let mut take = || -> Result<(), String> {
         let mut told = false;
@@ -154,6 +173,7 @@ struct Sender<'a> {
     stream: UnixStream,
     listener: &'a UnixListener,
     feeder: &'a Feeder,
+    turn: &'a mut Turn,
     /// How long it may be silent while another one waits.
     patience: Duration,
     heard: Instant,
@@ -164,7 +184,12 @@ struct Sender<'a> {
 impl Read for Sender<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.stream.read(bytes) {
+            let read = self.stream.read(bytes);
+            if self.turn.comes_late(self.listener) {
+                let why = "masks waited while this program was stopped; the sender is to come anew";
+                return Err(io::Error::other(why));
+            }
+            match read {
                 Ok(count) => {
                     self.heard = Instant::now();
                     return Ok(count);
@@ -321,6 +346,32 @@ mod tests {
         drop(masks);
         thread.join().expect("it ends when nobody wants masks");
         drop((silent, stopped, sender));
+    }
+
+    /// As after the machine was suspended: of a sender who was listened to, and of one who waited.
+    #[test]
+    fn what_waited_while_nobody_could_look_is_of_before() {
+        let listener = {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("masks");
+            let listener = UnixListener::bind(&path).expect("bound");
+            listener.set_nonblocking(true).expect("set");
+            drop(UnixStream::connect(path).expect("one waits"));
+            listener
+        };
+        let heard = |late: Duration| {
+            let (mut masks, feeder) = FedMask::new("masks".into());
+            masks.stale_after = Duration::MAX;
+            let (mut sender, stream) = UnixStream::pair().expect("a pair");
+            sender.write_all(&pgm(4, 2, &[255, 0, 0, 0, 0, 0, 0, 0])).expect("sent");
+            drop(sender);
+            let state = (&mut false, &mut Turn(now().saturating_sub(late)));
+            let (ended, _) = hear(stream, &listener, &feeder, ("", STALE_AFTER), state);
+            (hidden(&mut masks), ended.is_ok())
+        };
+        assert_eq!(heard(Duration::ZERO), (1, true));
+        assert_eq!(heard(STALE_AFTER), (8, false));
+        assert!(listener.accept().is_err(), "nobody waits any more");
     }
 
     #[test]

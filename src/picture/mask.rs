@@ -20,7 +20,7 @@ const WHITE: u8 = 128;
 const SOLID: u8 = 128;
 
 /// The holes of a frame, in the user's sense: 255 = fill, 0 = leave alone. (The network's own
-/// sense is the other way round; the runtime turns it, nobody else.) A clone shares the data; whoever
+/// sense is the other way round: the runtime turns it, and the desk for training and its like.) A clone shares the data; whoever
 /// writes into one of them gets a copy first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mask {
@@ -161,15 +161,21 @@ impl Mask {
         }
     }
 
-    /// From a frame of a mask camera: its luma. In limited range the middle is 126 (between 16
-    /// and 235), near enough to 128 for a black and white picture.
-    pub fn from_frame(frame: &Frame) -> Result<Mask, PictureError> {
+    /// From a frame of a mask camera: its luma, as [`from_shades`](Self::from_shades). In limited range
+    /// the middle is 126 (between 16 and 235), near enough to 128 for a black and white picture, and
+    /// black is 16: a picture that is all of this level hides nothing in either range.
+    pub fn from_frame(frame: &Frame) -> Result<Mask, MaskError> {
+        /// Black in limited range.
+        const BLACK: u8 = 16;
         let (width, height) = (frame.width(), frame.height());
         if frame.format() == super::PixelFormat::Rgb8 {
             let grey: Vec<u8> = frame.data().as_chunks::<3>().0.iter().map(luma).collect();
-            return Ok(Mask::from_grey(width, height, &grey)?);
+            return Mask::from_shades(width, height, &grey);
         }
-        Ok(Mask::from_grey(width, height, frame.plane(0))?)
+        match frame.plane(0) {
+            luma if luma.iter().all(|luma| *luma == BLACK) => Mask::empty(width, height),
+            luma => Mask::from_shades(width, height, luma),
+        }
     }
 
     /// From a picture file: white (luma 128 and above) is a hole.
@@ -189,11 +195,17 @@ impl Mask {
 
     fn from_picture(picture: DynamicImage, path: &Path) -> Result<Mask, PictureError> {
         let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let black = is_black(&picture);
         let mask = match picture {
             // Its shades are lumas: as RGBA they would be converted there and back.
             DynamicImage::ImageLuma8(grey) => Mask::from_shades(width, height, &grey),
             picture => Mask::from_rgba(width, height, &picture.into_rgba8()),
         };
+        let mask = mask.and_then(|mask| match mask.is_empty() && !black {
+            // Labels in 16 bits, or in one colour.
+            true => Err(MaskError::Dark { brightest: 1, width, height }),
+            false => Ok(mask),
+        });
         mask.map_err(|source| PictureError::MaskFile { path: path.to_owned(), source })
     }
 
@@ -380,6 +392,15 @@ pub(super) fn hole_runs(line: &[u8]) -> impl Iterator<Item = Range<usize>> {
         end += run.len();
         (run[0] != KNOWN).then_some(end - run.len()..end)
     })
+}
+
+/// Whether all colours are zero as they are in the file: in 8 bits, or as luma, others may become so.
+fn is_black(picture: &DynamicImage) -> bool {
+    let kind = picture.color();
+    let (pixel, channels) = (kind.bytes_per_pixel().into(), usize::from(kind.channel_count()));
+    let colours = pixel / channels * (channels - usize::from(kind.has_alpha()));
+    let mut pixels = picture.as_bytes().chunks_exact(pixel);
+    pixels.all(|pixel| pixel[..colours].iter().all(|byte| *byte == 0))
 }
 
 fn sense(luma: u8) -> u8 {

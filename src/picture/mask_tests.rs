@@ -166,4 +166,23 @@ fn labels_are_no_mask() {
     crate::picture::write_png(&path, &picture).unwrap();
     let error = Mask::read(&path).unwrap_err().to_string();
     assert!(error.contains("labels.png") && error.contains("level is 1 of 255"), "{error}");
+    // What is black only once it is rounded.
+    type Rgb = image::ImageBuffer<image::Rgb<u8>, Vec<u8>>;
+    type Grey16 = image::ImageBuffer<image::Luma<u16>, Vec<u16>>;
+    type GreyAlpha16 = image::ImageBuffer<image::LumaA<u16>, Vec<u16>>;
+    let labels = |label: u16| -> [DynamicImage; 3] {
+        let colours = [0, 0, label as u8, 0, 0, 0].into();
+        [
+            Rgb::from_vec(2, 1, colours).unwrap().into(),
+            Grey16::from_vec(2, 1, vec![label, 0]).unwrap().into(),
+            GreyAlpha16::from_vec(2, 1, vec![label, 65535, 0, 65535]).unwrap().into(),
+        ]
+    };
+    for (labels, black) in labels(1).into_iter().zip(labels(0)) {
+        labels.save(&path).unwrap();
+        let error = Mask::read(&path).unwrap_err().to_string();
+        assert!(error.contains("no white"), "{error}");
+        black.save(&path).unwrap();
+        assert!(Mask::read(&path).unwrap().is_empty());
+    }
 }
