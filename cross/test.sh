@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of the kernels, the runtime, the model file, patches and detail as 64-bit Arm programs,
+# Runs the tests of the kernels, the runtime, the model file and what finishes fills as 64-bit Arm programs,
 # emulated (qemu's user mode), for processors that differ in what they can do:
 #
 #   cortex-a72   Raspberry Pi 4: neither fp16 arithmetic nor dot products
@@ -31,6 +31,6 @@ for processor in "${processors[@]}"; do
     # different builds, and threads hang where both meet. The limit is for such hangs.
     # tract looks for fp16 in /proc/cpuinfo, which shows the host here.
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="timeout ${LBAM_CROSS_LIMIT:-1200} qemu-aarch64-static -cpu $model" \
-        cross_cargo test --locked --release --lib -- kernels:: runtime:: file:: picture::detail:: picture::patches::
+        cross_cargo test --locked --release --lib -- kernels:: runtime:: file:: picture::continuation:: picture::detail:: picture::patches::
     echo "$processor: $((SECONDS - begun)) s"
 done

@@ -4,6 +4,7 @@
 //! `lbam-desk` (feature `desk`) trains, imports, evaluates and exports the networks it runs.
 //! Data flows down this list of rooms and never back up:
 //!
+//! * [`process`]: the program among others: the wish to end, lines to who runs it.
 //! * [`net`]: the network as data; one layer table that everything else reads.
 //! * [`mod@file`]: training weights, and the `.lbam` model file that devices map.
 //! * [`kernels`]: the arithmetic.
@@ -26,5 +27,6 @@ pub mod kernels;
 pub mod net;
 pub mod output;
 pub mod picture;
+pub mod process;
 pub mod runtime;
 pub mod service;

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use lbam::file::Model;
 use lbam::output::{self, SinkSpec};
 use lbam::picture::{ColourRange, Frame, Mask, PixelFormat, RgbPicture, write_png};
+use lbam::process::Stop;
 use lbam::runtime::set_threads;
-use lbam::service::{Fill, FillError, Filler, LiveOptions, Stop, run};
+use lbam::service::{Fill, FillError, Filler, LiveOptions, run};
 
 /// The system's allocator, counting.
 struct Counting;

@@ -13,8 +13,8 @@ use lbam::desk::lpips::Lpips;
 use lbam::desk::{self, DeskError};
 use lbam::file::{FileError, Precision, Weights, check_place, is_same, write_model};
 use lbam::net::Network;
-use lbam::picture::Search;
-use lbam::service::terminal::{print, say};
+use lbam::picture::{Search, is_picture_name};
+use lbam::process::terminal::{print, say};
 
 // A folder of its own: a file beside this one would become a program.
 #[path = "lbam-desk/train.rs"]
@@ -226,7 +226,7 @@ fn main() -> ExitCode {
             say(format_args!("lbam-desk: {}", told(&error)));
             let unusable = error.chain().any(|cause| match cause.downcast_ref() {
                 Some(DeskError::File(error)) => is_unusable(error),
-                Some(DeskError::Checkpoint { .. } | DeskError::Features { .. }) => true,
+                Some(DeskError::Checkpoint { .. }) => true,
                 _ => cause.downcast_ref().is_some_and(is_unusable),
             });
             match unusable {
@@ -315,8 +315,7 @@ fn calibrate(a: &Calibrate) -> anyhow::Result<()> {
     all_apart(&a.weights, &outputs)?;
     let is_picture = |path: &&&Path| {
         let place = path.canonicalize().ok().zip(a.images.canonicalize().ok());
-        image::ImageFormat::from_path(path).is_ok()
-            && place.is_some_and(|(path, images)| path.starts_with(images))
+        is_picture_name(path) && place.is_some_and(|(path, images)| path.starts_with(images))
     };
     if let Some(path) = outputs.iter().find(is_picture) {
         let told = format!("{} is one of the pictures; name another file", path.display());
@@ -416,8 +415,7 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
 
 fn masks(a: &MasksArguments) -> anyhow::Result<()> {
     let (ratio, size) = (a.ratio.clone(), a.size);
-    let style = desk::masks::Style::Brush;
-    let ratios = desk::masks::write_set(&a.output, a.count, size, ratio, style, a.seed)?;
+    let ratios = desk::masks::write_set(&a.output, a.count, size, ratio, a.seed)?;
     let mean = ratios.iter().sum::<f32>() / ratios.len().max(1) as f32;
     let (count, folder) = (ratios.len(), a.output.display());
     say(format_args!("{count} masks in {folder}, mean hole {mean:.3}"));

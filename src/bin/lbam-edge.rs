@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use lbam::service::terminal::{level_mark, say};
+use lbam::process::terminal::{level_mark, say};
 use lbam::service::{Cli, Command, ServiceError, commands};
 
 fn main() -> ExitCode {

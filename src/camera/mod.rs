@@ -44,7 +44,6 @@ pub use error::{CameraError, MaskSourceError};
 pub use mask_source::{MaskSource, Masks, check_in_step};
 pub use pattern::test_frame;
 pub use probe::{Probe, probe};
-pub(crate) use spec::is_device;
 pub use spec::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
 pub use y4m::Y4mReader;
 

@@ -3,20 +3,16 @@
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
-/// Endings that the picture room can read.
-const PICTURES: [&str; 11] =
-    ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "pgm", "ppm", "pnm"];
+use crate::picture::is_picture_name;
 
 /// The pictures of a folder in natural order. Hidden files and other kinds are left out.
 pub(super) fn pictures_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
-        let (Some(name), Some(extension)) = (name, extension) else { continue };
-        if !name.starts_with('.') && PICTURES.contains(&extension.as_str()) && path.is_file() {
-            found.push((name, path));
+        let Some(name) = path.file_name() else { continue };
+        if is_picture_name(&path) && path.is_file() {
+            found.push((name.to_string_lossy().into_owned(), path));
         }
     }
     found.sort_by(|(a, _), (b, _)| compare(a, b));

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::picture::{MAX_SIDE, MaskError, Rect};
+use crate::file::is_video_device;
+use crate::picture::{MAX_SIDE, MaskError, Rect, parse_size};
 
 /// Sides of the picture that `test:` makes when no size is given.
 const TEST_SIZE: (usize, usize) = (640, 480);
@@ -40,11 +41,11 @@ impl FromStr for SourceSpec {
             let (width, height) = if size.is_empty() {
                 TEST_SIZE
             } else {
-                parse_size(size).map_err(|e| e + "; try test:640x480")?
+                test_size(size).map_err(|e| e + "; try test:640x480")?
             };
             return Ok(Self::Test { width, height });
         }
-        if is_device(text) {
+        if is_video_device(text) {
             return Ok(Self::Device(text.into()));
         }
         if text.contains("://") {
@@ -172,7 +173,7 @@ impl FromStr for MaskSpec {
                 _ => Ok(Self::Socket(path.into())),
             };
         }
-        if is_device(text) {
+        if is_video_device(text) {
             return Ok(Self::Device(text.into()));
         }
         Ok(Self::Path(text.into()))
@@ -190,13 +191,8 @@ impl fmt::Display for MaskSpec {
     }
 }
 
-pub(crate) fn is_device(text: &str) -> bool {
-    text.starts_with("/dev/video") || text.starts_with("/dev/v4l/")
-}
-
-fn parse_size(text: &str) -> Result<(usize, usize), String> {
-    let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-    match sides {
+fn test_size(text: &str) -> Result<(usize, usize), String> {
+    match parse_size(text) {
         Some((width, height))
             if (2..=MAX_SIDE).contains(&width) && (2..=MAX_SIDE).contains(&height) =>
         {

@@ -20,15 +20,13 @@ use super::adam::{AdamSettings, adam};
 use super::discriminator::Discriminator;
 use super::read::number;
 use super::run_config::{ADAM_EPSILON, RunConfig};
-use super::{DeskError, gradients, masks};
+use super::{DeskError, gradients, random};
 use crate::file::write_atomically;
 
 /// Adam's decay rates for the discriminator in the paper.
 const BETAS: (f32, f32) = (0.0, 0.9);
 /// Weight of the penalty on slopes.
 const PENALTY: f64 = 10.0;
-/// Numbers the generator of mixtures of original and output.
-const MIXTURE_INDEX: u64 = 1 << 34;
 /// In checkpoints.
 const WEIGHTS_NAME: &str = "adversary.safetensors";
 const OPTIMISER_NAME: &str = "adversary.bpk";
@@ -131,8 +129,8 @@ impl Adversary {
 
     /// For each picture the share of the original in a mixture with the output, `[N, 1, 1, 1]`.
     fn mixture(&self, step: u64, count: usize, device: &Device) -> Tensor<4> {
-        let mut rng = masks::generator(masks::apart(self.seed), step, MIXTURE_INDEX);
-        let shares: Vec<f32> = (0..count).map(|_| masks::unit(&mut rng)).collect();
+        let mut rng = random::generator(random::apart(self.seed), step, random::MIXTURE_INDEX);
+        let shares: Vec<f32> = (0..count).map(|_| random::unit(&mut rng)).collect();
         Tensor::from_data(TensorData::new(shares, [count, 1, 1, 1]), device)
     }
 

@@ -14,11 +14,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Value, json};
 
 use super::DeskError;
-use super::data::{BatchConfig, Batches, photos};
+use super::data::{BatchConfig, Batches};
+use super::evaluate::PSNR_CEILING;
 use super::masks::{self, Style};
 use super::model::{Lbam, network_input};
 use super::quantise::{Grid, Grids, quantise};
-use super::sheet;
+use super::{photos, random, sheet};
 use crate::file::{Int8Tensors, Model, Weights, write_int8_model};
 use crate::net::{ENCODER_LAYERS, MASK_UPDATE_POWER};
 use crate::picture::{Mask, RgbPicture, metrics};
@@ -31,8 +32,6 @@ mod report;
 const SIDE: usize = 256;
 /// One picture in so many is held back.
 const HELD_BACK: usize = 4;
-/// Stands for the infinite PSNR of equal pictures, dB.
-const PSNR_CEILING: f64 = 100.0;
 /// Values of each channel kept for histograms, of all pictures alike.
 const SAMPLES: usize = 8192;
 /// Most of them from one picture.
@@ -205,13 +204,11 @@ pub fn calibrate(
         step();
     }
     if !used.iter().any(|used| used.held_back) {
-        return Err(DeskError::Run {
-            path: images.to_owned(),
-            reason: format!(
-                "{} readable pictures, and at least {HELD_BACK} are needed to calibrate",
-                used.len()
-            ),
-        });
+        let reason = format!(
+            "{} readable pictures, and at least {HELD_BACK} are needed to calibrate",
+            used.len()
+        );
+        return Err(DeskError::run(images, reason));
     }
     let batches = BatchConfig {
         size: SIDE,
@@ -275,10 +272,10 @@ pub fn calibrate(
 type Read = (String, String, RgbPicture, Mask);
 
 fn read(path: &Path, images: &Path, index: usize) -> Result<Read, DeskError> {
-    let io = |source| DeskError::Io { path: path.to_owned(), source };
-    let hash = blake3::hash(&std::fs::read(path).map_err(io)?).to_hex().to_string();
+    let bytes = std::fs::read(path).map_err(DeskError::io(path))?;
+    let hash = blake3::hash(&bytes).to_hex().to_string();
     let pixels = photos::central_square(path, SIDE)?;
-    let mut rng = masks::generator(0, index as u64, 0);
+    let mut rng = random::generator(0, index as u64, 0);
     let grey = masks::draw(&mut rng, SIDE, SIDE, HOLES.0..=HOLES.1, Style::Brush);
     let mask = Mask::from_grey(SIDE, SIDE, &grey).map_err(super::evaluate::EvaluateError::from)?;
     let name = path.strip_prefix(images).unwrap_or(path).display().to_string();
@@ -392,8 +389,8 @@ struct Bench {
 
 impl Bench {
     fn new(weights: &Weights) -> Result<Self, DeskError> {
-        let failed = |source| DeskError::Io { path: std::env::temp_dir(), source };
-        Ok(Self { weights: weights.clone(), folder: tempfile::tempdir().map_err(failed)? })
+        let folder = tempfile::tempdir().map_err(DeskError::io(&std::env::temp_dir()))?;
+        Ok(Self { weights: weights.clone(), folder })
     }
 
     fn path(&self) -> PathBuf {
@@ -407,7 +404,7 @@ impl Bench {
     }
 
     fn failed(&self, error: &crate::runtime::RuntimeError) -> DeskError {
-        DeskError::Run { path: self.path(), reason: error.to_string() }
+        DeskError::run(&self.path(), error)
     }
 
     /// The integer network's composite.

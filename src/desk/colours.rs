@@ -5,7 +5,7 @@
 
 use rand_pcg::Pcg64;
 
-use super::masks::{below, unit};
+use super::random::{below, unit};
 
 /// Share of pictures whose channels are exchanged.
 const EXCHANGED: f32 = 0.5;
@@ -51,7 +51,7 @@ impl Colours {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::masks::generator;
+    use crate::desk::random::generator;
 
     #[test]
     fn colours_vary_in_bounds_and_keep_their_order() {

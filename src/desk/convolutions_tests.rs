@@ -2,7 +2,7 @@ use burn::tensor::module::{conv_transpose2d, conv2d};
 use burn::tensor::{Device, TensorData};
 
 use super::*;
-use crate::desk::masks::{generator, unit};
+use crate::desk::random::{generator, unit};
 
 /// Values, and the gradients of the sum of their squares with respect to input and weights.
 type Outcome = [Vec<f32>; 3];

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::objective::Losses;
 use super::run_log::Figures;
-use crate::service::terminal::say;
+use crate::process::terminal::say;
 
 /// Steps whose mean is shown: one step's figures are mostly its pictures'.
 const RECENT: usize = 100;

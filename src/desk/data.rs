@@ -38,16 +38,14 @@ use rand_pcg::Pcg64;
 use super::colours::Colours;
 use super::mask_folder::MaskFolder;
 use super::masks::{self, Border, Style};
-use photos::{Picture, are_away, decode, has_pixels, list, resized, source_name};
-
-#[path = "photos.rs"]
-pub(in crate::desk) mod photos;
+use super::photos::{Picture, are_away, decode, has_pixels, list, resized, source_name};
+use super::random;
 
 /// What can go wrong with training data.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The folder cannot be listed: a wrong path or missing permission.
-    #[error("cannot list {path}: {source}; check the path, or name the pictures by --images")]
+    #[error("cannot list {path}: {source}; check the path and its permissions")]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -55,7 +53,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// Nothing to train on: most likely the wrong folder.
-    #[error("no readable picture (jpg, png, webp, bmp, gif, tiff) in {path} or below{}",
+    #[error("no readable picture (jpg, png, webp, bmp, gif, tiff, pnm) in {path} or below{}",
         if *unreadable > 0 { format!("; {unreadable} files could not be read, see the warnings") }
         else { String::new() })]
     NoPictures {
@@ -65,7 +63,7 @@ pub enum DataError {
         unreadable: usize,
     },
     /// No mask to train with: most likely the wrong folder.
-    #[error("no readable mask (jpg, png, webp, bmp, gif, tiff) in {path} or below{}",
+    #[error("no readable mask (jpg, png, webp, bmp, gif, tiff, pnm) in {path} or below{}",
         if *unreadable > 0 { format!("; {unreadable} files could not be read, see the warnings") }
         else { String::new() })]
     NoMasks {
@@ -227,9 +225,6 @@ const REDRAWS: usize = 32;
 /// How often to look whether pictures are back.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Steps' generators are numbered by sample; the masks' have their own numbers from here on.
-const MASK_INDEX: u64 = 1 << 32;
-
 /// An endless, ordered stream of [`Batch`]es. `next` gives `None` only for a [`Batches::fault`].
 pub struct Batches {
     channels: Vec<Receiver<Batch>>,
@@ -272,22 +267,6 @@ impl Batches {
             return DataError::Away { path: self.pool.folder.clone() };
         }
         DataError::Died
-    }
-
-    /// Each source's name, number of pictures and share of the samples.
-    pub fn sources(&self) -> Vec<(String, usize, f32)> {
-        let mut before = 0.0;
-        let share = |source: &Source| {
-            let share = source.upto - before;
-            before = source.upto;
-            (source.name.clone(), source.files.len(), share)
-        };
-        self.pool.sources.iter().map(share).collect()
-    }
-
-    /// Memory that decoded pictures take now, bytes.
-    pub fn cached_bytes(&self) -> usize {
-        self.pool.cache().bytes
     }
 
     /// The share of time since the first batch that the consumer waited for data: near 0 while
@@ -357,7 +336,6 @@ fn work(pool: &Pool, config: &BatchConfig, worker: usize, sender: &SyncSender<Ba
 /// Pictures of one origin, the folder's top-level subfolder, sampled with a weight of the square
 /// root of their number: 284 alike landscapes then count as 17 pictures do, not as 284.
 struct Source {
-    name: String,
     /// Indices into [`Pool::files`].
     files: Vec<usize>,
     /// End of this source's share of `0.0..1.0`; it starts where the one before ends.
@@ -414,10 +392,10 @@ impl Pool {
         let all: f32 = by_source.values().map(|files| (files.len() as f32).sqrt()).sum();
         let mut upto = 0.0;
         let sources = by_source
-            .into_iter()
-            .map(|(name, files)| {
+            .into_values()
+            .map(|files| {
                 upto += (files.len() as f32).sqrt() / all;
-                Source { name, files, upto }
+                Source { files, upto }
             })
             .collect();
         let cache = Cache { entries: (0..files.len()).map(|_| None).collect(), ..Cache::default() };
@@ -512,11 +490,11 @@ impl Pool {
     /// A source by its weight, then any of its pictures.
     fn draw_picture(&self, rng: &mut Pcg64) -> Arc<Picture> {
         for _ in 0..REDRAWS {
-            let at = masks::unit(rng);
+            let at = random::unit(rng);
             let source = self.sources.partition_point(|source| source.upto <= at);
             // Rounding may leave the last share's end just below 1.
             let files = &self.sources[source.min(self.sources.len() - 1)].files;
-            if let Some(picture) = self.picture(files[masks::below(rng, files.len())]) {
+            if let Some(picture) = self.picture(files[random::below(rng, files.len())]) {
                 return picture;
             }
         }
@@ -530,15 +508,15 @@ impl Pool {
     fn batch(&self, config: &BatchConfig, step: u64, resizer: &mut Resizer) -> Batch {
         let plane = config.size * config.size;
         let mut pictures = vec![0.0; config.batch * 3 * plane];
-        let seed = masks::apart(config.seed);
+        let seed = random::apart(config.seed);
         for (index, out) in pictures.chunks_exact_mut(3 * plane).enumerate() {
-            let mut rng = masks::generator(seed, step, index as u64);
+            let mut rng = random::generator(seed, step, index as u64);
             let picture = self.draw_picture(&mut rng);
             crop(&picture, (config.size, config.vary_colours), &mut rng, resizer, out);
         }
         let mut known = Vec::with_capacity(config.masks_per_batch * plane);
         for index in 0..config.masks_per_batch {
-            let mut rng = masks::generator(seed, step, MASK_INDEX + index as u64);
+            let mut rng = random::generator(seed, step, random::MASK_INDEX + index as u64);
             let mask = match &self.masks {
                 Some(folder) => folder.draw(&mut rng),
                 None => {
@@ -563,17 +541,17 @@ fn crop(
     out: &mut [f32],
 ) {
     let short = picture.width.min(picture.height);
-    let whole = masks::unit(rng) < WHOLE_SCENES;
-    let scale = masks::unit(rng);
+    let whole = random::unit(rng) < WHOLE_SCENES;
+    let scale = random::unit(rng);
     let side = if short <= size || whole {
         short
     } else {
         let side = size as f32 * (short as f32 / size as f32).powf(scale);
         (side.round() as usize).clamp(size, short)
     };
-    let left = masks::below(rng, picture.width - side + 1);
-    let top = masks::below(rng, picture.height - side + 1);
-    let mirrored = masks::unit(rng) < 0.5;
+    let left = random::below(rng, picture.width - side + 1);
+    let top = random::below(rng, picture.height - side + 1);
+    let mirrored = random::unit(rng) < 0.5;
     let colours = if vary_colours { Colours::varied(rng) } else { Colours::unchanged() };
     let mut store = |x: usize, y: usize, pixel: &[u8]| {
         let x = if mirrored { size - 1 - x } else { x };

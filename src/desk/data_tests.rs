@@ -100,7 +100,7 @@ fn crops_are_upright_and_of_every_scale() {
     let (size, plane) = (32, 32 * 32);
     let (mut mirrored, mut whole, mut detail) = (0, 0, 0);
     for index in 0..400 {
-        let mut rng = masks::generator(1, 2, index);
+        let mut rng = random::generator(1, 2, index);
         let mut out = vec![-1.0; 3 * plane];
         crop(&picture, (size, false), &mut rng, &mut Resizer::new(), &mut out);
         assert!(out[2 * plane..].iter().all(|&blue| blue == 10.0 / 255.0));
@@ -126,10 +126,10 @@ fn sources_are_weighted() {
     let folder = folder();
     let mut batches =
         Batches::new(folder.path(), BatchConfig { batch: 64, threads: 2, ..config() }).unwrap();
-    let sources = batches.sources();
-    let names: Vec<_> = sources.iter().map(|(name, count, _)| (name.as_str(), *count)).collect();
-    assert_eq!(names, [("many", 4), ("single", 1)]);
-    assert!((sources[0].2 - 2.0 / 3.0).abs() < 1e-6, "{sources:?}");
+    let sources = &batches.pool.sources;
+    // In the order of their names: "many", "single".
+    assert_eq!(sources.iter().map(|source| source.files.len()).collect::<Vec<_>>(), [4, 1]);
+    assert!((sources[0].upto - 2.0 / 3.0).abs() < 1e-6, "{}", sources[0].upto);
     let mut seen = BTreeMap::new();
     for batch in batches.by_ref().take(20) {
         for picture in batch.pictures.chunks_exact(3 * 32 * 32) {
@@ -141,7 +141,7 @@ fn sources_are_weighted() {
     let expected = 1280.0 * (1.0 / 3.0) / (1.0 - 1.0 / 6.0);
     assert!((f64::from(seen[&210]) - expected).abs() < 75.0, "{seen:?}, expected {expected}");
     assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [10, 60, 110, 210]);
-    assert_eq!(batches.cached_bytes(), 3 * (100 * 80 + 64 * 90 + 20 * 24 + 200 * 40));
+    assert_eq!(batches.pool.cache().bytes, 3 * (100 * 80 + 64 * 90 + 20 * 24 + 200 * 40));
 }
 
 /// Neither a run below the pictures' folder nor one in that very folder.

@@ -36,13 +36,11 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::convolutions::{double, halve};
 use super::read::floats;
-use super::{DeskError, masks};
+use super::{DeskError, random};
 use crate::net::{KERNEL, LEAKY_SLOPE};
 
 /// Most channels, as a multiple of the first layer's: 512 in the paper.
 const WIDEST: usize = 8;
-/// Numbers the generator of initial weights, beside the network's own.
-const INITIAL_INDEX: u64 = (1 << 33) + 1;
 /// Name of the last layer's weight.
 const FUSION: &str = "fusion.weight";
 /// Added under the root of a gradient's squared length, which has no slope at 0.
@@ -94,8 +92,8 @@ impl Discriminator {
     /// They are as large as keeps the length of a gradient on its way back: 2 / (1 + 0.2²) over
     /// the products in a sum, so that at any width the slope begins near the 1 it is held at.
     pub fn initialise(side: usize, base: usize, seed: u64, device: &Device) -> Self {
-        let rng = RefCell::new(masks::generator(seed, 0, INITIAL_INDEX));
-        let normal = || masks::normal(&mut rng.borrow_mut());
+        let rng = RefCell::new(random::generator(seed, 0, random::ADVERSARY_INDEX));
+        let normal = || random::normal(&mut rng.borrow_mut());
         let left = (side >> depth(side)) - KERNEL + 1;
         let fill = |name: &str, shape: &[usize]| {
             let count = shape.iter().product();
@@ -235,7 +233,7 @@ impl Discriminator {
     /// # Errors
     /// [`DeskError::Run`] where the file is not read, is another discriminator's or damaged.
     pub fn read(path: &Path, side: usize, base: usize, device: &Device) -> Result<Self, DeskError> {
-        let refuse = |reason: String| DeskError::Run { path: path.to_owned(), reason };
+        let refuse = |reason: String| DeskError::run(path, reason);
         let bytes = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
         let file = SafeTensors::deserialize(&bytes)
             .map_err(|error| refuse(format!("damaged: {error}")))?;

@@ -1,10 +1,10 @@
 //! What can go wrong on the desk.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::data::DataError;
 use super::evaluate::EvaluateError;
-use super::masks::MaskError;
 use crate::file::FileError;
 use crate::picture::PictureError;
 
@@ -17,16 +17,13 @@ pub enum DeskError {
     /// The training pictures.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// Masks asked for.
-    #[error(transparent)]
-    Mask(#[from] MaskError),
     /// An evaluation.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
     /// A picture read or written.
     #[error(transparent)]
     Picture(#[from] PictureError),
-    /// A PyTorch checkpoint or an ONNX file that is not read.
+    /// A PyTorch checkpoint, an ONNX file or a file of feature weights that cannot be used.
     #[error("{}: {reason}", path.display())]
     Checkpoint {
         /// The file.
@@ -34,15 +31,7 @@ pub enum DeskError {
         /// What is wrong with it, and the mend.
         reason: String,
     },
-    /// A file of feature weights that cannot be used.
-    #[error("{}: {reason}", path.display())]
-    Features {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A run's folder that cannot be used.
+    /// A file or folder that cannot be used, such as a run's.
     #[error("{}: {reason}", path.display())]
     Run {
         /// The file or folder.
@@ -56,7 +45,7 @@ pub enum DeskError {
         /// The file or folder.
         path: PathBuf,
         /// The system's reason.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Training left the finite numbers.
     #[error(
@@ -128,4 +117,21 @@ pub enum DeskError {
         /// What is wrong, as far as it is known.
         reason: String,
     },
+}
+
+impl DeskError {
+    /// A [`DeskError::Run`].
+    pub(crate) fn run(path: &Path, reason: impl ToString) -> Self {
+        Self::Run { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    /// A [`DeskError::Checkpoint`].
+    pub(crate) fn checkpoint(path: &Path, reason: impl ToString) -> Self {
+        Self::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
+    }
+
+    /// What makes a [`DeskError::Io`] of the system's reason.
+    pub(crate) fn io(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
 }

@@ -5,18 +5,15 @@
 //! holes, so that it cannot see what it should find, and only its hole pixels count: the
 //! composite is made here. A score is the mean over pictures of each picture's score.
 //!
-//! ```text
-//! let mut model = |picture: &RgbPicture, mask: &Mask| Ok(session.fill(picture, mask)?);
-//! let mut telea = |picture: &RgbPicture, mask: &Mask| Ok(telea(picture, mask, 3)?);
-//! let report = evaluate(
-//!     &read_samples(folder, 256)?,
-//!     &Masks::Seed(1),
-//!     &mut [("model", &mut model), ("telea", &mut telea)],
-//!     None,
-//!     8,
-//!     &mut |done, all| eprintln!("{done} of {all}"),
-//! )?;
+//! ```no_run
+//! # use lbam::desk::evaluate::{Masks, evaluate, read_samples};
+//! # use lbam::desk::fillers::baseline;
+//! let samples = read_samples("photos".as_ref(), 256)?;
+//! let mut telea = baseline("telea").expect("one of the baselines");
+//! let fillers = &mut [("telea", &mut *telea)];
+//! let report = evaluate(&samples, &Masks::Seed(1), fillers, None, 8, &mut |_, _| {})?;
 //! println!("{}", report.to_json());
+//! # Ok::<(), lbam::desk::evaluate::EvaluateError>(())
 //! ```
 //!
 //! Hazard: figures compare only over the same pictures, masks and size. The report states them.
@@ -31,18 +28,15 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    data::{DataError, photos},
+    data::DataError,
     lpips::{Look, Lpips},
     masks::{self, Style},
-    sheet,
+    photos, random, sheet,
 };
 use crate::{
     file::{FileError, Model},
     picture::{Mask, MaskError, PictureError, RgbPicture, metrics},
 };
-
-#[path = "report.rs"]
-mod report;
 
 /// The buckets' names and bounds: above the first and up to the second.
 pub const BUCKETS: [(&str, f32, f32); 4] =
@@ -50,7 +44,7 @@ pub const BUCKETS: [(&str, f32, f32); 4] =
 
 /// Equal pictures have an infinite PSNR, which would swallow a mean and is no JSON number. One
 /// value of a 256x256 picture off by one level gives 101 dB.
-const PSNR_CEILING: f64 = 101.0;
+pub(super) const PSNR_CEILING: f64 = 101.0;
 
 /// Worst cases that a report keeps.
 const WORST: usize = 6;
@@ -310,8 +304,8 @@ impl Masks {
                 .map(|(bucket, (_, above, to))| {
                     // Neighbouring seeds would give the same masks to other pictures. Published scores
                     // are of seed 1 as it is.
-                    let seed = if *seed == 1 { 1 } else { masks::apart(*seed) };
-                    let mut rng = masks::generator(seed, index as u64, bucket);
+                    let seed = if *seed == 1 { 1 } else { random::apart(*seed) };
+                    let mut rng = random::generator(seed, index as u64, bucket);
                     let ratio: RangeInclusive<f32> = above.next_up()..=to;
                     let grey = masks::draw(&mut rng, width, height, ratio, Style::Brush);
                     Mask::from_grey(width, height, &grey)

@@ -73,8 +73,7 @@ impl Events {
     pub fn create(folder: &Path, step: u64) -> Result<Self, DeskError> {
         let nanoseconds = since_1970().as_nanos();
         let path = folder.join(format!("events.out.tfevents.{nanoseconds:020}.lbam"));
-        let file =
-            File::create(&path).map_err(|source| DeskError::Io { path: path.clone(), source })?;
+        let file = File::create(&path).map_err(DeskError::io(&path))?;
         let mut events = Self { file, path };
         let file_version = Some(VERSION.to_owned());
         events.write(Event { file_version, ..Event::default() })?;
@@ -105,8 +104,7 @@ impl Events {
         record.extend(&event);
         record.extend(checksum(&event).to_le_bytes());
         // In one piece: a program that reads along never meets half a record for long.
-        let written = self.file.write_all(&record);
-        written.map_err(|source| DeskError::Io { path: self.path.clone(), source })
+        self.file.write_all(&record).map_err(DeskError::io(&self.path))
     }
 }
 

@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn rules() {
-        keeps_the_rules(&exemplar);
+        keeps_the_rules(&exemplar, 0);
     }
 
     #[test]

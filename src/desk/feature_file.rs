@@ -10,6 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::DeskError;
 use super::import::{Tensors, tensors};
+use crate::file::FileError;
 
 /// The tensors of a file.
 pub struct FeatureFile {
@@ -34,10 +35,9 @@ impl FeatureFile {
     pub fn read(path: &Path, network: &'static str) -> Result<Self, DeskError> {
         let wanted = |name: &str| name.starts_with("features.") || name.starts_with("lin");
         let tensors = if path.extension().is_some_and(|extension| extension == "safetensors") {
-            let bytes = std::fs::read(path)
-                .map_err(|source| DeskError::Io { path: path.to_owned(), source })?;
+            let bytes = std::fs::read(path).map_err(|source| FileError::read(path, source))?;
             from_safetensors(&bytes, wanted)
-                .map_err(|reason| DeskError::Features { path: path.to_owned(), reason })?
+                .map_err(|reason| DeskError::checkpoint(path, reason))?
         } else {
             tensors(path, wanted)?
         };
@@ -52,7 +52,7 @@ impl FeatureFile {
     /// Takes a tensor out.
     ///
     /// # Errors
-    /// [`DeskError::Features`] where it is absent or not finite.
+    /// [`DeskError::Checkpoint`] where it is absent or not finite.
     pub fn take(&mut self, name: &str) -> Result<(Vec<usize>, Vec<f32>), DeskError> {
         let (shape, values) = self
             .tensors
@@ -68,7 +68,7 @@ impl FeatureFile {
     /// of `side` x `side`.
     ///
     /// # Errors
-    /// [`DeskError::Features`] where it is absent, of another shape or not finite.
+    /// [`DeskError::Checkpoint`] where it is absent, of another shape or not finite.
     pub fn convolution(
         &mut self,
         place: usize,
@@ -93,7 +93,7 @@ impl FeatureFile {
 
     /// The error that names this file.
     pub fn refused(&self, reason: String) -> DeskError {
-        DeskError::Features { path: self.path.clone(), reason }
+        DeskError::checkpoint(&self.path, reason)
     }
 }
 

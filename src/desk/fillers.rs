@@ -16,7 +16,7 @@ use super::sheet;
 use super::telea::{mean_colour, telea};
 use crate::file::{Model, Precision, Weights, write_model};
 use crate::net::{Network, Variant};
-use crate::picture::{Continuation, Mask, Patches, RgbPicture, Search, plan_whole};
+use crate::picture::{Finish, Mask, RgbPicture, Search, plan_whole};
 use crate::runtime::Session;
 
 /// Names of the baselines.
@@ -51,8 +51,7 @@ pub fn model(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError
             if weights.variant() != Variant::PAPER {
                 return Ok(ablation(&weights));
             }
-            let failed = |source| DeskError::Io { path: std::env::temp_dir(), source };
-            let folder = tempfile::tempdir().map_err(failed)?;
+            let folder = tempfile::tempdir().map_err(DeskError::io(&std::env::temp_dir()))?;
             let file = folder.path().join("model.lbam");
             write_model(&weights, Precision::F32, &file)?;
             session(&file, size)
@@ -61,7 +60,7 @@ pub fn model(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError
     }
 }
 
-/// A filler whose fills get detail as on the device ([`Continuation`], [`Patches`]): of so many frames
+/// A filler whose fills get detail as on the device ([`Finish`]): of so many frames
 /// that show one picture, the last.
 pub fn with_detail(
     mut filler: Box<Filler<'static>>,
@@ -71,17 +70,11 @@ pub fn with_detail(
     Box::new(move |picture: &RgbPicture, mask: &Mask| {
         let filled = filler(picture, mask)?;
         let region = plan_whole(mask)?.ok_or("too large a picture for detail")?;
-        let mut continuation = Continuation::new(&region);
-        let mut patches = Patches::new(&region, search);
+        let mut finish = Finish::new(&region, search);
         let mut shown = filled.clone();
         for _ in 0..frames {
             shown.data.copy_from_slice(&filled.data);
-            if let Some(continuation) = &mut continuation {
-                continuation.add(&picture.data, &mut shown.data);
-            }
-            if let Some(patches) = &mut patches {
-                patches.add(&picture.data, &mut shown.data);
-            }
+            finish.add(&picture.data, &mut shown.data);
         }
         Ok(shown)
     })
@@ -89,7 +82,7 @@ pub fn with_detail(
 
 fn session(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
     let model = Arc::new(Model::open(path)?);
-    let failed = |error: crate::runtime::RuntimeError| run_error(path, &error);
+    let failed = |error| DeskError::run(path, error);
     let mut session = Session::new(&model, size, size).map_err(failed)?;
     Ok(Box::new(move |picture: &RgbPicture, mask: &Mask| {
         session.set_mask(mask.data())?;
@@ -116,8 +109,7 @@ fn ablation(weights: &Weights) -> Box<Filler<'static>> {
 }
 
 fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
-    let unread = |reason| DeskError::Checkpoint { path: path.to_owned(), reason };
-    let wrong = |error| unread(format!("{error:#}; export it again"));
+    let wrong = |error| DeskError::checkpoint(path, format!("{error:#}; export it again"));
     let model = tract_onnx::onnx().model_for_path(path).map_err(wrong)?;
     let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
     if inputs != 2 || outputs == 0 {
@@ -125,7 +117,7 @@ fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
             "it has {inputs} inputs and {outputs} outputs; a picture and its mask are wanted, and \
              first of the outputs the filled picture, as export --format onnx writes them"
         );
-        return Err(unread(reason));
+        return Err(DeskError::checkpoint(path, reason));
     }
     let model = model
         .with_input_fact(0, f32::fact([1, 3, size, size]).into())
@@ -142,10 +134,6 @@ fn onnx(path: &Path, size: usize) -> Result<Box<Filler<'static>>, DeskError> {
         let filled = outputs[0].try_as_plain_ram()?;
         Ok(sheet::from_planes(filled.as_slice::<f32>()?, size, size)?)
     }))
-}
-
-fn run_error(path: &Path, reason: &dyn std::fmt::Display) -> DeskError {
-    DeskError::Run { path: path.to_owned(), reason: reason.to_string() }
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use std::sync::{Mutex, PoisonError};
 use rand_pcg::Pcg64;
 
 use super::data::DataError;
-use super::data::photos::{has_pixels, list};
-use super::masks::{self, hole_ratio};
+use super::masks::hole_ratio;
+use super::photos::{has_pixels, list};
+use super::random;
 use crate::picture::Mask;
 
 /// Squares tried for one whose share of hole is in range; then comes the mask known to be.
@@ -85,14 +86,14 @@ impl MaskFolder {
     /// A mask of `size * size` bytes, 255 = hole, 0 = known.
     pub fn draw(&self, rng: &mut Pcg64) -> Vec<u8> {
         for _ in 0..TRIES {
-            let Some(mask) = self.read(masks::below(rng, self.files.len())) else { continue };
+            let Some(mask) = self.read(random::below(rng, self.files.len())) else { continue };
             let short = mask.width().min(mask.height());
-            let (whole, scale) = (masks::unit(rng) < WHOLE, masks::unit(rng));
+            let (whole, scale) = (random::unit(rng) < WHOLE, random::unit(rng));
             let side = (short as f32 * (0.5 + 0.5 * scale)).round() as usize;
             let side = if whole { short } else { side.clamp(1, short) };
-            let corner =
-                [mask.width() - side, mask.height() - side].map(|room| masks::below(rng, room + 1));
-            let mirrored = [masks::unit(rng) < 0.5, masks::unit(rng) < 0.5];
+            let rooms = [mask.width() - side, mask.height() - side];
+            let corner = rooms.map(|room| random::below(rng, room + 1));
+            let mirrored = [random::unit(rng) < 0.5, random::unit(rng) < 0.5];
             let square = square(&mask, corner, side, self.size, mirrored);
             if self.fits(&square) {
                 return square;
@@ -149,7 +150,7 @@ mod tests {
     use image::{GrayImage, Luma};
 
     use super::*;
-    use crate::desk::masks::generator;
+    use crate::desk::random::generator;
 
     /// A mask whose left `hole` columns are white.
     fn mask(width: u32, height: u32, hole: u32) -> GrayImage {

@@ -10,19 +10,18 @@
 //! used, only operations that IEEE 754 rounds exactly.
 //!
 //! Hazard: here, as in every mask *picture*, 255 means hole. The network's mask tensor is the
-//! other way round (1 = known); [`super::data`] is where training masks are turned over.
+//! other way round (1 = known): `data.rs` turns training masks over, `known_plane` in `sheet.rs` all
+//! others.
 
-use std::{
-    fs,
-    ops::RangeInclusive,
-    path::{Path, PathBuf},
-};
+use std::{fs, ops::RangeInclusive, path::Path};
 
 use clap::ValueEnum;
-use rand_pcg::{Pcg64, rand_core::Rng};
+use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 
-use crate::picture::{PictureError, read_rgb, write_grey_png};
+use super::DeskError;
+use super::random::{below, generator, unit};
+use crate::picture::{self, MAX_SIDE, read_rgb, write_grey_png};
 
 /// What a mask's holes look like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -50,40 +49,13 @@ pub enum Border {
     Any,
 }
 
-/// What can go wrong around masks.
-#[derive(Debug, thiserror::Error)]
-pub enum MaskError {
-    /// The user wrote a ratio that is none.
-    #[error("\"{0}\" is no hole ratio: write two shares between 0 and 1, as in 0.1-0.5, or one")]
-    Ratio(String),
-    /// The user wrote a size that is none.
-    #[error("\"{0}\" is no size: write width x height in pixels, as in 256x256, each 1 to 16384")]
-    Size(String),
-    /// The folder or file could not be written: the user's disk or permissions.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// The folder or picture.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A picture could not be written: the user's disk or permissions.
-    #[error(transparent)]
-    Picture(#[from] PictureError),
-    /// There is a picture of another kind by a mask's name.
-    #[error("{path}: is there and no mask; give another --output")]
-    Taken {
-        /// The picture.
-        path: PathBuf,
-    },
-}
-
-/// Widest and tallest mask a user may ask for, in pixels: 256 MiB, far above any camera.
-const LARGEST_SIDE: usize = 16384;
-
 /// Reads a hole ratio as users write it, `0.1-0.5`, or `0.3` for exactly that.
-pub fn parse_ratio(text: &str) -> Result<RangeInclusive<f32>, MaskError> {
-    let wrong = || MaskError::Ratio(text.to_owned());
+pub fn parse_ratio(text: &str) -> Result<RangeInclusive<f32>, String> {
+    let wrong = || {
+        format!(
+            "\"{text}\" is no hole ratio: write two shares between 0 and 1, as in 0.1-0.5, or one"
+        )
+    };
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     let low: f32 = low.trim().parse().map_err(|_| wrong())?;
     let high: f32 = high.trim().parse().map_err(|_| wrong())?;
@@ -94,59 +66,14 @@ pub fn parse_ratio(text: &str) -> Result<RangeInclusive<f32>, MaskError> {
     Ok(low..=high)
 }
 
-/// Reads a size as users write it, `256x256` (width first).
-pub fn parse_size(text: &str) -> Result<(usize, usize), MaskError> {
-    let wrong = || MaskError::Size(text.to_owned());
-    let (width, height) = text.split_once(['x', 'X', '×']).ok_or_else(wrong)?;
-    let width: usize = width.trim().parse().map_err(|_| wrong())?;
-    let height: usize = height.trim().parse().map_err(|_| wrong())?;
-    let fits = 1..=LARGEST_SIDE;
-    if !fits.contains(&width) || !fits.contains(&height) {
-        return Err(wrong());
-    }
-    Ok((width, height))
-}
-
-/// A generator for one purpose, from numbers that name it. The numbers are mixed well before
-/// they become a state, for neighbouring PCG states start with related outputs.
-pub(crate) fn generator(seed: u64, step: u64, index: u64) -> Pcg64 {
-    let mut state = seed;
-    let mut absorb = |value: u64| {
-        state = split_mix(state ^ value);
-        state
-    };
-    let (first, second) = (absorb(step), absorb(index));
-    let third = absorb(!0);
-    Pcg64::new((u128::from(first) << 64) | u128::from(second), u128::from(third))
-}
-
-/// A seed as [`generator`] wants it where steps count up from 0: it names what it makes by seed and step
-/// taken together bit by bit, so that seeds 1 and 2 would draw the same in another order.
-pub(crate) fn apart(seed: u64) -> u64 {
-    split_mix(seed)
-}
-
-/// SplitMix64: every bit of the output depends on every bit of the input.
-fn split_mix(value: u64) -> u64 {
-    let mut mixed = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
-/// A number in `0.0..1.0`, all of 2^24 steps.
-pub(crate) fn unit(rng: &mut Pcg64) -> f32 {
-    (rng.next_u32() >> 8) as f32 / (1 << 24) as f32
-}
-
-/// Nearly from a normal distribution: twelve uniform numbers have a sum of mean 6 and variance 1.
-pub(super) fn normal(rng: &mut Pcg64) -> f32 {
-    (0..12).map(|_| unit(rng)).sum::<f32>() - 6.0
-}
-
-/// A whole number in `0..end` (`end` > 0); the bias of the plain product is below `end / 2^64`.
-pub(crate) fn below(rng: &mut Pcg64, end: usize) -> usize {
-    ((u128::from(rng.next_u64()) * end as u128) >> 64) as usize
+/// Reads the size of masks as users write it, `256x256` (width first).
+pub fn parse_size(text: &str) -> Result<(usize, usize), String> {
+    let fits = |side: &usize| (1..=MAX_SIDE).contains(side);
+    picture::parse_size(text).filter(|(width, height)| fits(width) && fits(height)).ok_or_else(|| {
+        format!(
+            "\"{text}\" is no size: write width x height in pixels, as in 256x256, each 1 to {MAX_SIDE}"
+        )
+    })
 }
 
 /// Draws one mask of `width x height` bytes, 255 = hole, 0 = known, half of them clear of the
@@ -207,7 +134,7 @@ pub fn hole_ratio(mask: &[u8]) -> f32 {
     mask.iter().filter(|&&value| value >= 128).count() as f32 / mask.len().max(1) as f32
 }
 
-/// Writes `count` masks as `00000.png` ... into `folder` (made if need be) and returns their
+/// Writes `count` brush masks as `00000.png` ... into `folder` (made if need be) and returns their
 /// hole ratios. Mask `i` depends on `seed` and `i` alone: a larger count adds masks and changes
 /// none.
 pub fn write_set(
@@ -215,18 +142,16 @@ pub fn write_set(
     count: usize,
     (width, height): (usize, usize),
     ratio: RangeInclusive<f32>,
-    style: Style,
     seed: u64,
-) -> Result<Vec<f32>, MaskError> {
-    fs::create_dir_all(folder)
-        .map_err(|source| MaskError::Write { path: folder.to_owned(), source })?;
+) -> Result<Vec<f32>, DeskError> {
+    fs::create_dir_all(folder).map_err(DeskError::io(folder))?;
     let mut ratios = Vec::new();
     for index in 0..count {
         let mut rng = generator(seed, 0, index as u64);
-        let mask = draw(&mut rng, width, height, ratio.clone(), style);
+        let mask = draw(&mut rng, width, height, ratio.clone(), Style::Brush);
         let path = folder.join(format!("{index:05}.png"));
         if path.exists() && !is_mask(&path) {
-            return Err(MaskError::Taken { path });
+            return Err(DeskError::run(&path, "is there and no mask; give another --output"));
         }
         write_grey_png(&path, width, height, &mask)?;
         ratios.push(hole_ratio(&mask));

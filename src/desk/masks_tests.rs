@@ -116,7 +116,7 @@ fn users_words() {
 fn a_set_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("new");
-    let ratios = write_set(&inside, 3, (40, 24), 0.1..=0.5, Style::Mixed, 9).unwrap();
+    let ratios = write_set(&inside, 3, (40, 24), 0.1..=0.5, 9).unwrap();
     assert_eq!(ratios.len(), 3);
     for (index, ratio) in ratios.iter().enumerate() {
         let picture = image::open(inside.join(format!("{index:05}.png"))).unwrap().into_luma8();
@@ -125,6 +125,6 @@ fn a_set_on_disk() {
     }
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let error = write_set(&file, 1, (8, 8), 0.1..=0.5, Style::Brush, 9).unwrap_err();
+    let error = write_set(&file, 1, (8, 8), 0.1..=0.5, 9).unwrap_err();
     assert!(error.to_string().contains("file"), "{error}");
 }

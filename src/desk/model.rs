@@ -10,7 +10,7 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use super::convolutions::{double, halve};
 use super::in_place::{clamped, overwritten};
 use super::read::floats;
-use super::{DeskError, masks};
+use super::{DeskError, random};
 use crate::file::Weights;
 use crate::net::{
     Attention, CLAMPS, Conv, ENCODER_LAYERS, KERNEL, LEAKY_SLOPE, MASK_UPDATE_POWER, MapActivation,
@@ -22,8 +22,6 @@ use crate::net::{
 const INITIAL_DEVIATION: f32 = 0.02;
 /// Base channels at which [`INITIAL_DEVIATION`] holds as it is.
 const PAPER_BASE: f32 = 64.0;
-/// Numbers the generator of initial weights; those of data lie below.
-const INITIAL_INDEX: u64 = 1 << 33;
 
 /// One layer of a mask branch: kernel and the scalars of its attention.
 #[derive(Module, Debug)]
@@ -75,8 +73,8 @@ impl Lbam {
     /// start everywhere.
     pub fn initialise(network: Network, seed: u64, device: &Device) -> Self {
         let deviation = INITIAL_DEVIATION * (PAPER_BASE / network.base() as f32).sqrt();
-        let rng = RefCell::new(masks::generator(seed, 0, INITIAL_INDEX));
-        let normal = || masks::normal(&mut rng.borrow_mut());
+        let rng = RefCell::new(random::generator(seed, 0, random::WEIGHTS_INDEX));
+        let normal = || random::normal(&mut rng.borrow_mut());
         let kernel = |_: &str, shape: [usize; 4]| {
             let values: Vec<f32> =
                 (0..shape.iter().product()).map(|_| deviation * normal()).collect();

@@ -9,6 +9,7 @@ use safetensors::SafeTensors;
 
 use super::Lbam;
 use crate::desk::{DeskError, import};
+use crate::file::FileError;
 use crate::net::{
     Attention, CLAMPS, ENCODER_LAYERS, MapActivation, MaskRule, Network, Preset, REVERSE_LAYERS,
     Variant, partial_map,
@@ -255,5 +256,5 @@ fn foreign_and_hostile_checkpoints_are_refused() {
     }
     assert!(!Path::new("/tmp/lbam-was-pwned-").exists(), "the pickle's code ran");
     assert!(import(&data("parity/picture.png")).is_err());
-    assert!(matches!(import(&data("absent.pth")), Err(DeskError::Io { .. })));
+    assert!(matches!(import(&data("absent.pth")), Err(DeskError::File(FileError::Read { .. }))));
 }

@@ -75,7 +75,7 @@ impl Builder<'_> {
         let mut below = "input".to_owned();
         let mut skips = Vec::new();
         for (conv, map) in network.encoder().iter().zip(&forward) {
-            let kernel = self.kernel(&conv.weight, &[conv.output, conv.input, 4, 4]);
+            let kernel = self.conv_kernel(conv);
             let features = format!("f{}", conv.level);
             self.node("Conv", &[&below, &kernel], &features, conv_attributes());
             below = format!("e{}", conv.level);
@@ -97,11 +97,7 @@ impl Builder<'_> {
         for conv in convs {
             let prefix = conv.attention.clone().unwrap_or_default();
             let features = format!("{prefix}.features");
-            let kernel = if conv.level == 1 {
-                self.summed_kernel(conv)
-            } else {
-                self.kernel(&conv.weight, &[conv.output, conv.input, 4, 4])
-            };
+            let kernel = self.conv_kernel(conv);
             self.node("Conv", &[&below, &kernel], &features, conv_attributes());
             maps.push(self.attend(&prefix, &features));
             let (rectified, updated) = (format!("{prefix}.rectified"), format!("{prefix}.updated"));
@@ -205,10 +201,9 @@ impl Builder<'_> {
         name.to_owned()
     }
 
-    /// A first mask layer sees three equal channels; the mask here has one.
-    fn summed_kernel(&mut self, conv: &Conv) -> String {
-        let values = crate::file::sum_inputs(self.weights.values(&conv.weight), conv);
-        self.constant(&conv.weight, &[conv.output, 1, 4, 4], &values);
+    fn conv_kernel(&mut self, conv: &Conv) -> String {
+        let shape = [conv.output, conv.applied_inputs(), 4, 4];
+        self.constant(&conv.weight, &shape, &self.weights.applied(conv));
         conv.weight.clone()
     }
 

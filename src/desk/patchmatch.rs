@@ -17,7 +17,7 @@
 
 use rand_pcg::Pcg64;
 
-use super::masks::{below, generator};
+use super::random::{below, generator};
 use super::sheet;
 use super::telea::telea;
 use crate::picture::{Mask, MaskError, RgbPicture};
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn rules() {
-        keeps_the_rules(&patchmatch);
+        keeps_the_rules(&patchmatch, 0);
     }
 
     #[test]

@@ -12,19 +12,19 @@ use fast_image_resize::{
 };
 use image::ImageReader;
 
-use super::DataError;
+use super::data::DataError;
 use crate::file::is_special;
-use crate::picture::{PictureError, RgbPicture, read_rgb};
+use crate::picture::{PictureError, RgbPicture, is_picture_name, read_rgb};
 
 /// A decoded picture: RGB bytes, rows from top to bottom, short side at most the cached one.
-pub(in crate::desk) struct Picture {
+pub(super) struct Picture {
     pub width: usize,
     pub height: usize,
     pub pixels: Vec<u8>,
 }
 
 /// `region` (left, top, width, height) of a picture at `size` (width, height), Lanczos.
-pub(in crate::desk) fn resized(
+pub(super) fn resized(
     picture: &Picture,
     (left, top, width, height): (usize, usize, usize, usize),
     size: (usize, usize),
@@ -49,7 +49,7 @@ pub(in crate::desk) fn resized(
 ///
 /// # Errors
 /// [`PictureError`] where it cannot be read, is damaged, cut off or too large.
-pub(in crate::desk) fn decode(path: &Path, side: usize) -> Result<Picture, PictureError> {
+pub(super) fn decode(path: &Path, side: usize) -> Result<Picture, PictureError> {
     let RgbPicture { width, height, data: pixels, .. } = read_rgb(path)?;
     let picture = Picture { width, height, pixels };
     let short = width.min(height);
@@ -63,7 +63,7 @@ pub(in crate::desk) fn decode(path: &Path, side: usize) -> Result<Picture, Pictu
 }
 
 /// The subfolder of `folder` that `path` lies in, or "." for the folder itself.
-pub(in crate::desk) fn source_name(folder: &Path, path: &Path) -> String {
+pub(super) fn source_name(folder: &Path, path: &Path) -> String {
     let inside = path.strip_prefix(folder).unwrap_or(path);
     let mut parts = inside.iter();
     match (parts.next(), parts.next()) {
@@ -75,7 +75,7 @@ pub(in crate::desk) fn source_name(folder: &Path, path: &Path) -> String {
 /// All files below `folder` named like pictures, in the order of their paths, each folder once
 /// however many links lead to it. Sample strips of training runs are left out: a run whose folder lies
 /// among the pictures would learn from its own output. So is `lost+found`, which is the system's.
-pub(in crate::desk) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
+pub(super) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
     list_within(folder, &mut BTreeSet::new(), into)
 }
 
@@ -119,7 +119,7 @@ fn is_sheet(path: &Path) -> bool {
 
 /// Whether none of these files, which were found before, is there any more: as where a share or a disk
 /// is away. Of many some are looked at, since a share that does not answer takes its time for each.
-pub(in crate::desk) fn are_away(files: &[PathBuf]) -> bool {
+pub(super) fn are_away(files: &[PathBuf]) -> bool {
     const SOME: usize = 64;
     !files.iter().step_by(files.len().div_ceil(SOME).max(1)).any(|file| file.exists())
 }
@@ -130,20 +130,15 @@ fn is_run(folder: &Path) -> bool {
     ["config.json", "log.csv"].iter().all(|name| folder.join(name).is_file())
 }
 
-fn is_picture_name(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"].contains(&extension.as_str())
-}
-
 /// Whether a file is a picture, by its header: a second for hundreds of files, where their
 /// pixels would take a minute.
-pub(in crate::desk) fn has_pixels(path: &Path) -> Result<(), image::ImageError> {
+pub(super) fn has_pixels(path: &Path) -> Result<(), image::ImageError> {
     ImageReader::open(path)?.with_guessed_format()?.into_dimensions().map(drop)
 }
 
 /// The central square of a picture file at `side x side`, packed RGB. A picture of that size
 /// comes back as it is.
-pub(in crate::desk) fn central_square(path: &Path, side: usize) -> Result<Vec<u8>, PictureError> {
+pub(super) fn central_square(path: &Path, side: usize) -> Result<Vec<u8>, PictureError> {
     let picture = decode(path, usize::MAX)?;
     let short = picture.width.min(picture.height);
     let region = ((picture.width - short) / 2, (picture.height - short) / 2, short, short);

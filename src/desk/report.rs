@@ -6,10 +6,12 @@ use std::{fs, path::Path};
 
 use serde_json::{Map, Value, json};
 
-use super::{BUCKETS, EvaluateError, FillerReport, ModelFile, Report, Scores};
+use super::{
+    evaluate::{BUCKETS, EvaluateError, FillerReport, ModelFile, Report, Scores},
+    html::{self, Chart},
+    sheet::{GAP, contact_sheet},
+};
 use crate::{
-    desk::html::{self, Chart},
-    desk::sheet::{GAP, contact_sheet},
     file::{FileError, write_atomically},
     picture::{MAX_SIDE, RgbPicture, write_png},
 };

@@ -240,7 +240,7 @@ impl RunConfig {
 
 /// What a JSON file of a run holds.
 pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DeskError> {
-    let run = |reason| DeskError::Run { path: path.to_owned(), reason };
+    let run = |reason: String| DeskError::run(path, reason);
     let bytes = std::fs::read(path)
         .map_err(|error| run(format!("{error}; is this the folder of an earlier run?")))?;
     serde_json::from_slice(&bytes).map_err(|error| run(format!("damaged: {error}")))

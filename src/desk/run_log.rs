@@ -55,10 +55,7 @@ impl Log {
             text += &(fields.join(",") + "\n");
         }
         write_atomically(&path, text.as_bytes())?;
-        let file = fs::OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .map_err(|source| DeskError::Io { path: path.clone(), source })?;
+        let file = fs::OpenOptions::new().append(true).open(&path).map_err(DeskError::io(&path))?;
         Ok(Self { file, path, events: Events::create(folder, step)? })
     }
 
@@ -74,8 +71,7 @@ impl Log {
             "{step},{seconds:.1},{values},{gradient},{learning_rate:.3e},\
              {pictures_per_second:.2}\n"
         );
-        let written = self.file.write_all(line.as_bytes());
-        written.map_err(|source| DeskError::Io { path: self.path.clone(), source })?;
+        self.file.write_all(line.as_bytes()).map_err(DeskError::io(&self.path))?;
         let tags = Losses::NAMES.map(|name| format!("loss/{name}"));
         let mut values: Vec<(&str, f32)> =
             tags.iter().map(String::as_str).zip(losses.values()).collect();
@@ -88,10 +84,9 @@ impl Log {
 
 /// The log so far. One that no program of ours wrote so is kept under another name.
 fn read(path: &Path, first: &str) -> Result<String, DeskError> {
-    let failed = |source| DeskError::Io { path: path.to_owned(), source };
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
-        bytes => bytes.map_err(failed)?,
+        bytes => bytes.map_err(DeskError::io(path))?,
     };
     let text = String::from_utf8(bytes).ok();
     if let Some(text) = text.filter(|text| text.split(',').next() == Some(first)) {
@@ -99,7 +94,7 @@ fn read(path: &Path, first: &str) -> Result<String, DeskError> {
     }
     let names = (1_u32..).map(|number| path.with_extension(format!("csv.old{number}")));
     let aside = names.into_iter().find(|name| !name.exists()).unwrap_or_default();
-    fs::rename(path, &aside).map_err(failed)?;
+    fs::rename(path, &aside).map_err(DeskError::io(path))?;
     log::warn!("{} is no log of ours any more; it is now {}", path.display(), aside.display());
     Ok(String::new())
 }

@@ -29,8 +29,8 @@ use super::variants;
 use crate::file::{FILLS, SMOOTH, Weights, write_atomically};
 use crate::net::Network;
 use crate::picture::{PictureError, write_png};
-use crate::service::Stop;
-use crate::service::terminal::say;
+use crate::process::Stop;
+use crate::process::terminal::say;
 
 /// Most pictures in a sample strip.
 const SAMPLE_ROWS: usize = 4;
@@ -123,12 +123,11 @@ pub fn train(
 /// Holds a run's folder: another program that trains there would mix its files with ours. The system
 /// lets it go when the program ends, however that is.
 fn lock(folder: &Path) -> Result<File, DeskError> {
-    let open = File::open(folder);
-    let file = open.map_err(|source| DeskError::Io { path: folder.to_owned(), source })?;
+    let file = File::open(folder).map_err(DeskError::io(folder))?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => {
-            let reason = "another training is at work in this folder; give another --output".into();
-            Err(DeskError::Run { path: folder.to_owned(), reason })
+            let reason = "another training is at work in this folder; give another --output";
+            Err(DeskError::run(folder, reason))
         }
         // Some shares know no locks.
         _ => Ok(file),
@@ -154,7 +153,7 @@ fn without_a_run(folder: &Path) -> Result<(), DeskError> {
     } else {
         return Ok(());
     };
-    Err(DeskError::Run { path: folder.to_owned(), reason })
+    Err(DeskError::run(folder, reason))
 }
 
 /// Brings a checkpoint into its place where a power cut came between the old one's way out and the
@@ -167,12 +166,12 @@ fn finish_swap(folder: &Path) -> Result<(), DeskError> {
     }
     let whole = [NEW_CHECKPOINT, OLD_CHECKPOINT].map(|name| folder.join(name));
     let whole = whole.into_iter().find(|path| path.exists()).unwrap_or_default();
-    fs::rename(&whole, &place).map_err(|source| DeskError::Io { path: place, source })
+    fs::rename(&whole, &place).map_err(DeskError::io(&place))
 }
 
 /// Refuses what several devices cannot share.
 fn shareable(config: &RunConfig, devices: usize, folder: &Path) -> Result<(), DeskError> {
-    let refuse = |reason| Err(DeskError::Run { path: folder.to_owned(), reason });
+    let refuse = |reason: String| Err(DeskError::run(folder, reason));
     let (batch, masks) = (config.batch, config.masks_per_batch());
     if devices == 1 {
         Ok(())
@@ -240,15 +239,14 @@ impl<'a> Trainer<'a> {
                 "--mixed-precision needs bfloat16, which backend {} does not have here",
                 config.backend
             );
-            return Err(DeskError::Run { path: folder.to_owned(), reason });
+            return Err(DeskError::run(folder, reason));
         }
         let mut pruning = None;
         let mut generator = match start {
             Start::Fresh if config.prunes() => {
                 let reason = "--prune-kernels and --kernel-taps take what weighs least of weights \
-                              that are trained: give --init"
-                    .into();
-                return Err(DeskError::Run { path: folder.to_owned(), reason });
+                              that are trained: give --init";
+                return Err(DeskError::run(folder, reason));
             }
             Start::Fresh => {
                 let model = Lbam::initialise(network, config.seed, &Device::flex());
@@ -257,15 +255,12 @@ impl<'a> Trainer<'a> {
             }
             Start::From(weights) => {
                 if weights.network() != network {
-                    return Err(DeskError::Run {
-                        path: folder.to_owned(),
-                        reason: format!(
-                            "the initial weights have {} base channels, the run {}; \
-                             leave --preset out",
-                            weights.network().base(),
-                            network.base()
-                        ),
-                    });
+                    let reason = format!(
+                        "the initial weights have {} base channels, the run {}; leave --preset out",
+                        weights.network().base(),
+                        network.base()
+                    );
+                    return Err(DeskError::run(folder, reason));
                 }
                 variants::same(config, &weights, folder)?;
                 let fills = weights.provenance.get(FILLS);
@@ -290,12 +285,12 @@ impl<'a> Trainer<'a> {
                 if config.steps < progress.step {
                     let done = progress.step;
                     let reason = format!("the run has done {done} steps; --steps is all of them");
-                    return Err(DeskError::Run { path: folder.to_owned(), reason });
+                    return Err(DeskError::run(folder, reason));
                 }
                 let weights = Weights::read(&checkpoint.join(WEIGHTS))?;
                 if weights.network() != network {
-                    let reason = "it is of another network than config.json".into();
-                    return Err(DeskError::Run { path: checkpoint, reason });
+                    let reason = "it is of another network than config.json";
+                    return Err(DeskError::run(&checkpoint, reason));
                 }
                 variants::same(config, &weights, &checkpoint)?;
                 pruning = config.prunes().then(|| Pruning::of_zeros(&weights));
@@ -332,9 +327,8 @@ impl<'a> Trainer<'a> {
     /// Everything was looked at before: what a run cannot do leaves its folder as it was.
     fn run(mut self, mut batches: Batches, stop: &Stop) -> Result<Weights, DeskError> {
         let path = self.folder.join("config.json");
-        let json = serde_json::to_vec_pretty(self.config).map_err(|error| DeskError::Run {
-            path: path.clone(),
-            reason: format!("{error}; names of folders and files must be UTF-8"),
+        let json = serde_json::to_vec_pretty(self.config).map_err(|error| {
+            DeskError::run(&path, format!("{error}; names of folders and files must be UTF-8"))
         })?;
         make_folder(self.folder)?;
         if self.lock.is_none() {
@@ -561,13 +555,9 @@ impl<'a> Trainer<'a> {
             self.folder.join(OLD_CHECKPOINT),
             self.folder.join(CHECKPOINT),
         );
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| DeskError::Io { path, source }
-        };
         for left_over in [&new, &old] {
             if left_over.exists() {
-                fs::remove_dir_all(left_over).map_err(io(left_over))?;
+                fs::remove_dir_all(left_over).map_err(DeskError::io(left_over))?;
             }
         }
         make_folder(&new)?;
@@ -580,11 +570,11 @@ impl<'a> Trainer<'a> {
         let json = serde_json::to_vec(&self.progress).expect("plain data");
         write_atomically(&new.join("progress.json"), &json)?;
         if place.exists() {
-            fs::rename(&place, &old).map_err(io(&place))?;
+            fs::rename(&place, &old).map_err(DeskError::io(&place))?;
         }
-        fs::rename(&new, &place).map_err(io(&new))?;
+        fs::rename(&new, &place).map_err(DeskError::io(&new))?;
         if old.exists() {
-            fs::remove_dir_all(&old).map_err(io(&old))?;
+            fs::remove_dir_all(&old).map_err(DeskError::io(&old))?;
         }
         Ok(())
     }
@@ -595,7 +585,7 @@ fn next(batches: &mut Batches) -> Result<Batch, DeskError> {
 }
 
 fn make_folder(path: &Path) -> Result<(), DeskError> {
-    fs::create_dir_all(path).map_err(|source| DeskError::Io { path: path.to_owned(), source })
+    fs::create_dir_all(path).map_err(DeskError::io(path))
 }
 
 #[cfg(test)]

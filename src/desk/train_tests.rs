@@ -435,7 +435,7 @@ fn masks_come_from_a_folder_where_one_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let (images, masks) = (folder.path().join("images"), folder.path().join("masks"));
     pictures(&images);
-    masks::write_set(&masks, 3, (200, 150), 0.2..=0.3, Style::Rect, 1).expect("written");
+    masks::write_set(&masks, 3, (200, 150), 0.2..=0.3, 1).expect("written");
     let run = folder.path().join("run");
     let with = RunConfig { masks: Some(masks), batch: 1, ..config(&images, 2) };
     train(&with, &run, Start::Fresh, &Stop::default()).expect("trained");

@@ -40,5 +40,5 @@ pub(super) fn same(config: &RunConfig, weights: &Weights, path: &Path) -> Result
         "the weights to begin with are of another variant ({found}) than the run ({wanted}); \
          leave --attention and --attention-masks out"
     );
-    Err(DeskError::Run { path: path.to_owned(), reason })
+    Err(DeskError::run(path, reason))
 }

@@ -28,6 +28,11 @@ pub fn is_special(path: &Path) -> bool {
     path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir())
 }
 
+/// Whether a name is one that Linux gives to cameras and to devices that take pictures.
+pub(crate) fn is_video_device(name: &str) -> bool {
+    name.starts_with("/dev/video") || name.starts_with("/dev/v4l/")
+}
+
 /// That a file can be written there: to be asked before the work whose result it takes.
 ///
 /// # Errors

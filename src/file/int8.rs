@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use safetensors::tensor::Dtype;
 
-use super::layout::{Stored, phases, sum_inputs};
+use super::layout::{Stored, phases};
 use super::{FileError, Model, Precision, Values, Weights};
 use crate::net::{Conv, Deconv, GROUP, KERNEL, LANES, Network, PAIR, Packing, TABLE, padded};
 
@@ -394,11 +394,7 @@ impl GeneralForm {
 
     /// Of a mask layer.
     pub fn mask(weights: &Weights, conv: &Conv) -> Self {
-        let values = weights.values(&conv.weight);
-        match conv.level {
-            1 => Self::of_conv(Packing::mask(conv), &sum_inputs(values, conv)),
-            _ => Self::of_conv(Packing::mask(conv), values),
-        }
+        Self::of_conv(Packing::mask(conv), &weights.applied(conv))
     }
 
     /// From `[out, in, 4, 4]`.

@@ -12,7 +12,7 @@
 use safetensors::tensor::Dtype;
 
 use super::{Precision, Weights, int8};
-use crate::net::{Conv, Deconv, KERNEL, Network};
+use crate::net::{Deconv, KERNEL, Network};
 
 /// Kernel taps that an even (0) or odd (1) output reads, for the earlier and the later of the
 /// two inputs it touches: output `2i` reads inputs `i - 1, i`, output `2i + 1` reads `i, i + 1`.
@@ -36,10 +36,6 @@ impl Stored {
     }
 }
 
-fn mask_input(conv: &Conv) -> usize {
-    if conv.level == 1 { 1 } else { conv.input }
-}
-
 /// Every tensor of a network's model file, in the order of the data section: the order in which
 /// the runtime reads them. `pruned` says of an int8 layer how many bytes of weights are left where
 /// some are gone.
@@ -56,7 +52,7 @@ pub fn stored(
     let kernel = |name: String, shape: Vec<usize>| Stored { name, shape, dtype };
     let mut all = Vec::new();
     for conv in [network.forward(), network.reverse()].concat() {
-        let shape = vec![conv.output, mask_input(&conv), KERNEL, KERNEL];
+        let shape = vec![conv.output, conv.applied_inputs(), KERNEL, KERNEL];
         all.push(kernel(conv.weight, shape));
         let name = conv.attention.unwrap_or_default();
         all.push(Stored { name, shape: vec![4], dtype: Dtype::F32 });
@@ -76,24 +72,13 @@ pub fn arrange(weights: &Weights) -> Vec<Vec<f32>> {
     let network = weights.network();
     let mut all = Vec::new();
     for conv in [network.forward(), network.reverse()].concat() {
-        let values = weights.values(&conv.weight);
-        all.push(if conv.level == 1 { sum_inputs(values, &conv) } else { values.to_vec() });
+        all.push(weights.applied(&conv).into_owned());
         let prefix = conv.attention.unwrap_or_default();
         all.push(weights.attention(&prefix).scalars().to_vec());
     }
     all.extend(network.encoder().iter().map(|conv| weights.values(&conv.weight).to_vec()));
     all.extend(network.decoder().iter().map(|d| phases(weights.values(&d.weight), d)));
     all
-}
-
-/// A kernel `[out, in, 4, 4]` summed over its inputs, for inputs that are all equal.
-pub fn sum_inputs(values: &[f32], conv: &Conv) -> Vec<f32> {
-    let taps = KERNEL * KERNEL;
-    let mut sums = vec![0.0; conv.output * taps];
-    for (index, value) in values.iter().enumerate() {
-        sums[index / (conv.input * taps) * taps + index % taps] += value;
-    }
-    sums
 }
 
 /// `[in, out, 4, 4]` of a transposed convolution as `[4, out, in, 2, 2]`.

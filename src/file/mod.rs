@@ -17,12 +17,10 @@ mod model;
 mod tests;
 mod weights;
 
-pub(crate) use atomic::{aside, place};
+pub(crate) use atomic::{aside, is_video_device, place};
 pub use atomic::{check_place, is_same, is_special, write_atomically};
 pub use error::FileError;
 pub use int8::{GeneralForm, Int8Layer, Int8Part, Int8Place, Int8Tensors};
-#[cfg(feature = "desk")]
-pub(crate) use layout::sum_inputs;
 pub use model::{
     ALIGNMENT, Check, Model, Precision, VERSION, Values, write_int8_model, write_model,
 };

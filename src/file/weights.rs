@@ -1,5 +1,6 @@
 //! Training weights: safetensors in the authors' names and layouts, 32-bit floats.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::FileError;
 use super::atomic::write_atomically;
-use crate::net::{Attention, MapActivation, MaskRule, Network, Variant};
+use crate::net::{Attention, Conv, KERNEL, MapActivation, MaskRule, Network, Variant};
 
 /// Metadata key that names the kind of network.
 pub(super) const ARCHITECTURE_KEY: &str = "architecture";
@@ -138,6 +139,24 @@ impl Weights {
     /// If `name` is not a parameter of the network.
     pub fn values(&self, name: &str) -> &[f32] {
         &self.tensors[name]
+    }
+
+    /// The kernel of a convolution as it is run, `[output, applied inputs, 4, 4]`: summed over inputs that
+    /// are all equal.
+    ///
+    /// # Panics
+    /// If it is none of the network.
+    pub fn applied(&self, conv: &Conv) -> Cow<'_, [f32]> {
+        let values = self.values(&conv.weight);
+        if conv.applied_inputs() == conv.input {
+            return values.into();
+        }
+        let taps = KERNEL * KERNEL;
+        let mut sums = vec![0.0; conv.output * taps];
+        for (index, value) in values.iter().enumerate() {
+            sums[index / (conv.input * taps) * taps + index % taps] += value;
+        }
+        sums.into()
     }
 
     /// The attention activation whose scalars have this prefix, in range.

@@ -1,6 +1,6 @@
 //! The arithmetic: what lies between convolutions of floats, on plain slices; convolutions of
-//! integers ([`int8`]); colours ([`colour`]) and scaling ([`resample`]) of pictures; and the threads that
-//! share it ([`workers`]).
+//! integers ([`int8`]); colours ([`colour`]) and scaling ([`resample`]) of pictures; the threads that
+//! share it ([`workers`]); and, for training, convolutions of floats forth and back (`float`).
 //!
 //! tract multiplies the matrices; what lies between two of its convolutions is fused here into
 //! one pass each: attention and mask update of one map, modulation by a map, and the joining of
@@ -22,6 +22,8 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 pub mod colour;
+// Only training runs it; its tests run everywhere.
+#[cfg(any(test, feature = "desk"))]
 pub mod float;
 mod generic;
 pub mod int8;

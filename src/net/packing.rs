@@ -48,9 +48,9 @@ impl Packing {
 
     /// Of a mask layer. The first reads a plane of one channel: four columns are one group.
     pub fn mask(conv: &Conv) -> Self {
-        match conv.level {
+        match conv.applied_inputs() {
             1 => Self::halving(conv, 1, 1),
-            _ => Self::halving(conv, conv.input, padded(conv.input)),
+            inputs => Self::halving(conv, inputs, padded(inputs)),
         }
     }
 

@@ -99,6 +99,19 @@ pub struct Conv {
     pub attention: Option<String>,
 }
 
+impl Conv {
+    /// Channels that it is run on. A mask branch begins with three that are all equal: there it is
+    /// one, and the kernel summed over them.
+    pub fn applied_inputs(&self) -> usize {
+        if self.level == 1 && self.attention.is_some() { 1 } else { self.input }
+    }
+
+    fn macs(&self, width: usize, height: usize) -> u64 {
+        let pixels = (width >> self.level) as u64 * (height >> self.level) as u64;
+        pixels * (KERNEL * KERNEL * self.applied_inputs() * self.output) as u64
+    }
+}
+
 /// One transposed convolution of the decoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deconv {
@@ -250,8 +263,7 @@ impl Network {
 
     /// Multiply-adds of the frame stage (encoder and decoder) at a picture size.
     pub fn macs_frame(&self, width: usize, height: usize) -> u64 {
-        let encoder: u64 =
-            self.encoder().iter().map(|c| conv_macs(c, c.input, width, height)).sum();
+        let encoder: u64 = self.encoder().iter().map(|conv| conv.macs(width, height)).sum();
         // Each output pixel of a transposed convolution has 2x2 taps.
         let decoder: u64 = self
             .decoder()
@@ -266,15 +278,9 @@ impl Network {
 
     /// Multiply-adds of the mask stage at a picture size, the first layers on one channel.
     pub fn macs_mask(&self, width: usize, height: usize) -> u64 {
-        let summed = |c: &Conv| if c.level == 1 { 1 } else { c.input };
         let layers = [self.forward(), self.reverse()].concat();
-        layers.iter().map(|c| conv_macs(c, summed(c), width, height)).sum()
+        layers.iter().map(|conv| conv.macs(width, height)).sum()
     }
-}
-
-fn conv_macs(conv: &Conv, input: usize, width: usize, height: usize) -> u64 {
-    let pixels = (width >> conv.level) as u64 * (height >> conv.level) as u64;
-    pixels * (KERNEL * KERNEL * input * conv.output) as u64
 }
 
 #[cfg(test)]

@@ -24,7 +24,11 @@ pub enum OutputError {
     Device { path: PathBuf, reason: String },
     #[error("standard output: cannot be written ({source})")]
     Stdout { source: std::io::Error },
-    /// The reader of a pipe went away. Not a fault: the end of the work.
+    /// Asked to end, with a reader that does not read.
+    #[error("{name}: whoever reads it takes nothing, and has not got all of the last frame")]
+    Unread { name: String },
+    /// The reader of a pipe went away, or the program was asked to end before one came. Not a fault: the
+    /// end of the work.
     #[error("the reader of standard output has closed it")]
     Closed,
     #[error(

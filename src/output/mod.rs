@@ -33,6 +33,7 @@ mod folder;
 mod http;
 mod jpeg;
 mod listener;
+mod pipe;
 mod placeholder;
 mod spec;
 mod y4m;
@@ -46,6 +47,7 @@ pub use spec::{HostName, PictureKind, SinkSpec};
 
 use crate::file::is_special;
 use crate::picture::{Frame, StreamInfo};
+use crate::process::Stop;
 
 /// Takes one frame after another.
 pub trait Sink: Send {
@@ -92,6 +94,8 @@ pub struct Options {
     pub painting: Option<Painting>,
     /// Whether a clip that is there stays, and the new one gets another name.
     pub keep_clips: bool,
+    /// Set when the work is to end: from then on a pipe is not waited with for long.
+    pub stop: Stop,
 }
 
 /// How the page takes masks.
@@ -109,7 +113,13 @@ pub const DEFAULT_HTTP: SocketAddr =
 
 impl Default for Options {
     fn default() -> Self {
-        Self { http: DEFAULT_HTTP, hosts: Vec::new(), painting: None, keep_clips: false }
+        Self {
+            http: DEFAULT_HTTP,
+            hosts: Vec::new(),
+            painting: None,
+            keep_clips: false,
+            stop: Stop::default(),
+        }
     }
 }
 
@@ -124,8 +134,8 @@ pub fn open(spec: &SinkSpec, options: &Options) -> Result<Box<dyn Sink>, OutputE
             let reason = "only Linux has V4L2".into();
             return Err(OutputError::Device { path: path.clone(), reason });
         }
-        SinkSpec::Stdout => Box::new(y4m::Pipe::stdout()),
-        SinkSpec::Y4m(path) if is_special(path) => Box::new(y4m::Pipe::open(path)?),
+        SinkSpec::Stdout => Box::new(pipe::Pipe::stdout(&options.stop)?),
+        SinkSpec::Y4m(path) if is_special(path) => Box::new(pipe::Pipe::open(path, &options.stop)?),
         SinkSpec::Y4m(path) => Box::new(y4m::Clip::open(path, options.keep_clips)?),
         SinkSpec::Folder { path, kind } => Box::new(folder::Folder::open(path, *kind)?),
     })

@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::camera::is_device;
-use crate::file::is_special;
+use crate::file::{is_special, is_video_device};
 
 /// Where pictures go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +46,7 @@ impl FromStr for SinkSpec {
             "-" => return Ok(Self::Stdout),
             _ => {}
         }
-        if is_device(text) {
+        if is_video_device(text) {
             return Ok(Self::Device(text.into()));
         }
         if text.starts_with("http") && text.contains(':') {

@@ -1,7 +1,6 @@
-//! y4m (YUV4MPEG2) to a file or to standard output.
+//! y4m (YUV4MPEG2), and the files of it.
 
 use std::fmt::Display;
-use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -11,14 +10,14 @@ use super::{OutputError, Sink};
 use crate::file::{aside, place};
 use crate::picture::{ColourRange, Frame, PixelFormat, StreamInfo};
 
-const BUFFER: usize = 1 << 16;
+pub(super) const BUFFER: usize = 1 << 16;
 /// What each frame begins with.
 const FRAME: &[u8] = b"FRAME\n";
 
 /// Writes frames as y4m. Planes go out as they are; RGB, which y4m does not know, as 4:4:4.
-struct Y4mWriter<W: Write> {
-    writer: W,
-    stream: StreamInfo,
+pub(super) struct Y4mWriter<W: Write> {
+    pub(super) writer: W,
+    pub(super) stream: StreamInfo,
     begun: Option<Shape>,
     /// Bytes of the header, and of each frame.
     header: usize,
@@ -39,7 +38,7 @@ struct Shape {
 }
 
 /// Why a frame could not be written.
-enum Fault {
+pub(super) enum Fault {
     Io(std::io::Error),
     Other(OutputError),
 }
@@ -63,7 +62,7 @@ impl<W: Write> Y4mWriter<W> {
         }
     }
 
-    fn write(&mut self, frame: &Frame, name: &dyn Display) -> Result<(), Fault> {
+    pub fn write(&mut self, frame: &Frame, name: &dyn Display) -> Result<(), Fault> {
         let shape = Shape {
             width: frame.width(),
             height: frame.height(),
@@ -149,72 +148,6 @@ fn header(shape: Shape, stream: &StreamInfo) -> String {
         "YUV4MPEG2 W{width} H{height} F{over}:{under} I{interlace} A{across}:{down} C{chroma} \
          XCOLORRANGE={range}\n"
     )
-}
-
-/// y4m on standard output, or into something else that is no plain file.
-pub(super) struct Pipe {
-    /// `None`: standard output.
-    path: Option<PathBuf>,
-    name: String,
-    writer: Y4mWriter<BufWriter<Box<dyn Write + Send>>>,
-}
-
-impl Pipe {
-    pub fn stdout() -> Self {
-        Self::new(None, Box::new(std::io::stdout()))
-    }
-
-    /// A named pipe is waited with until somebody reads it.
-    pub fn open(path: &Path) -> Result<Self, OutputError> {
-        let file = File::options().write(true).open(path);
-        let file = file.map_err(|source| OutputError::Write { path: path.into(), source })?;
-        Ok(Self::new(Some(path.into()), Box::new(file)))
-    }
-
-    fn new(path: Option<PathBuf>, to: Box<dyn Write + Send>) -> Self {
-        let name = path.as_ref().map(|path| path.display().to_string());
-        let name = name.unwrap_or_else(|| "y4m on standard output".into());
-        Self { path, name, writer: Y4mWriter::new(BufWriter::with_capacity(BUFFER, to)) }
-    }
-
-    fn fail(&self, fault: Fault) -> OutputError {
-        match (fault, self.path.clone()) {
-            // A service that has this output is to be started again.
-            (Fault::Io(source), Some(path)) => OutputError::Write { path, source },
-            (Fault::Io(error), None) if error.kind() == ErrorKind::BrokenPipe => {
-                OutputError::Closed
-            }
-            (Fault::Io(source), None) => OutputError::Stdout { source },
-            (Fault::Other(error), _) => error,
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), OutputError> {
-        self.writer.writer.flush().map_err(|error| self.fail(error.into()))
-    }
-}
-
-impl Sink for Pipe {
-    fn describe(&self) -> String {
-        self.name.clone()
-    }
-
-    fn start(&mut self, stream: &StreamInfo) {
-        self.writer.stream = stream.clone();
-    }
-
-    fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
-        self.writer.write(frame, &self.name).map_err(|fault| self.fail(fault))?;
-        // A viewer at the other end wants this frame now and not when the buffer is full.
-        self.flush()
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<(), OutputError> {
-        match self.flush() {
-            Err(OutputError::Closed) => Ok(()),
-            other => other,
-        }
-    }
 }
 
 /// A `.y4m` file, beside its final name until it is finished.
@@ -303,6 +236,8 @@ impl Sink for Clip {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn frame(format: PixelFormat) -> Frame {
@@ -399,6 +334,7 @@ mod tests {
         drop(Clip::open(&folder.path().join("p.y4m"), false).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
     }
+
     #[test]
     fn a_clip_that_is_to_be_kept_is_not_replaced() {
         let folder = tempfile::tempdir().unwrap();
@@ -417,31 +353,5 @@ mod tests {
         for name in ["day.y4m", "day-2.y4m", "day-3.y4m"] {
             assert!(folder.path().join(name).exists(), "{name}");
         }
-    }
-
-    /// A named pipe has each frame at once. Where its reader goes away a service is started again.
-    #[cfg(unix)]
-    #[test]
-    fn a_named_pipe_is_written_as_standard_output() {
-        use std::io::Read;
-
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("pipe.y4m");
-        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
-        assert!(made.success());
-        let reader = {
-            let path = path.clone();
-            std::thread::spawn(move || {
-                let mut bytes = [0; 32];
-                File::open(path).unwrap().read_exact(&mut bytes).unwrap();
-                bytes
-            })
-        };
-        let mut sink = Box::new(Pipe::open(&path).unwrap());
-        sink.write(&frame(PixelFormat::Grey8)).unwrap();
-        // Only what was flushed comes here, and the reader goes with it.
-        assert!(reader.join().unwrap().starts_with(b"YUV4MPEG2 W5 H3"));
-        let ended = sink.write(&frame(PixelFormat::Grey8));
-        assert!(matches!(ended, Err(OutputError::Write { .. })), "{ended:?}");
     }
 }

@@ -2,7 +2,7 @@
 //! short rule says more than a network does, whose colours are off by some levels, which in a sky is a
 //! patch, and which blurs what it cannot place to the pixel.
 //!
-//! The rule takes the place of the network's fill before [`Patches`](super::Patches) are laid over it:
+//! The rule takes the place of the network's fill before [patches](super::patches) are laid over it:
 //!
 //! * **Smooth.** A polynomial of the second degree that comes near all of the rim.
 //! * **Repeating.** One step across the picture that brings the rim onto something like it: the best

@@ -168,6 +168,24 @@ fn nothing_known_is_nothing_to_go_on_from() {
     assert!(Continuation::new(&region_of(&[(0, 1, SIZE, SIZE - 1)])).is_none());
 }
 
+/// A surface under noise, half of one, and what repeats.
+#[test]
+fn the_same_bytes_everywhere() {
+    let region = region_of(&[HOLE_BOX]);
+    let mut all = blake3::Hasher::new();
+    let noisy = |most: u8| -> Vec<u8> {
+        let noise = noise(3 * SIZE * SIZE, 3);
+        sky().iter().zip(noise).map(|(level, noise)| level.saturating_add(noise % most)).collect()
+    };
+    let found = [noisy(8), noisy(18), tiles(23, 17, 0)].map(|known| {
+        let fill = filled(&known, 128, &region);
+        all.update(&fill);
+        fill
+    });
+    assert!(found.iter().all(|fill| *fill != filled(&noise(3 * SIZE * SIZE, 4), 128, &region)));
+    assert_eq!(&all.finalize().to_hex()[..16], "9ed97ad7a7e30233");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -2,7 +2,8 @@ use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
 use super::*;
-use crate::picture::{Mask, Patches, PixelBox, plan, plan_whole};
+use crate::picture::patches::Patches;
+use crate::picture::{Mask, PixelBox, plan, plan_whole};
 use proptest::prelude::*;
 
 pub(in crate::picture) const SIZE: usize = 128;
@@ -50,15 +51,15 @@ fn roughness(picture: &[u8], region: &Region) -> f64 {
 }
 
 /// What [`Detail`] and [`Patches`] have in common.
-pub(in crate::picture) trait Finish: Sized {
+pub(in crate::picture) trait Finisher: Sized {
     fn new(region: &Region, search: Search) -> Option<Self>;
     fn follow(&mut self, before: &Self);
     fn add(&mut self, known: &[u8], fill: &mut [u8]);
 }
 
-macro_rules! finish {
+macro_rules! finisher {
     ($kind:ty) => {
-        impl Finish for $kind {
+        impl Finisher for $kind {
             fn new(region: &Region, search: Search) -> Option<Self> {
                 <$kind>::new(region, search)
             }
@@ -74,10 +75,10 @@ macro_rules! finish {
     };
 }
 
-finish!(Detail);
-finish!(Patches);
+finisher!(Detail);
+finisher!(Patches);
 
-pub(in crate::picture) fn texture_goes_on<F: Finish>() {
+pub(in crate::picture) fn texture_goes_on<F: Finisher>() {
     let region = region_of(&[(40, 40, 40, 36)]);
     let [known, smooth] = cloth(0);
     let wanted = roughness(&known, &region);
@@ -92,7 +93,7 @@ pub(in crate::picture) fn texture_goes_on<F: Finish>() {
 
 /// `change` tells how much two bytes differ; in the mean over the hole's it stays below `most`, for a
 /// match that is found late: a patch here and there.
-pub(in crate::picture) fn follows_what_moves_and_rests<F: Finish>(
+pub(in crate::picture) fn follows_what_moves_and_rests<F: Finisher>(
     change: fn(&u8, &u8) -> f64,
     most: f64,
 ) {
@@ -114,7 +115,7 @@ pub(in crate::picture) fn follows_what_moves_and_rests<F: Finish>(
 }
 
 /// By a mask that moves by a pixel a frame, as that of a detector, over cloth that rests.
-pub(in crate::picture) fn is_taken_over_by_the_next_mask<F: Finish>() {
+pub(in crate::picture) fn is_taken_over_by_the_next_mask<F: Finisher>() {
     let [known, smooth] = cloth(0);
     let changes = |follows: bool| {
         let (mut before, mut changed): (Option<(F, Vec<u8>)>, u64) = (None, 0);
@@ -138,14 +139,14 @@ pub(in crate::picture) fn is_taken_over_by_the_next_mask<F: Finish>() {
     assert!(2 * followed < anew, "{followed}, {anew} anew");
 }
 
-pub(in crate::picture) fn wants_a_known_patch<F: Finish>() {
+pub(in crate::picture) fn wants_a_known_patch<F: Finisher>() {
     for boxes in [vec![(0, 0, SIZE, SIZE)], (0..SIZE).map(|x| (x / 7 * 7, 0, 1, SIZE)).collect()] {
         assert!(F::new(&region_of(&boxes), Search::Thorough).is_none());
     }
 }
 
 /// Of the fills of these frames, smooth before.
-pub(in crate::picture) fn hash_of<F: Finish>(
+pub(in crate::picture) fn hash_of<F: Finisher>(
     searches: &[Search],
     frames: impl Fn(u32) -> Vec<u8>,
 ) -> String {

@@ -6,6 +6,12 @@ use super::{Bytes, FrameError, Pool};
 /// on 32-bit boards, and beyond any camera.
 pub const MAX_SIDE: usize = 16_384;
 
+/// Width and height as people write them, `640x480`.
+pub fn parse_size(text: &str) -> Option<(usize, usize)> {
+    let (width, height) = text.split_once(['x', 'X', '×'])?;
+    Some((width.trim().parse().ok()?, height.trim().parse().ok()?))
+}
+
 /// How the bytes of a [`Frame`] are laid out. The YUV formats are planar: Y, then U, then V.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PixelFormat {

@@ -28,6 +28,15 @@ const PROFILE_SPACE: Range<usize> = 16..20;
 /// size is a small file, and takes much memory once it is decoded.
 pub(crate) const MOST_PAINTED_PIXELS: usize = 1 << 24;
 
+/// Whether a file's name is that of a picture that can be read here, and not hidden.
+pub fn is_picture_name(path: &Path) -> bool {
+    const ENDINGS: [&str; 11] =
+        ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "pgm", "ppm", "pnm"];
+    let [name, ending] = [path.file_name(), path.extension()]
+        .map(|part| part.unwrap_or_default().to_string_lossy().to_ascii_lowercase());
+    !name.starts_with('.') && ENDINGS.contains(&ending.as_str())
+}
+
 /// A picture from disk, packed RGB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RgbPicture {

@@ -6,12 +6,12 @@
 //!
 //! ```text
 //! Frame + Mask -> plan -> Region(s) -> Paster::network_input -> (network)
-//!                   -> Continuation -> Patches -> Cut::paste
+//!                   -> Finish::add -> Cut::paste
 //! ```
 //!
-//! What is plain around a hole [`Continuation`] carries on; what a network fills in smoothly
-//! [`Patches`] makes of known patches that are like it; and [`Detail`], in [`Cut::paste`], gives it
-//! structure finer than the network's pixels.
+//! [`Finish`] makes smooth fills sharp: what is plain around a hole goes on in it (`continuation`), and
+//! the rest is made of known patches that are like it (`patches`). [`Detail`], in [`Cut::paste`], gives
+//! it structure finer than the network's pixels.
 //!
 //! Why regions and not the whole frame scaled down: a 1080p frame squeezed to 256x256 loses
 //! nine tenths of its detail, and the fill comes back blurred beside sharp surroundings. A
@@ -38,7 +38,7 @@
 //! hole carries the hole's hidden colour in it, so such samples are neither read (the network
 //! sees its clean neighbours' colour) nor left in the output. Whoever reads a frame's chroma
 //! outside [`Paster`] must think of it. And masks here are 255 = fill; the network's own mask,
-//! 1 = known, is made in the runtime and nowhere else.
+//! 1 = known, is made in the runtime and, for training and its like, in `desk`.
 
 #![forbid(unsafe_code)]
 
@@ -46,6 +46,7 @@ mod continuation;
 mod convert;
 mod detail;
 mod error;
+mod finish;
 mod frame;
 mod io;
 mod jpeg;
@@ -59,17 +60,17 @@ mod region;
 mod repeats;
 mod seam;
 
-pub use continuation::Continuation;
 pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};
+pub use finish::Finish;
 pub(crate) use frame::NEUTRAL_CHROMA;
-pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat, StreamInfo};
+pub use frame::{ColourRange, Frame, MAX_SIDE, PixelFormat, StreamInfo, parse_size};
 #[cfg(feature = "desk")]
 pub(crate) use io::write_grey_png;
 pub(crate) use io::{MOST_PAINTED_PIXELS, decode_size, read_size};
 pub use io::{
-    PictureFile, RgbPicture, check_picture_place, read_picture, read_rgb, write_picture,
-    write_picture_with_profile, write_png,
+    PictureFile, RgbPicture, check_picture_place, is_picture_name, read_picture, read_rgb,
+    write_picture, write_picture_with_profile, write_png,
 };
 #[cfg(target_os = "linux")]
 pub(crate) use jpeg::is_whole as jpeg_is_whole;
@@ -77,9 +78,8 @@ pub(crate) use jpeg::stated_size as jpeg_size;
 pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect};
 pub use matches::Search;
 pub use paste::{Cut, FLAT_GREY, Paster, Seam, paint_flat};
-pub use patches::Patches;
 pub use pool::{Bytes, Pool};
-pub use region::{MOST_REGIONS, NETWORK_MULTIPLE, Region, plan, plan_whole};
+pub use region::{MOST_REGIONS, Region, plan, plan_whole};
 
 /// The most memory the pixels of a single picture may take while it is read.
 pub const MAX_DECODE_BYTES: u64 = 1 << 30;

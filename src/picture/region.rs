@@ -5,10 +5,9 @@
 //! in a seam in the middle of the hole. A hole too wide for a square gets an oblong region.
 
 use super::{Mask, MaskError, PixelBox};
+use crate::net::SIDE_MULTIPLE;
 
-/// The network halves its input seven times.
-pub const NETWORK_MULTIPLE: usize = 128;
-/// A frame up to this many pixels, both sides multiples of [`NETWORK_MULTIPLE`], may go to the
+/// A frame up to this many pixels, both sides multiples of [`SIDE_MULTIPLE`], may go to the
 /// network whole ([`plan_whole`]). Beyond it a small computer takes seconds a frame.
 const WHOLE_PIXELS: usize = 1024 * 1024;
 /// A region's side, as a multiple of its hole's longer side: as much known picture as hole.
@@ -36,7 +35,7 @@ pub struct Region {
     pub y: usize,
     pub width: usize,
     pub height: usize,
-    /// The size the network sees it at: multiples of [`NETWORK_MULTIPLE`].
+    /// The size the network sees it at: multiples of [`SIDE_MULTIPLE`].
     pub network_width: usize,
     pub network_height: usize,
     /// Every hole pixel of the frame within the region, this region's or not: none is shown to
@@ -101,7 +100,7 @@ impl Region {
 /// A hole that nearly fills the frame is planned too; what the network makes of so little
 /// context is another matter.
 pub fn plan(mask: &Mask, network: usize) -> Result<Vec<Region>, MaskError> {
-    let network = network.max(1).next_multiple_of(NETWORK_MULTIPLE);
+    let network = network.max(1).next_multiple_of(SIDE_MULTIPLE);
     let frame = (mask.width(), mask.height());
     let Some(groups) = Groups::of(mask) else { return Ok(Vec::new()) };
     let mut merged: Vec<(PixelBox, Vec<usize>)> =
@@ -134,11 +133,11 @@ pub fn plan(mask: &Mask, network: usize) -> Result<Vec<Region>, MaskError> {
 }
 
 /// The frame as a single region at its own size, without any scaling: where both sides are
-/// multiples of [`NETWORK_MULTIPLE`] and the frame has at most a megapixel. `None` for
+/// multiples of [`SIDE_MULTIPLE`] and the frame has at most a megapixel. `None` for
 /// other frames.
 pub fn plan_whole(mask: &Mask) -> Result<Option<Region>, MaskError> {
     let (width, height) = (mask.width(), mask.height());
-    let fits = width.is_multiple_of(NETWORK_MULTIPLE) && height.is_multiple_of(NETWORK_MULTIPLE);
+    let fits = width.is_multiple_of(SIDE_MULTIPLE) && height.is_multiple_of(SIDE_MULTIPLE);
     if !fits || width * height > WHOLE_PIXELS {
         return Ok(None);
     }
@@ -275,13 +274,13 @@ fn place(hole: usize, hole_length: usize, length: usize, frame: usize) -> (usize
     (start, end - start)
 }
 
-/// Multiples of [`NETWORK_MULTIPLE`] of about the area's shape, the shorter side `network`.
+/// Multiples of [`SIDE_MULTIPLE`] of about the area's shape, the shorter side `network`.
 fn network_size(area: &PixelBox, network: usize) -> (usize, usize) {
     let shorter = area.width.min(area.height);
     let scaled = |side: usize| {
         let exact = side * network;
-        let steps = (exact + shorter * NETWORK_MULTIPLE / 2) / (shorter * NETWORK_MULTIPLE);
-        (steps * NETWORK_MULTIPLE).clamp(network, LONGEST_NETWORK * network)
+        let steps = (exact + shorter * SIDE_MULTIPLE / 2) / (shorter * SIDE_MULTIPLE);
+        (steps * SIDE_MULTIPLE).clamp(network, LONGEST_NETWORK * network)
     };
     (scaled(area.width), scaled(area.height))
 }

@@ -20,8 +20,8 @@ fn check(mask: &Mask, network: usize) -> Vec<Region> {
         let (right, bottom) = (region.area().right(), region.area().bottom());
         assert!(right.is_multiple_of(2) || right == mask.width());
         assert!(bottom.is_multiple_of(2) || bottom == mask.height());
-        assert_eq!(region.network_width % NETWORK_MULTIPLE, 0);
-        assert_eq!(region.network_height % NETWORK_MULTIPLE, 0);
+        assert_eq!(region.network_width % SIDE_MULTIPLE, 0);
+        assert_eq!(region.network_height % SIDE_MULTIPLE, 0);
         assert!(region.network_width >= network && region.network_height >= network);
         for y in 0..region.height {
             for x in 0..region.width {

@@ -59,7 +59,7 @@ pub(super) fn frame_stage(
         reverse.iter().map(|conv| map(&mut stage, "R", conv)).collect::<TractResult<Vec<_>>>()?;
     let mut skips = Vec::with_capacity(encoder.len());
     for (conv, map) in encoder.iter().zip(forward_maps) {
-        let features = stage.conv(conv, conv.input, below)?;
+        let features = stage.conv(conv, below)?;
         let name = format!("{}.modulated", conv.weight);
         below = stage.graph.wire_node(name, Modulate, &[features, map])?[0];
         skips.push(below);
@@ -117,8 +117,7 @@ impl<'a> Builder<'a> {
     ) -> TractResult<(Vec<OutletId>, Vec<OutletId>)> {
         let (mut below, mut maps, mut updates) = (start, Vec::new(), Vec::new());
         for conv in convs {
-            let input = if conv.level == 1 { 1 } else { conv.input };
-            let features = self.conv(conv, input, below)?;
+            let features = self.conv(conv, below)?;
             let prefix = conv.attention.as_deref().context("mask layers have attention")?;
             let op = AttendAndUpdate(self.model.attention(prefix));
             let outlets = self.graph.wire_node(prefix, op, &[features])?;
@@ -129,9 +128,9 @@ impl<'a> Builder<'a> {
         Ok((maps, updates))
     }
 
-    fn conv(&mut self, conv: &Conv, input: usize, below: OutletId) -> TractResult<OutletId> {
-        let kernel =
-            tensor(self.model.values(&conv.weight), &[conv.output, input, KERNEL, KERNEL])?;
+    fn conv(&mut self, conv: &Conv, below: OutletId) -> TractResult<OutletId> {
+        let shape = [conv.output, conv.applied_inputs(), KERNEL, KERNEL];
+        let kernel = tensor(self.model.values(&conv.weight), &shape)?;
         let padding = PaddingSpec::Explicit(tvec!(1, 1), tvec!(1, 1));
         self.wire_conv(&conv.weight, kernel, padding, 2, below)
     }

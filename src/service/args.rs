@@ -10,6 +10,7 @@ use super::LiveOptions;
 use crate::camera::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
 use crate::net::Network;
 use crate::output::{HostName, SinkSpec};
+use crate::picture::parse_size;
 
 /// Fills holes in live pictures, on this machine.
 #[derive(Parser, Debug)]
@@ -32,6 +33,9 @@ use crate::output::{HostName, SinkSpec};
 
 A flag goes before its environment variable, that before the file of --config, that before the
 default.
+
+LBAM_LOG: what is told, off, error, warn, info (the default), debug or trace. LBAM_KERNEL: the
+arithmetic's kernel, one of those that `info` names, for measurements.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 75 try again later (camera absent and --no-wait),
 78 wrong configuration or model file."
@@ -334,10 +338,7 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let sides = text
-            .split_once('x')
-            .and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-        match sides {
+        match parse_size(text) {
             Some((width, height)) if width > 0 && height > 0 => Ok(Self { width, height }),
             _ => Err(format!("{text} is not a size such as 256x256")),
         }

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Stop;
 use super::hand_over::{HandOver, Kind, Message, Pace, TICK};
 use super::statistics::Tally;
 use crate::camera::{self, CameraError, CameraWish, Captured, Source, SourceSpec};
 use crate::picture::{Pool, StreamInfo};
+use crate::process::Stop;
 
 /// How often to look for a camera that is away.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use super::doctor::{Diagnosis, System};
 use super::filler::{Filler, open_model, open_model_ahead};
 use super::{
     BenchArgs, Cli, CompletionsArgs, DetailArgs, Fill, FillError, ImageArgs, InfoArgs, LiveArgs,
-    ManArgs, Reload, Reloaded, ServiceError, Stop, report, run_reloading, terminal,
+    ManArgs, Reload, Reloaded, ServiceError, report, run_reloading,
 };
 use crate::camera::{MaskSource, MaskSpec, Masks};
 use crate::file::is_same;
@@ -17,6 +17,7 @@ use crate::picture::{
     PictureError, PictureFile, RgbPicture, check_picture_place, read_picture,
     write_picture_with_profile,
 };
+use crate::process::{Stop, terminal};
 
 /// Pixels of a picture that takes so long that a word is due.
 const LARGE: usize = 8_000_000;

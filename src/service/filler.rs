@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use super::{Fill, FillError, ServiceError};
 use crate::file::{Check, Model};
-use crate::picture::{
-    Continuation, Detail, Frame, Mask, Paster, Patches, Region, Seam, Search, plan, plan_whole,
-};
+use crate::picture::{Finish, Frame, Mask, Paster, Region, Seam, Search, plan, plan_whole};
 use crate::runtime::{RIM, RuntimeError, Session, kernel_name};
 
 /// Side of the square that the network sees of a region: the size it was trained at.
@@ -46,55 +44,6 @@ struct Work {
     finish: Finish,
 }
 
-/// What makes a region's smooth fill one with edges and textures.
-#[derive(Default)]
-struct Finish {
-    continuation: Option<Continuation>,
-    patches: Option<Patches>,
-    detail: Option<Detail>,
-}
-
-impl Finish {
-    fn new(region: &Region, search: Search) -> Self {
-        // Where the network's pixels are wider than the frame's, what is finer than they are is missed.
-        let coarse = region.width > region.network_width || region.height > region.network_height;
-        let detail = coarse.then(|| Detail::new(region, search)).flatten();
-        let continuation = Continuation::new(region);
-        Self { continuation, patches: Patches::new(region, search), detail }
-    }
-
-    /// Goes on from other masks' regions in the same frames, first from the nearest: where they overlap,
-    /// each has a fill, and its own is most likely the one that was shown.
-    fn follow_all<'a>(
-        &mut self,
-        region: &Region,
-        before: impl Iterator<Item = (&'a Region, &'a Self)>,
-    ) {
-        let mut before: Vec<_> = before.collect();
-        before.sort_by_key(|(other, _)| {
-            let centre =
-                |region: &Region| (2 * region.x + region.width, 2 * region.y + region.height);
-            let (mine, theirs) = (centre(region), centre(other));
-            mine.0.abs_diff(theirs.0) + mine.1.abs_diff(theirs.1)
-        });
-        before.iter().for_each(|(_, before)| self.follow(before));
-    }
-
-    /// Goes on from another mask in the same frames.
-    fn follow(&mut self, before: &Self) {
-        let both = self.continuation.as_mut().zip(before.continuation.as_ref());
-        if let Some((continuation, before)) = both {
-            continuation.follow(before);
-        }
-        if let Some((patches, before)) = self.patches.as_mut().zip(before.patches.as_ref()) {
-            patches.follow(before);
-        }
-        if let Some((detail, before)) = self.detail.as_mut().zip(before.detail.as_ref()) {
-            detail.follow(before);
-        }
-    }
-}
-
 impl Filler {
     /// For pictures: a frame up to the planner's own limit is run whole.
     pub fn for_pictures(model: impl Into<Arc<Model>>) -> Self {
@@ -106,8 +55,7 @@ impl Filler {
         Self::new(model, 2 * NETWORK_SIDE * NETWORK_SIDE, Search::Live)
     }
 
-    /// Makes fills of known [`Patches`] and gives them [`Detail`], or leaves them as they are. Unless told,
-    /// those get it whose network [fills smoothly](Model::fills_smoothly).
+    /// Gives fills their detail ([`Finish`]), or leaves them as they are. Unless told, those get it whose network [fills smoothly](Model::fills_smoothly).
     pub fn detailed(self, detailed: bool) -> Self {
         Self { detailed, ..self }
     }
@@ -166,14 +114,9 @@ impl Fill for Filler {
             let cut = self.paster.network_input(frame, region, &mut self.input)?;
             self.output.resize(region.network_bytes(), 0);
             session.run(&self.input, &mut self.output)?;
-            if let Some(continuation) = &mut finish.continuation {
-                continuation.add(&self.input, &mut self.output);
-            }
-            if let Some(patches) = &mut finish.patches {
-                patches.add(&self.input, &mut self.output);
-            }
+            finish.add(&self.input, &mut self.output);
             let seam = if region.is_native() { Seam::None } else { Seam::Soft };
-            cut.paste(&self.output, seam, finish.detail.as_mut())?;
+            cut.paste(&self.output, seam, finish.detail())?;
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Stop;
 use super::statistics::Tally;
+use crate::process::Stop;
 
 /// How often waiting threads look whether they should stop.
 pub(super) const TICK: Duration = Duration::from_millis(100);

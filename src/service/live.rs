@@ -4,7 +4,6 @@ use std::fs::DirEntry;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::capture::{self, Capture, Item, News};
@@ -19,52 +18,14 @@ use crate::camera::{
 };
 use crate::file::{is_same, is_special};
 use crate::kernels::workers;
-use crate::output::{self, DEFAULT_HTTP, HostName, Painting, Sink, SinkSpec};
+use crate::output::{self, DEFAULT_HTTP, HostName, OutputError, Painting, Sink, SinkSpec};
 use crate::picture::{Mask, Pool};
+use crate::process::Stop;
 use crate::runtime::cores;
 
 /// How long a look for a camera that is away may take: longer than one that opens and then is silent.
 /// A driver that does not come back from opening it is a matter for the watchdog.
 const HUNG_AFTER: Duration = Duration::from_secs(20);
-
-/// Asks a running service to end cleanly.
-#[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Set by Ctrl-C and SIGTERM; a second one ends the program at once.
-    pub fn on_signals() -> Result<Self, std::io::Error> {
-        use signal_hook::consts::{SIGINT, SIGTERM};
-        /// What a shell reports for a program ended by Ctrl-C.
-        const INTERRUPTED: i32 = 130;
-        let stop = Self::default();
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, stop.0.clone())?;
-            signal_hook::flag::register(signal, stop.0.clone())?;
-        }
-        Ok(stop)
-    }
-
-    /// Also set when the terminal is closed, unless the program is to outlast that (`nohup`).
-    pub fn on_hangup(&self) -> Result<(), std::io::Error> {
-        use signal_hook::consts::SIGHUP;
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        if ignored.is_none_or(|mask| mask >> (SIGHUP - 1) & 1 == 0) {
-            signal_hook::flag::register(SIGHUP, self.0.clone())?;
-        }
-        Ok(())
-    }
-
-    pub fn set(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
 
 /// What the main job is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -276,9 +237,13 @@ pub fn run_reloading(
         painting: options.painting(),
         // It starts services again after a fault, and nobody is there to see what that replaces.
         keep_clips: Manager::of_environment().is_there(),
+        stop: stop.clone(),
     };
     for spec in &options.outputs {
-        let sink = output::open(spec, &settings)?;
+        let sink = match output::open(spec, &settings) {
+            Err(OutputError::Closed) => return Ok(Statistics::default()),
+            other => other?,
+        };
         log::info!("output: {}", sink.describe());
         sinks.push(sink);
     }

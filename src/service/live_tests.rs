@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 use crate::camera::{Source, Y4mReader, test_frame};
-use crate::output::OutputError;
 use crate::picture::{Frame, Mask, PixelFormat, Pool, RgbPicture, write_png};
 use crate::service::FillError;
 

@@ -15,7 +15,8 @@
 //!
 //! ```
 //! use lbam::picture::{Frame, Mask, paint_flat};
-//! use lbam::service::{Fill, FillError, LiveOptions, Stop, run};
+//! use lbam::process::Stop;
+//! use lbam::service::{Fill, FillError, LiveOptions, run};
 //!
 //! /// The plainest filler there is.
 //! #[derive(Default)]
@@ -65,7 +66,6 @@ mod outputs;
 mod reload;
 mod report;
 mod statistics;
-pub mod terminal;
 
 pub use args::{
     BenchArgs, Cli, Command, CompletionsArgs, DetailArgs, ImageArgs, InfoArgs, LiveArgs, ManArgs,
@@ -74,6 +74,6 @@ pub use args::{
 pub use error::ServiceError;
 pub use fill::{Fill, FillError};
 pub use filler::{Filler, NETWORK_SIDE, open_model};
-pub use live::{LiveOptions, Stop, run, run_reloading};
+pub use live::{LiveOptions, run, run_reloading};
 pub use reload::{Reload, Reloaded};
 pub use statistics::Statistics;

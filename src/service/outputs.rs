@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::Statistics;
 use super::guard::Cleared;
 use super::hand_over::{HandOver, Kind, Message, Pace};
 use super::notify::Manager;
 use super::statistics::{Clock, Tally};
-use super::{Statistics, Stop};
 use crate::output::{OutputError, Painting, Sink, placeholder};
 use crate::picture::StreamInfo;
+use crate::process::Stop;
 
 /// How often the log says how it goes, and the service manager is told.
 const LOG_EVERY: Duration = Duration::from_secs(5);

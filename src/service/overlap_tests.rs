@@ -1,10 +1,9 @@
 //! Decoding, filling and writing side by side: that they are, and that nothing goes wrong by it.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::output::OutputError;
 use crate::picture::{Frame, Mask, paint_flat};
 use crate::service::FillError;
 

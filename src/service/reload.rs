@@ -1,4 +1,4 @@
-//! Another configuration for a service that runs: mask, model and `fail-closed` change between two
+//! Another configuration for a service that runs: mask, model, detail and `fail-closed` change between two
 //! frames, without a picture lost or shown that should not be.
 //!
 //! A thread of its own reads; what is wrong there is told in the log, and all stays as it was.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{BenchArgs, FillError, ServiceError};
 use crate::file::{Check, Model};
-use crate::picture::{Mask, Patches, PixelBox, Search, plan_whole};
+use crate::picture::{Finish, Mask, PixelBox, Search, plan_whole};
 use crate::runtime::{Session, int8_peak, kernel_name};
 
 /// Pictures and masks in a benchmark vary with the frame, so that nothing can be kept.
@@ -176,12 +176,15 @@ fn detail_times(
     frames: u32,
 ) -> Result<Vec<Duration>, ServiceError> {
     let Some(region) = plan_whole(mask).map_err(FillError::from)? else { return Ok(Vec::new()) };
-    let Some(mut patches) = Patches::new(&region, Search::Live) else { return Ok(Vec::new()) };
+    let mut finish = Finish::new(&region, Search::Live);
+    if finish.is_empty() {
+        return Ok(Vec::new());
+    }
     let pictures = pictures.iter().cycle().take(frames as usize);
     let times = pictures.map(|picture| {
         let mut fill = fill.to_vec();
         let begun = Instant::now();
-        patches.add(picture, &mut fill);
+        finish.add(picture, &mut fill);
         begun.elapsed()
     });
     Ok(times.collect())

@@ -11,8 +11,8 @@ use lbam::desk::masks::{Border, Style, parse_ratio};
 use lbam::desk::{self, RunConfig, Start};
 use lbam::file::Weights;
 use lbam::net::{MapActivation, MaskRule, Network, Preset, Variant};
-use lbam::service::Stop;
-use lbam::service::terminal::print;
+use lbam::process::Stop;
+use lbam::process::terminal::print;
 
 /// Train a network on a folder of pictures
 #[derive(Args)]

@@ -23,9 +23,9 @@ use crate::desk::DeskError;
 use crate::desk::adam::{AdamSettings, adam};
 use crate::desk::data::{Batches, DataError};
 use crate::desk::generator::uploaded;
-use crate::desk::masks;
 use crate::desk::model::{Lbam, network_input};
 use crate::desk::quantise::{BYTE_TOP, Grid, LEAST_SHARE};
+use crate::desk::random;
 use crate::desk::read::{floats, number};
 use crate::file::Weights;
 use crate::net::ENCODER_LAYERS;
@@ -45,8 +45,6 @@ const HARDLY: f32 = 0.4;
 const UNLIKE: usize = 2;
 /// Most times that contrast is raised by.
 const CONTRAST: f32 = 4.0;
-/// Numbers the generator of what is unlike photographs; those of data lie below.
-const UNLIKE_INDEX: u64 = 1 << 35;
 
 /// What is learned: how far each channel's grid reaches below zero, and above, as logarithms, `[C]`.
 /// Tensors of the encoder, then of the decoder.
@@ -123,8 +121,7 @@ pub(super) fn learn(
     (images, batches, steps): (&Path, &mut Batches, u64),
     step: &mut dyn FnMut(),
 ) -> Result<Vec<Grid>, DeskError> {
-    let failed =
-        |reason: &str| DeskError::Run { path: images.to_owned(), reason: reason.to_owned() };
+    let failed = |reason: &str| DeskError::run(images, reason);
     let device = Device::flex().autodiff();
     let model = Lbam::from_weights(weights, &device).no_grad();
     let mut ranges = Ranges::new(start, &device);
@@ -170,9 +167,9 @@ fn rate(step: u64, steps: u64) -> f64 {
 /// walls, fences and drawings do: such pictures go further than most photographs.
 fn some_unlike_photographs(pictures: Tensor<4>, step: u64) -> Tensor<4> {
     let [count, _, side, _] = pictures.dims();
-    let mut rng = masks::generator(0, step, UNLIKE_INDEX);
-    let repeats = 1 << masks::below(&mut rng, 4);
-    let contrast = 1.0 + (CONTRAST - 1.0) * masks::unit(&mut rng);
+    let mut rng = random::generator(0, step, random::UNLIKE_INDEX);
+    let repeats = 1 << random::below(&mut rng, 4);
+    let contrast = 1.0 + (CONTRAST - 1.0) * random::unit(&mut rng);
     let part = side / repeats;
     let parts = pictures.clone().slice([0..UNLIKE, 0..3, 0..part, 0..part]);
     let mean = parts.clone().mean_dim(2).mean_dim(3);

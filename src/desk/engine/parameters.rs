@@ -92,7 +92,7 @@ impl Kernel {
         let stored_inputs = if first { conv.input } else { conv.input.next_multiple_of(LANES) };
         let stored = (stored_inputs, conv.output.next_multiple_of(LANES));
         let (form, inputs) = (Form::OutputsFirst, (0, conv.input));
-        let summed = first && conv.attention.is_some();
+        let summed = conv.applied_inputs() < conv.input;
         Self::new(weights, &conv.weight, form, inputs, conv.output, stored, summed)
     }
 
@@ -348,7 +348,7 @@ pub fn write_moments(
     steps: u64,
     moments: &[(String, &Vec<f32>)],
 ) -> Result<(), DeskError> {
-    let damaged = |error: safetensors::SafeTensorError| run_error(path, error.to_string());
+    let damaged = |error: safetensors::SafeTensorError| DeskError::run(path, error);
     let steps = steps.to_le_bytes();
     let mut views = vec![(STEPS, TensorView::new(Dtype::U64, vec![1], &steps).map_err(damaged)?)];
     for (name, values) in moments {
@@ -368,9 +368,8 @@ pub fn read_moments<'a>(
     path: &Path,
     moments: impl Iterator<Item = (String, &'a mut Vec<f32>)>,
 ) -> Result<u64, DeskError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| DeskError::Io { path: path.to_owned(), source })?;
-    let damaged = |reason: String| run_error(path, format!("the optimiser's state: {reason}"));
+    let bytes = std::fs::read(path).map_err(DeskError::io(path))?;
+    let damaged = |reason: String| DeskError::run(path, format!("the optimiser's state: {reason}"));
     let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     let mut tensors: HashMap<_, _> = file.tensors().into_iter().collect();
     let mut take = |name: &str, dtype: Dtype, length: usize| {
@@ -390,8 +389,4 @@ pub fn read_moments<'a>(
         }
     }
     Ok(steps)
-}
-
-fn run_error(path: &Path, reason: String) -> DeskError {
-    DeskError::Run { path: path.to_owned(), reason }
 }

@@ -5,8 +5,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::*;
 use crate::desk::adam::adam;
-use crate::desk::masks;
 use crate::desk::model::Lbam;
+use crate::desk::{masks, random};
 
 /// Of outputs, whose sums of up to some thousand products are made in another order.
 const TOLERANCE: f32 = 1e-5;
@@ -18,8 +18,8 @@ const ADAM: AdamSettings = AdamSettings { betas: (0.5, 0.9), epsilon: 1e-5 };
 
 /// Numbers from 0 to 1.
 fn numbers(seed: u64, count: usize) -> Vec<f32> {
-    let mut rng = masks::generator(seed, 0, 0);
-    (0..count).map(|_| masks::unit(&mut rng)).collect()
+    let mut rng = random::generator(seed, 0, 0);
+    (0..count).map(|_| random::unit(&mut rng)).collect()
 }
 
 fn tensor(values: &[f32], channels: usize, device: &Device) -> Tensor<4> {
@@ -53,7 +53,7 @@ fn weights(base: usize) -> Weights {
 }
 
 fn masks_of(count: usize) -> Vec<f32> {
-    let mut rng = masks::generator(9, 0, 0);
+    let mut rng = random::generator(9, 0, 0);
     let style = masks::Style::Mixed;
     let holes = (0..count).flat_map(|_| masks::draw(&mut rng, SIDE, SIDE, 0.2..=0.5, style));
     holes.map(|hole| if hole == 0 { 1.0 } else { 0.0 }).collect()
