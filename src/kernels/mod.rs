@@ -1,5 +1,5 @@
 //! The arithmetic: what lies between convolutions of floats, on plain slices; convolutions of
-//! integers ([`int8`]); colours ([`colour`]) and scaling ([`resample`]) of pictures; the threads that
+//! integers ([`int8`]); colours ([`colour`]) and scaling ([`resample`]) of pictures, comparing and blending their [`patches`]; the threads that
 //! share it ([`workers`]); and, for training, convolutions of floats forth and back (`float`).
 //!
 //! tract multiplies the matrices; what lies between two of its convolutions is fused here into
@@ -27,6 +27,7 @@ pub mod colour;
 pub mod float;
 mod generic;
 pub mod int8;
+pub mod patches;
 pub mod resample;
 pub mod workers;
 mod x86;

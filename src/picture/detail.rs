@@ -17,10 +17,11 @@
 use std::ops::Range;
 
 use super::matches::{
-    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, apart,
-    corners, surroundings,
+    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, corners,
+    surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
+use crate::kernels::patches::{apart, bytes_apart};
 use crate::kernels::resample::{Filter, Resampler};
 
 /// From patch to patch that is matched: four lie over each pixel.
@@ -197,7 +198,7 @@ impl Detail {
     fn trust(&self, target: &Target) -> i16 {
         let corners = |at: u32| corners(&self.coarse, self.area.width, at as usize);
         let [mine, found] = [target.at, target.found].map(corners);
-        let left = DISTRUSTED.saturating_sub(apart(&mine, &found));
+        let left = DISTRUSTED.saturating_sub(bytes_apart(&mine, &found));
         (left * FULL_TRUST as u32 / (DISTRUSTED - TRUSTED)).min(FULL_TRUST as u32) as i16
     }
 
@@ -267,15 +268,13 @@ impl Alike for Look<'_> {
     /// The sum of differences.
     fn cost(&self, mine: &Patch, other: usize, limit: u32) -> u32 {
         let mut cost =
-            COARSE_WEIGHT * apart(&mine.coarse, &corners(self.coarse, self.width, other));
+            COARSE_WEIGHT * bytes_apart(&mine.coarse, &corners(self.coarse, self.width, other));
         if let Some(plane) = self.luma {
-            for (row, mine) in mine.luma.iter().enumerate() {
+            for (half, rows) in mine.luma.chunks(SIDE / 2).enumerate() {
                 if cost >= limit {
                     break;
                 }
-                let other = &plane[other + row * self.width..][..SIDE];
-                let apart = mine.iter().zip(other).map(|(a, b)| u32::from(a.abs_diff(*b)));
-                cost += apart.sum::<u32>();
+                cost += apart(rows, &plane[other + half * SIDE / 2 * self.width..], self.width);
             }
         }
         cost

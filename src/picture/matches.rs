@@ -43,19 +43,18 @@ pub(super) trait Alike {
     fn cost(&self, patch: &Self::Patch, other: usize, limit: u32) -> u32;
 }
 
-/// Colours of four pixels of a patch in a coarse band.
-pub(super) type Corners = [[u8; 3]; CORNERS.len() * CORNERS.len()];
+/// Colours of four pixels of a patch in a coarse band, three bytes each.
+pub(super) type Corners = [u32; CORNERS.len() * CORNERS.len()];
 
 /// Those of the patch at `at`, in a picture `width` pixels wide.
+#[inline(always)]
 pub(super) fn corners(coarse: &[u8], width: usize, at: usize) -> Corners {
-    let pixels = coarse.as_chunks::<3>().0;
-    std::array::from_fn(|index| pixels[at + CORNERS[index / 2] * width + CORNERS[index % 2]])
-}
-
-/// The sum of differences.
-pub(super) fn apart(first: &Corners, second: &Corners) -> u32 {
-    let pairs = first.as_flattened().iter().zip(second.as_flattened());
-    pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
+    std::array::from_fn(|index| {
+        let pixel = at + CORNERS[index / 2] * width + CORNERS[index % 2];
+        // With a byte of the next pixel, since that is one load: a patch has one behind each corner.
+        let bytes = *coarse[3 * pixel..].first_chunk().expect("a corner within its patch");
+        u32::from_le_bytes(bytes) & 0x00ff_ffff
+    })
 }
 
 /// How matches are looked for in one walk over all targets.

@@ -25,10 +25,11 @@
 use std::ops::Range;
 
 use super::matches::{
-    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, apart,
-    around, corners, surroundings,
+    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, around,
+    corners, surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
+use crate::kernels::patches::{Vote, apart, bytes_apart, vote};
 use crate::kernels::resample::{Filter, Resampler};
 
 /// Bytes of a patch's row.
@@ -282,12 +283,6 @@ impl Patches {
         (self.area.y + at / self.area.width) * self.stride + self.area.x + at % self.area.width
     }
 
-    /// Where in what is voted on a pixel of the area is.
-    fn voted_place(&self, at: usize) -> usize {
-        let (x, y) = (at % self.area.width, at / self.area.width);
-        (y - self.voted.y) * self.voted.width + x - self.voted.x
-    }
-
     /// Makes the coarse band, with the network's fill.
     fn blur(&mut self, fill: &[u8]) {
         self.coarse.copy_from_slice(&self.picture);
@@ -354,23 +349,16 @@ impl Patches {
     fn vote(&mut self) {
         self.sums.fill(0);
         self.weights.fill(0);
-        let width = self.area.width;
-        for (target, nearness) in self.matches.targets.iter().zip(&self.nearness) {
-            let weight = weight(target.cost, *nearness);
-            let (to, from) = (self.voted_place(target.at as usize), target.found as usize);
-            for row in 0..SIDE {
-                let (to, from) = (to + row * self.voted.width, from + row * width);
-                let weights = &mut self.weights[to..][..SIDE];
-                weights.iter_mut().for_each(|sum| *sum += u32::from(weight));
-                let says = &self.picture[3 * from..][..ROW];
-                let says: [u32; ROW] =
-                    std::array::from_fn(|at| u32::from(weight) * u32::from(says[at]));
-                let sums = &mut self.sums[3 * to..][..ROW];
-                sums.iter_mut().zip(says).for_each(|(sum, says)| *sum += says);
-            }
-        }
+        let (area, voted) = (self.area, self.voted);
+        let votes = self.matches.targets.iter().zip(&self.nearness).map(|(target, nearness)| {
+            let (to, from) =
+                (voted_place(target.at as usize, &area, &voted), target.found as usize);
+            Vote { to, from, weight: weight(target.cost, *nearness) }
+        });
+        let sums = (&mut *self.sums, &mut *self.weights, voted.width);
+        vote(sums, (&self.picture, area.width), votes);
         for run in self.holes.iter().cloned() {
-            let from = self.voted_place(run.start);
+            let from = voted_place(run.start, &area, &voted);
             let sums = &self.sums.as_chunks::<3>().0[from..];
             let pixels = self.picture.as_chunks_mut::<3>().0[run].iter_mut();
             for (pixel, (sums, &weight)) in pixels.zip(sums.iter().zip(&self.weights[from..])) {
@@ -413,28 +401,25 @@ impl Alike for Look<'_> {
 
     /// The sum of differences.
     fn cost(&self, mine: &Patch, other: usize, limit: u32) -> u32 {
-        let coarse = apart(&mine.coarse, &corners(self.coarse, self.width, other));
-        let coarse = COARSE_WEIGHT * coarse;
-        let Some(picture) = self.picture.filter(|_| coarse < limit) else { return coarse };
-        // Lanes of a register.
-        let mut sums = [0_u16; 8];
-        let mut rows = mine.rows.iter().zip(self.rows(picture, other));
-        let mut cost = coarse;
-        for _ in 0..2 {
-            for (mine, other) in rows.by_ref().take(SIDE / 2) {
-                for (mine, other) in mine.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0) {
-                    for (sum, (a, b)) in sums.iter_mut().zip(mine.iter().zip(other)) {
-                        *sum += u16::from(a.abs_diff(*b));
-                    }
+        let mut cost =
+            COARSE_WEIGHT * bytes_apart(&mine.coarse, &corners(self.coarse, self.width, other));
+        if let Some(picture) = self.picture {
+            let stride = 3 * self.width;
+            for (half, rows) in mine.rows.chunks(SIDE / 2).enumerate() {
+                if cost >= limit {
+                    break;
                 }
-            }
-            cost = coarse + sums.iter().map(|&sum| u32::from(sum)).sum::<u32>();
-            if cost >= limit {
-                break;
+                cost += apart(rows, &picture[3 * other + half * SIDE / 2 * stride..], stride);
             }
         }
         cost
     }
+}
+
+/// Where in what is voted on a pixel of the area is.
+fn voted_place(at: usize, area: &PixelBox, voted: &PixelBox) -> usize {
+    let (x, y) = (at % area.width, at / area.width);
+    (y - voted.y) * voted.width + x - voted.x
 }
 
 /// What a patch counts whose middle is so many steps from known pixels: it falls with their square.

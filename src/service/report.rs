@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{BenchArgs, FillError, ServiceError};
+use crate::camera::test_frame;
 use crate::file::{Check, Model};
 use crate::picture::{Finish, Mask, PixelBox, Search, plan_whole};
 use crate::runtime::{Session, int8_peak, kernel_name};
@@ -141,7 +142,7 @@ pub(super) fn bench(
     let begun = Instant::now();
     Model::open(model.path())?;
     let load = begun.elapsed();
-    let mut detail_times = detail_times(&mask, &pictures, &output, args.frames)?;
+    let mut detail_times = detail_times(&mask, &mut session, args.frames)?;
     let profile = match args.profile {
         true => profile(&mut session, mask.data(), args.frames, threads)?,
         false => Value::Null,
@@ -167,12 +168,11 @@ pub(super) fn bench(
     }))
 }
 
-/// What detail takes beside the network; nothing for pictures larger than are filled whole, or all
-/// hole.
+/// What detail takes beside the network, frame after frame of a scene that stands still; nothing for
+/// pictures larger than are filled whole, or all hole.
 fn detail_times(
     mask: &Mask,
-    pictures: &[Vec<u8>],
-    fill: &[u8],
+    session: &mut Session,
     frames: u32,
 ) -> Result<Vec<Duration>, ServiceError> {
     let Some(region) = plan_whole(mask).map_err(FillError::from)? else { return Ok(Vec::new()) };
@@ -180,11 +180,16 @@ fn detail_times(
     if finish.is_empty() {
         return Ok(Vec::new());
     }
-    let pictures = pictures.iter().cycle().take(frames as usize);
-    let times = pictures.map(|picture| {
-        let mut fill = fill.to_vec();
+    // What detail takes hangs on the picture.
+    let mut scene = Vec::new();
+    test_frame(mask.width(), mask.height(), 0).map_err(FillError::from)?.to_rgb(&mut scene);
+    let mut smooth = vec![0; scene.len()];
+    session.run(&scene, &mut smooth).map_err(FillError::from)?;
+    let mut fill = smooth.clone();
+    let times = (0..frames).map(|_| {
+        fill.copy_from_slice(&smooth);
         let begun = Instant::now();
-        finish.add(picture, &mut fill);
+        finish.add(&scene, &mut fill);
         begun.elapsed()
     });
     Ok(times.collect())
