@@ -25,8 +25,9 @@ images=$cache/photographs
 vgg=${LBAM_VGG:-$cache/features/vgg16.safetensors}
 alexnet=${LBAM_ALEXNET:-$cache/features/alexnet.safetensors}
 if [ -n "${2:-}" ]; then
-    # Of so many steps each.
-    work=$(realpath -m -- "$2/$steps-$loss_steps")
+    # Of so many steps each, the losses' from these weights.
+    start=$(sha256sum models/nano.safetensors | cut -c1-8)
+    work=$(realpath -m -- "$2/$steps-$loss_steps-$start")
     mkdir -p "$work"
 else
     work=$(mktemp -d)

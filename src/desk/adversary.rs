@@ -76,8 +76,18 @@ impl Adversary {
             }
             _ => Discriminator::initialise(side, base, seed, device),
         };
-        let (learning_rate, clip_gradient) = (config.adversary_learning_rate, config.clip_gradient);
-        Ok(Self { discriminator, optimiser, learning_rate, clip_gradient, seed })
+        Ok(Self { optimiser, ..Self::with(discriminator, config) })
+    }
+
+    /// Of this discriminator.
+    pub fn with(discriminator: Discriminator, config: &RunConfig) -> Self {
+        Self {
+            discriminator,
+            optimiser: adam(AdamSettings { betas: BETAS, epsilon: ADAM_EPSILON }),
+            learning_rate: config.adversary_learning_rate,
+            clip_gradient: config.clip_gradient,
+            seed: config.seed,
+        }
     }
 
     /// Trains the discriminator a step on `output` and the original `pictures`, `[N, 3, H, W]`,

@@ -3,6 +3,8 @@
 use burn::optim::GradientsParams;
 
 use super::*;
+use crate::desk::adversary::Adversary;
+use crate::desk::run_config::RunConfig;
 
 /// How far single-precision sums may be from the reference's double ones, as a share of the number
 /// (or of 1, where it is smaller): some hundred roundings of 6e-8 add up to less.
@@ -181,6 +183,30 @@ fn scores_penalty_and_gradients_are_those_of_another_implementation() {
             close(found, wanted, &format!("loss's gradient of parameter {at}"));
         }
     }
+}
+
+/// What the network and the discriminator are told: the reference's scores with WGAN's signs.
+#[test]
+fn the_network_is_to_score_high_and_the_discriminator_to_tell() {
+    let case = &CASES[0];
+    let network = network(case.side, case.base);
+    let (real, fake) = (picture(0.0, case.side), picture(0.1, case.side));
+    let masks = masks(case.side);
+    let mean = |pictures: Tensor<4>| -> f64 {
+        network.scores(pictures, masks.clone()).mean().into_scalar::<f32>().into()
+    };
+    let (of_real, of_fake) = (mean(real.clone()), mean(fake.clone()));
+    close(of_real as f32, case.scores.iter().sum::<f64>() / 2.0, "reference");
+    let config = RunConfig {
+        size: case.side,
+        adversary_channels: Some(case.base),
+        adversary_learning_rate: 0.0,
+        ..RunConfig::default()
+    };
+    let mut adversary = Adversary::with(network.clone(), &config);
+    let verdict = adversary.judge(0, fake, real, masks).expect("finite");
+    close(verdict.critic, of_fake - of_real, "the discriminator's loss");
+    close(verdict.loss.into_scalar(), -of_fake, "the network's loss");
 }
 
 #[test]

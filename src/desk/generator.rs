@@ -17,7 +17,6 @@ use super::read::floats;
 use super::recording::{Found, Recording};
 use super::{DeskError, gradients, in_place};
 use crate::file::Weights;
-use crate::net::Parameter;
 
 /// What messages call it.
 const NETWORK: &str = "the network";
@@ -77,14 +76,7 @@ impl Generator {
         match self {
             Self::Engine(engine) => engine.prune(pruning),
             Self::Burn(burn) => {
-                let network = burn.model.network();
-                let kept = |parameter: Parameter| {
-                    let gone = pruning.tensors().get(&parameter.name)?;
-                    let factors = gone.iter().map(|&gone| if gone { 0.0 } else { 1.0 });
-                    let data = TensorData::new(factors.collect::<Vec<f32>>(), parameter.shape);
-                    Some((parameter.name, Tensor::<4>::from_data(data, device).inner()))
-                };
-                burn.kept = network.parameters().into_iter().filter_map(kept).collect();
+                burn.kept = pruning.kept(burn.model.network(), device);
                 burn.model = burn.model.clone().multiplied(&burn.kept);
             }
         }
@@ -267,6 +259,7 @@ impl BurnGenerator {
         if awaited.len() > 1 {
             found = gradients::scaled(&self.model, found, 1.0 / awaited.len() as f64);
         }
+        let found = self.model.multiplied_gradients(found, &self.kept);
         let squared = gradients::squared(&self.model, &found);
         self.descend(found, squared, awaited, rate, most, step)
     }
@@ -299,12 +292,13 @@ impl BurnGenerator {
     /// Of [`Generator::replay`].
     fn replay(&mut self, pictures: Tensor<4>, masks: Tensor<4>, terms: &Terms) -> Found {
         let recording = self.recording.get_or_insert_with(|| {
-            let (model, terms) = (self.model.clone(), terms.clone());
+            let (model, terms, kept) = (self.model.clone(), terms.clone(), self.kept.clone());
             let pass = move |pictures: Tensor<4>, masks: Tensor<4>| {
                 let output = model.forward(pictures.clone(), masks.clone());
                 let masks = shared(masks, output.dims()[0]);
                 let (loss, losses) = terms.judge(output.clone(), pictures, masks);
                 let gradients = GradientsParams::from_grads(loss.backward(), &model);
+                let gradients = model.multiplied_gradients(gradients, &kept);
                 let squared = gradients::squared(&model, &gradients);
                 Found { output: output.inner(), losses, gradients, squared }
             };

@@ -20,8 +20,13 @@ use super::photos::{has_pixels, list};
 use super::random;
 use crate::picture::Mask;
 
-/// Squares tried for one whose share of hole is in range; then comes the mask known to be.
+/// Squares tried for one whose share of hole is in range; then comes the middle of a file that is known
+/// to have such a one.
 const TRIES: usize = 64;
+/// So many of those are enough.
+const ENOUGH: usize = 64;
+/// Of fewer files, one in so many, it is said that they are few.
+const FEW: usize = 20;
 /// One square in so many is the picture's whole short side.
 const WHOLE: f32 = 0.5;
 
@@ -30,8 +35,9 @@ pub(super) struct MaskFolder {
     files: Vec<PathBuf>,
     size: usize,
     ratio: RangeInclusive<f32>,
-    /// The middle square of a file whose share of hole is in range.
-    good: Vec<u8>,
+    /// Files whose middle square has a share of hole in range, and that square of the first.
+    good: Vec<usize>,
+    first: Vec<u8>,
     /// Files that turned out to be unreadable, each named once.
     unreadable: Mutex<BTreeSet<usize>>,
 }
@@ -55,21 +61,34 @@ impl MaskFolder {
                 }
             }
         }
-        let mut masks = Self { files, size, ratio, good: Vec::new(), unreadable: Mutex::default() };
+        let (good, first, unreadable_too) = (Vec::new(), Vec::new(), Mutex::default());
+        let mut masks = Self { files, size, ratio, good, first, unreadable: unreadable_too };
         let (mut count, mut least, mut most) = (0, 1.0_f32, 0.0_f32);
         for index in 0..masks.files.len() {
-            let Some(mask) = masks.read(index) else { continue };
-            let side = mask.width().min(mask.height());
-            let corner = [(mask.width() - side) / 2, (mask.height() - side) / 2];
-            let square = square(&mask, corner, side, size, [false; 2]);
-            if masks.fits(&square) {
-                masks.good = square;
-                return Ok(masks);
-            }
+            let Some(square) = masks.middle(index, [false; 2]) else { continue };
             let share = hole_ratio(&square);
             (count, least, most) = (count + 1, least.min(share), most.max(share));
+            if masks.fits(&square) {
+                if masks.good.is_empty() {
+                    masks.first = square;
+                }
+                masks.good.push(index);
+                if masks.good.len() == ENOUGH {
+                    return Ok(masks);
+                }
+            }
         }
         let path = folder.to_owned();
+        if !masks.good.is_empty() {
+            if masks.good.len() * FEW < count {
+                let good = masks.good.len();
+                log::warn!(
+                    "{}: {good} of {count} masks have such a hole; they come again and again",
+                    path.display()
+                );
+            }
+            return Ok(masks);
+        }
         if count == 0 {
             return Err(DataError::NoMasks { path, unreadable: unreadable + masks.files.len() });
         }
@@ -99,7 +118,17 @@ impl MaskFolder {
                 return square;
             }
         }
-        self.good.clone()
+        let index = self.good[random::below(rng, self.good.len())];
+        let mirrored = [random::unit(rng) < 0.5, random::unit(rng) < 0.5];
+        self.middle(index, mirrored).unwrap_or_else(|| self.first.clone())
+    }
+
+    /// The middle square of a file.
+    fn middle(&self, index: usize, mirrored: [bool; 2]) -> Option<Vec<u8>> {
+        let mask = self.read(index)?;
+        let side = mask.width().min(mask.height());
+        let corner = [(mask.width() - side) / 2, (mask.height() - side) / 2];
+        Some(square(&mask, corner, side, self.size, mirrored))
     }
 
     /// A mask without a hole teaches nothing.
@@ -219,8 +248,24 @@ mod tests {
             let share = hole_ratio(&masks.draw(&mut generator(0, 0, index)));
             assert!((0.2..=0.4).contains(&share), "{share}");
         }
+        // Where few have such a hole, those come in turns.
+        for hole in 100..160 {
+            mask(32, 32, 1).save(folder.path().join(format!("{hole}.png"))).unwrap();
+        }
+        for hole in [11, 12, 13] {
+            mask(32, 32, hole).save(folder.path().join(format!("{hole}.png"))).unwrap();
+        }
+        let masks = MaskFolder::open(folder.path(), 32, 0.34..=0.41).unwrap();
+        let mut drawn: Vec<_> =
+            (0..60).map(|index| masks.draw(&mut generator(0, 0, index))).collect();
+        assert!(drawn.iter().all(|mask| (0.34..=0.41).contains(&hole_ratio(mask))));
+        drawn.sort();
+        // Three files, each on both sides.
+        assert!(drawn.chunk_by(|a, b| a == b).all(|alike| alike.len() < 30));
+        drawn.dedup();
+        assert!(drawn.len() >= 6, "{}", drawn.len());
         let error = fails(folder.path(), 0.6..=0.7);
-        assert!(error.contains("5 masks") && error.contains("0.6 to 0.7"), "{error}");
+        assert!(error.contains("68 masks") && error.contains("0.6 to 0.7"), "{error}");
         assert!(error.contains("--mask-ratio") && error.contains("0 to 1"), "{error}");
     }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use burn::module::{Module, Param, ParamId};
+use burn::optim::GradientsParams;
 use burn::tensor::activation::{leaky_relu, relu, sigmoid};
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
@@ -263,9 +264,7 @@ impl Lbam {
 
     /// The same network with the weights of pictures' layers times the factors of their names.
     pub fn multiplied(mut self, factors: &BTreeMap<String, Tensor<4>>) -> Self {
-        let network = self.network();
-        let names = network.encoder().into_iter().map(|conv| conv.weight);
-        let names = names.chain(network.decoder().into_iter().map(|deconv| deconv.weight));
+        let names = self.names_of_pictures_layers();
         for (name, kernel) in names.zip(self.encoder.iter_mut().chain(&mut self.decoder)) {
             if let Some(factors) = factors.get(&name) {
                 *kernel = kernel.clone().map(|value| {
@@ -276,6 +275,30 @@ impl Lbam {
             }
         }
         self
+    }
+
+    /// The same of its gradients.
+    pub fn multiplied_gradients(
+        &self,
+        mut gradients: GradientsParams,
+        factors: &BTreeMap<String, Tensor<4>>,
+    ) -> GradientsParams {
+        let names = self.names_of_pictures_layers();
+        for (name, kernel) in names.zip(self.encoder.iter().chain(&self.decoder)) {
+            if let Some(factors) = factors.get(&name)
+                && let Some(gradient) = gradients.remove::<4>(kernel.id)
+            {
+                gradients.register(kernel.id, gradient * factors.clone());
+            }
+        }
+        gradients
+    }
+
+    /// Of the encoder's weights, then the decoder's.
+    fn names_of_pictures_layers(&self) -> impl Iterator<Item = String> + use<> {
+        let network = self.network();
+        let encoder = network.encoder().into_iter().map(|conv| conv.weight);
+        encoder.chain(network.decoder().into_iter().map(|deconv| deconv.weight))
     }
 
     fn named(&self, network: Network) -> Vec<(String, Named<'_>)> {
@@ -330,10 +353,7 @@ impl Lbam {
 #[cfg(test)]
 impl Lbam {
     /// Gradients by name; zeros of what has no part in the variant.
-    pub fn gradients(
-        &self,
-        gradients: &burn::optim::GradientsParams,
-    ) -> BTreeMap<String, Vec<f32>> {
+    pub fn gradients(&self, gradients: &GradientsParams) -> BTreeMap<String, Vec<f32>> {
         let values = |data: TensorData| data.try_to_vec::<f32>().expect("32-bit floats");
         let mut found = BTreeMap::new();
         for (name, parameter) in self.named(self.network()) {

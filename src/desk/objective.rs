@@ -250,3 +250,44 @@ impl Terms {
         (total, losses)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    /// Of one pixel of four in a hole, by hand: means over all pixels, as the authors have them.
+    #[test]
+    fn absolute_errors_are_means_over_the_picture_inside_and_outside() {
+        let device = Device::flex().autodiff();
+        let tensor = |values: &[f32], channels: usize| {
+            let data = TensorData::new(values.to_vec(), [1, channels, 2, 2]);
+            Tensor::<4>::from_data(data, &device)
+        };
+        let pictures = tensor(&[0.5; 12], 3);
+        // Off by 0.4 in the hole, and by 0.1 in each other pixel.
+        let output = tensor(&[0.9, 0.6, 0.4, 0.6, 0.1, 0.4, 0.6, 0.4, 0.9, 0.6, 0.6, 0.4], 3);
+        let masks = tensor(&[0.0, 1.0, 1.0, 1.0], 1);
+        let config = RunConfig {
+            hole_weight: 6.0,
+            valid_weight: 2.0,
+            ssim_weight: 0.0,
+            adversarial_weight: 0.0,
+            ..RunConfig::default()
+        };
+        let mut objective = Objective::new(&config, None, &device).expect("no files");
+        let output = output.require_grad();
+        let (total, losses) =
+            objective.judge(0, output.clone(), pictures, masks).expect("no adversary");
+        let slopes = output.grad(&total.backward()).expect("a slope").into_data();
+        let (losses, _) = losses.read(0, None).expect("finite");
+        let close = |found: f32, wanted: f32| assert!((found - wanted).abs() < 1e-6, "{found}");
+        close(losses.hole, 0.4 / 4.0);
+        close(losses.valid, 3.0 * 0.1 / 4.0);
+        close(losses.total, 6.0 * 0.1 + 2.0 * 0.075);
+        let slopes = slopes.try_to_vec::<f32>().expect("32-bit floats");
+        close(slopes[0], 6.0 / 12.0);
+        close(slopes[2], -2.0 / 12.0);
+    }
+}

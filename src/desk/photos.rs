@@ -73,7 +73,8 @@ pub(super) fn source_name(folder: &Path, path: &Path) -> String {
 }
 
 /// All files below `folder` named like pictures, in the order of their paths, each folder once
-/// however many links lead to it. Sample strips of training runs are left out: a run whose folder lies
+/// however many links lead to it. What is hidden is left out, since it is mostly copies: thumbnails, a
+/// trash. Sample strips of training runs are left out: a run whose folder lies
 /// among the pictures would learn from its own output. So is `lost+found`, which is the system's.
 pub(super) fn list(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), DataError> {
     list_within(folder, &mut BTreeSet::new(), into)
@@ -101,7 +102,9 @@ fn list_within(
     paths.sort();
     for path in paths {
         if path.is_dir() {
-            list_within(&path, seen, into)?;
+            if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+                list_within(&path, seen, into)?;
+            }
         } else if is_sheet(&path) {
             log::warn!("{} is skipped: it is of an evaluation's report", path.display());
         } else if is_picture_name(&path) && !is_special(&path) {
@@ -156,10 +159,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("elsewhere/deep")).unwrap();
-        fs::create_dir(at("photos")).unwrap();
-        for name in
-            ["photos/own.jpg", "photos/notes.txt", "elsewhere/one.png", "elsewhere/deep/two.png"]
-        {
+        fs::create_dir_all(at("photos/.thumbnails")).unwrap();
+        for name in [
+            "photos/own.jpg",
+            "photos/notes.txt",
+            "photos/.hidden.jpg",
+            "photos/.thumbnails/own.jpg",
+            "elsewhere/one.png",
+            "elsewhere/deep/two.png",
+        ] {
             fs::write(at(name), "").unwrap();
         }
         symlink(at("elsewhere"), at("photos/linked")).unwrap();
@@ -180,5 +188,8 @@ mod tests {
         );
         assert_eq!(source_name(&at("photos"), &found[0]), "linked");
         assert!(list(&at("nowhere"), &mut found).is_err());
+        // Hidden, and named.
+        list(&at("photos/.thumbnails"), &mut found).unwrap();
+        assert_eq!(found.len(), 4);
     }
 }

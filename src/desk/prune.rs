@@ -9,8 +9,10 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::{Device, Tensor, TensorData};
+
 use crate::file::Weights;
-use crate::net::{GROUP, KERNEL, LANES, Network, PAIR};
+use crate::net::{GROUP, KERNEL, LANES, Network, PAIR, Parameter};
 
 /// Output channels that share what they read.
 const OUTPUTS: usize = PAIR * LANES;
@@ -121,9 +123,28 @@ impl Pruning {
         Self(marked.collect())
     }
 
+    /// This one and another, of the same network.
+    pub fn and(mut self, other: &Self) -> Self {
+        for (gone, others) in self.0.values_mut().zip(other.0.values()) {
+            gone.iter_mut().zip(others).for_each(|(gone, other)| *gone |= other);
+        }
+        self
+    }
+
     /// The tensors that are pruned.
     pub fn tensors(&self) -> &BTreeMap<String, Vec<bool>> {
         &self.0
+    }
+
+    /// By tensor, 0 for weights that are held at zero, else 1.
+    pub fn kept(&self, network: Network, device: &Device) -> BTreeMap<String, Tensor<4>> {
+        let kept = |parameter: Parameter| {
+            let gone = self.0.get(&parameter.name)?;
+            let factors = gone.iter().map(|&gone| if gone { 0.0 } else { 1.0 });
+            let data = TensorData::new(factors.collect::<Vec<f32>>(), parameter.shape);
+            Some((parameter.name, Tensor::<4>::from_data(data, device).inner()))
+        };
+        network.parameters().into_iter().filter_map(kept).collect()
     }
 
     /// The share of weights that is left in these tensors.

@@ -245,3 +245,19 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
         .map_err(|error| run(format!("{error}; is this the folder of an earlier run?")))?;
     serde_json::from_slice(&bytes).map_err(|error| run(format!("damaged: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_rises_and_falls_as_a_cosine() {
+        let config = RunConfig { learning_rate: 1.0, steps: 1000, ..RunConfig::default() };
+        let expected =
+            [(0, 0.01), (49, 0.497_073_29), (99, 0.976_251_2), (500, 0.505), (1000, 0.01)];
+        for (step, rate) in expected {
+            let found = config.learning_rate_at(step);
+            assert!((found - rate).abs() < 1e-6, "step {step}: {found}");
+        }
+    }
+}

@@ -265,11 +265,13 @@ impl<'a> Trainer<'a> {
                 variants::same(config, &weights, folder)?;
                 let fills = weights.provenance.get(FILLS);
                 progress.adversarial = fills.is_none_or(|fills| fills != SMOOTH);
+                let zeros = Pruning::of_zeros(&weights);
                 if config.prunes() {
+                    // What was pruned before stays so.
                     let least = Pruning::least(&weights, config.prune_kernels, config.kernel_taps);
-                    pruning = Some(least);
+                    pruning = Some(least.and(&zeros));
                 } else {
-                    let left = Pruning::of_zeros(&weights).left();
+                    let left = zeros.left();
                     if left < MOSTLY_THERE {
                         log::warn!(
                             "the initial weights are pruned ({:.1} % left), and this run fills \

@@ -389,6 +389,16 @@ fn what_is_pruned_stays_zero() {
             assert_ne!(weights.values("dc7.weight"), whole.values("dc7.weight"));
             assert_ne!(weights.values("dc5.conv.weight"), whole.values("dc5.conv.weight"));
         }
+        // What the next stage takes comes on top.
+        let before = Weights::read(&run.join("weights.safetensors")).expect("read");
+        let further = RunConfig { prune_kernels: 0.5, kernel_taps: 16, steps: 1, ..config.clone() };
+        let next = folder.path().join(format!("{backend}-next"));
+        let start = Start::From(Box::new(before.clone()));
+        train(&further, &next, start, &Stop::default()).expect("trained");
+        let both = Pruning::least(&before, 0.5, 16).and(&wanted);
+        let after = Weights::read(&next.join("weights.safetensors")).expect("read");
+        assert_eq!(Pruning::of_zeros(&after), both, "{backend}");
+        assert!(both.left() < wanted.left().min(0.5));
         let fresh = folder.path().join("fresh");
         let error = train(&config, &fresh, Start::Fresh, &Stop::default()).expect_err("refused");
         assert!(error.to_string().contains("--init"), "{error}");

@@ -227,8 +227,11 @@ impl Kernel {
         &self.turned
     }
 
-    /// Sum of the gradient's squares.
-    pub fn squared_gradient(&self) -> f64 {
+    /// Sum of the gradient's squares, without those of weights that are held at zero: they go nowhere.
+    pub fn squared_gradient(&mut self) -> f64 {
+        for &place in &self.gone {
+            self.gradient[place as usize] = 0.0;
+        }
         // In shares of one length, whatever the number of threads.
         let shares: Vec<f64> = self
             .gradient

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::*;
 use crate::desk::adam::adam;
 use crate::desk::model::Lbam;
+use crate::desk::prune::Pruning;
 use crate::desk::{masks, random};
 
 /// Of outputs, whose sums of up to some thousand products are made in another order.
@@ -160,6 +161,41 @@ fn threads_and_repetition_change_nothing() {
     assert_eq!(one, trained(2));
     assert_eq!(one, trained(3));
     assert_ne!(one, weights);
+}
+
+/// Nor do they in Burn.
+#[test]
+fn slopes_of_weights_held_at_zero_do_not_count() {
+    let weights = weights(8);
+    let (device, plane) = (Device::flex().autodiff(), SIDE * SIDE);
+    let (photographs, masks) = (numbers(6, 3 * plane), masks_of(1));
+    let pruning = Pruning::least(&weights, 0.5, 8);
+    let mut engine = Engine::new(&weights, ADAM);
+    engine.prune(&pruning);
+    let output = engine.forward(&photographs, &masks, SIDE);
+    engine.backward(&output);
+    let whole: f64 = engine.gradients().values().flatten().map(|s| f64::from(*s).powi(2)).sum();
+    let left = engine.gradient_norm();
+    assert!(left < whole.sqrt(), "{left} of {}", whole.sqrt());
+    let found = engine.gradients();
+    let all: f64 = found.values().flatten().map(|slope| f64::from(*slope).powi(2)).sum();
+    assert!((all.sqrt() / left - 1.0).abs() < 1e-6, "{all}, {left}");
+    for (name, gone) in pruning.tensors() {
+        let held = found[name].iter().zip(gone).filter(|(_, gone)| **gone);
+        assert!(held.clone().count() > 0 && held.clone().all(|(slope, _)| *slope == 0.0), "{name}");
+    }
+
+    let kept = pruning.kept(weights.network(), &device);
+    let model = Lbam::from_weights(&weights, &device).multiplied(&kept);
+    let picture = model.forward(tensor(&photographs, 3, &device), tensor(&masks, 1, &device));
+    let slopes = GradientsParams::from_grads(picture.square().sum().backward(), &model);
+    let slopes = model.multiplied_gradients(slopes, &kept);
+    let found = model.gradients(&slopes);
+    for (name, gone) in pruning.tensors() {
+        let mut pairs = found[name].iter().zip(gone);
+        assert!(pairs.all(|(slope, gone)| !gone || *slope == 0.0), "{name}");
+        assert!(found[name].iter().any(|slope| *slope != 0.0), "{name}");
+    }
 }
 
 #[test]
