@@ -133,6 +133,10 @@ def main():
         browser.click("input[value=box]")
         browser.drag((0.05, 0.05), (0.15, 0.15))
         browser.click("#undo")
+        for button in ["#clear", "#clear", "#undo"]:
+            browser.click(button)
+        if not browser.is_painted(0.3, 0.3):
+            sys.exit("browser.py: a second tap on clear takes away what was painted for good")
         browser.drag((0.85, 0.85), (0.95, 0.95), palm=(0.9, 0.1))
         if not browser.is_painted(0.9, 0.9):
             sys.exit("browser.py: a palm takes away what the pen paints")

@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::mask_feed::{FedMask, Feeder};
+use super::mask_feed::{FedMask, Feeder, now};
 use super::{
     CameraError, CameraFormat, CameraWish, MaskSourceError, Source, SourceSpec, open_with,
 };
@@ -70,6 +70,7 @@ fn feed(
         match opened.next() {
             Ok(Some(_)) if !pictures.is_new(opened.taken(), settle) => {}
             Ok(Some(captured)) => {
+                let at = now();
                 // A damaged one is passed over: it is for their age that masks stop to count.
                 let Ok(frame) = captured.decode(&pool) else { continue };
                 let mask = match Mask::from_frame(&frame) {
@@ -82,7 +83,7 @@ fn feed(
                 match mask {
                     Ok(mask) => {
                         has_white |= !mask.is_empty();
-                        feeder.give(mask);
+                        feeder.give(mask, at);
                         if told.take().is_some() {
                             log::info!("masks: {}", opened.describe());
                         }

@@ -56,15 +56,15 @@ impl Feeder {
         self.0.strong_count() > 0
     }
 
-    /// A mask came.
-    pub fn give(&self, mask: Mask) {
+    /// A mask came, at this time or later.
+    pub fn give(&self, mask: Mask, at: Duration) {
         let Some(newest) = self.0.upgrade() else { return };
         let mut newest = lock(&newest);
         // One that stands need not be prepared again.
         if newest.mask.as_ref().is_none_or(|(before, _)| *before != mask) {
             newest.number += 1;
         }
-        newest.mask = Some((mask, now()));
+        newest.mask = Some((mask, at));
     }
 
     /// What came was no mask.
@@ -144,10 +144,10 @@ mod tests {
         assert_eq!(hidden(&mut masks), Some(8));
         assert_eq!(hidden(&mut masks), None);
         let quarter = Mask::from_grey(2, 1, &[255, 0]).expect("a mask");
-        feeder.give(quarter.clone());
+        feeder.give(quarter.clone(), now());
         // Stretched to the frame.
         assert_eq!(hidden(&mut masks), Some(4));
-        feeder.give(quarter.clone());
+        feeder.give(quarter.clone(), now());
         assert_eq!(hidden(&mut masks), None, "it is the same");
         masks.stale_after = Duration::ZERO;
         assert_eq!(hidden(&mut masks), Some(8), "it is old");
@@ -155,12 +155,12 @@ mod tests {
         assert_eq!(hidden(&mut masks), Some(4));
         feeder.lose();
         assert_eq!(hidden(&mut masks), Some(8));
-        feeder.give(quarter.clone());
+        feeder.give(quarter.clone(), now());
         assert_eq!(hidden(&mut masks), Some(4));
         // As it is outside of tests: for two seconds.
         let (mut masks, feeder) = FedMask::new("there".into());
         assert_eq!(masks.stale_after, Duration::from_secs(2));
-        feeder.give(quarter);
+        feeder.give(quarter, now());
         if let Some((_, since)) = &mut lock(&masks.newest).mask {
             *since = since.checked_sub(Duration::from_secs(2)).expect("up for so long");
         }

@@ -72,13 +72,10 @@ impl Drop for Socket {
 struct Turn(Duration);
 
 impl Turn {
-    /// Takes the next. Whether masks that wait may be old; whoever waits to send some is then sent away,
-    /// and may come again.
-    fn comes_late(&mut self, listener: &UnixListener) -> bool {
+    /// Takes the next. Whether masks that wait may be old.
+    fn comes_late(&mut self) -> bool {
         let before = std::mem::replace(&mut self.0, now());
-        let late = self.0.saturating_sub(before) >= STALE_AFTER;
-        while late && listener.accept().is_ok() {}
-        late
+        self.0.saturating_sub(before) >= STALE_AFTER
     }
 }
 
@@ -86,15 +83,16 @@ impl Turn {
 /// than `patience` gives way to the next.
 fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Duration) {
     // Labels of 0 and 1 never have any.
-    let (mut next, mut has_white, mut turn) = (None, false, Turn(now()));
+    let (mut next, mut has_white) = (None, false);
+    // Whoever comes while another is listened to waits, too.
+    let mut turn = Turn(now());
     while feeder.is_wanted() {
         let come = match next.take() {
             Some(stream) => Ok(stream),
             None => listener.accept().map(|(stream, _)| stream),
         };
-        let late = turn.comes_late(listener);
+        let late = turn.comes_late();
         let stream = match come {
-            Ok(_) if late => continue,
             Ok(stream) => stream,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 std::thread::sleep(TICK);
@@ -109,8 +107,7 @@ fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Durati
         // Some come once for each mask.
         log::debug!("{name}: a sender of masks has come");
         let ended;
-        let state = (&mut has_white, &mut turn);
-        (ended, next) = hear(stream, listener, feeder, (name, patience), state);
+        (ended, next) = hear(stream, listener, feeder, (name, patience), (&mut has_white, late));
         if !feeder.is_wanted() {
             return;
         }
@@ -131,28 +128,37 @@ fn hear(
     listener: &UnixListener,
     feeder: &Feeder,
     (name, patience): (&str, Duration),
-    (has_white, turn): (&mut bool, &mut Turn),
+    (has_white, late): (&mut bool, bool),
 ) -> (Result<(), String>, Option<UnixStream>) {
     // Some systems hand the listener's own way on. Without either the thread would wait for ever.
     let set = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(TICK)));
     if let Err(error) = set {
         return (Err(error.to_string()), None);
     }
-    let heard = Instant::now();
-    let sender = Sender { stream, listener, feeder, turn, patience, heard, next: None };
+    let old = late.then(|| waiting(&stream));
+    let (heard, turn, taken) = (Instant::now(), Turn(now()), 0);
+    let sender = Sender { stream, listener, feeder, turn, taken, old, patience, heard, next: None };
     let mut sender = BufReader::new(sender);
     let mut take = || -> Result<(), String> {
         let mut told = false;
         while feeder.is_wanted() {
-            match receive(&mut sender)? {
+            let begins = sender.get_ref().taken - sender.buffer().len() as u64;
+            let received = receive(&mut sender)?;
+            let (at, old) = (sender.get_ref().turn.0, sender.get_ref().old);
+            if old.is_some_and(|old| begins <= old) && !matches!(received, Received::End) {
+                feeder.lose();
+                continue;
+            }
+            match received {
                 Received::End => break,
                 Received::Mask(mask) => {
                     *has_white |= !mask.is_empty();
-                    feeder.give(mask);
+                    feeder.give(mask, at);
                 }
                 // Of one who sends white, too, it is a faint nothing.
                 Received::Dark(MaskError::Dark { width, height, .. }) if *has_white => {
-                    feeder.give(Mask::empty(width, height).map_err(|error| error.to_string())?);
+                    let empty = Mask::empty(width, height).map_err(|error| error.to_string())?;
+                    feeder.give(empty, at);
                 }
                 Received::Dark(error) => {
                     feeder.lose();
@@ -173,7 +179,11 @@ struct Sender<'a> {
     stream: UnixStream,
     listener: &'a UnixListener,
     feeder: &'a Feeder,
-    turn: &'a mut Turn,
+    turn: Turn,
+    /// Bytes that were read.
+    taken: u64,
+    /// A mask that begins no later than with this byte was sent while nobody looked.
+    old: Option<u64>,
     /// How long it may be silent while another one waits.
     patience: Duration,
     heard: Instant,
@@ -185,9 +195,9 @@ impl Read for Sender<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.stream.read(bytes);
-            if self.turn.comes_late(self.listener) {
-                let why = "masks waited while this program was stopped; the sender is to come anew";
-                return Err(io::Error::other(why));
+            self.taken += *read.as_ref().unwrap_or(&0) as u64;
+            if self.turn.comes_late() {
+                self.old = Some(self.taken + waiting(&self.stream));
             }
             match read {
                 Ok(count) => {
@@ -211,6 +221,11 @@ impl Read for Sender<'_> {
             }
         }
     }
+}
+
+/// Bytes that were sent and not read.
+fn waiting(stream: &UnixStream) -> u64 {
+    rustix::io::ioctl_fionread(stream).unwrap_or(0)
 }
 
 /// What a sender sent.
@@ -348,30 +363,47 @@ mod tests {
         drop((silent, stopped, sender));
     }
 
-    /// As after the machine was suspended: of a sender who was listened to, and of one who waited.
+    /// As after the machine was suspended, or for one who waited behind another.
     #[test]
-    fn what_waited_while_nobody_could_look_is_of_before() {
-        let listener = {
-            let folder = tempfile::tempdir().expect("a folder");
-            let path = folder.path().join("masks");
-            let listener = UnixListener::bind(&path).expect("bound");
-            listener.set_nonblocking(true).expect("set");
-            drop(UnixStream::connect(path).expect("one waits"));
-            listener
-        };
-        let heard = |late: Duration| {
+    fn what_waited_while_nobody_could_look_does_not_count() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listener = UnixListener::bind(folder.path().join("masks")).expect("bound");
+        let mask = |holes: usize| pgm(4, 2, &[[255; 8], [0; 8]].concat()[8 - holes..][..8]);
+        for late in [false, true] {
             let (mut masks, feeder) = FedMask::new("masks".into());
             masks.stale_after = Duration::MAX;
             let (mut sender, stream) = UnixStream::pair().expect("a pair");
-            sender.write_all(&pgm(4, 2, &[255, 0, 0, 0, 0, 0, 0, 0])).expect("sent");
-            drop(sender);
-            let state = (&mut false, &mut Turn(now().saturating_sub(late)));
-            let (ended, _) = hear(stream, &listener, &feeder, ("", STALE_AFTER), state);
-            (hidden(&mut masks), ended.is_ok())
-        };
-        assert_eq!(heard(Duration::ZERO), (1, true));
-        assert_eq!(heard(STALE_AFTER), (8, false));
-        assert!(listener.accept().is_err(), "nobody waits any more");
+            let unread = stream.try_clone().expect("cloned");
+            assert_eq!(hidden(&mut masks), 8);
+            // The second is still on its way.
+            let second = mask(2);
+            sender.write_all(&[&mask(1), &second[..5]].concat()).expect("sent");
+            std::thread::scope(|scope| {
+                let listener = &listener;
+                let heard = scope.spawn(move || {
+                    hear(stream, listener, &feeder, ("", STALE_AFTER), (&mut false, late)).0
+                });
+                while waiting(&unread) > 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                if !late {
+                    assert_eq!(hidden(&mut masks), 1);
+                }
+                sender.write_all(&second[5..]).expect("sent");
+                if !late {
+                    assert_eq!(hidden(&mut masks), 2);
+                }
+                sender.write_all(&mask(3)).expect("sent");
+                assert_eq!(hidden(&mut masks), 3);
+                drop((sender, unread));
+                heard.join().expect("heard").expect("ended well");
+            });
+        }
+        let mut turn = Turn(now());
+        assert!(!turn.comes_late());
+        turn.0 = now().saturating_sub(STALE_AFTER);
+        assert!(turn.comes_late());
+        assert!(!turn.comes_late());
     }
 
     #[test]

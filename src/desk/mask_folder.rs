@@ -25,7 +25,7 @@ use crate::picture::Mask;
 const TRIES: usize = 64;
 /// So many of those are enough.
 const ENOUGH: usize = 64;
-/// Of fewer files, one in so many, it is said that they are few.
+/// Where only one file in so many has one, it is said that they are few, and no more are looked for.
 const FEW: usize = 20;
 /// One square in so many is the picture's whole short side.
 const WHOLE: f32 = 0.5;
@@ -77,13 +77,16 @@ impl MaskFolder {
                     return Ok(masks);
                 }
             }
+            if !masks.good.is_empty() && count >= ENOUGH * FEW {
+                break;
+            }
         }
         let path = folder.to_owned();
         if !masks.good.is_empty() {
             if masks.good.len() * FEW < count {
                 let good = masks.good.len();
                 log::warn!(
-                    "{}: {good} of {count} masks have such a hole; they come again and again",
+                    "{}: of {count} masks {good} have such a hole; these come again and again",
                     path.display()
                 );
             }

@@ -37,6 +37,7 @@ pub fn bytes_apart(mine: &[u32; 4], other: &[u32; 4]) -> u32 {
 }
 
 #[cfg(any(test, not(target_arch = "x86_64")))]
+#[inline]
 fn bytes_apart_here(mine: &[u32; 4], other: &[u32; 4]) -> u32 {
     let [mine, other] = [mine, other].map(|words| words.map(u32::to_ne_bytes));
     let pairs = mine.as_flattened().iter().zip(other.as_flattened());
@@ -136,6 +137,11 @@ mod sse2 {
     }
 }
 
+/// A patch's side, pixels.
+const SIDE: usize = 8;
+/// Bytes of its row.
+const ROW: usize = 3 * SIDE;
+
 /// Adds up what patches of 8x8 pixels say: to `sums` levels by weights, three a pixel, and to `weights`
 /// the weights. Both are `width` pixels wide, the `picture` (packed RGB) is `stride` pixels wide. Sums
 /// wrap around at 32 bits.
@@ -143,45 +149,121 @@ mod sse2 {
 /// # Panics
 /// If a patch does not lie within.
 pub fn vote(
-    (sums, weights, width): (&mut [u32], &mut [u32], usize),
-    (picture, stride): (&[u8], usize),
+    sums: (&mut [u32], &mut [u32], usize),
+    picture: (&[u8], usize),
     votes: impl Iterator<Item = Vote>,
 ) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
-        return unsafe { vote_avx2((sums, weights, width), (picture, stride), votes) };
+        return unsafe { avx2::vote(sums, picture, votes) };
     }
-    vote_here((sums, weights, width), (picture, stride), votes);
+    #[cfg(target_arch = "aarch64")]
+    return vote_by_rows(sums, picture, votes, neon::add_row);
+    #[cfg(not(target_arch = "aarch64"))]
+    vote_by_rows(sums, picture, votes, add_row);
+}
+
+/// With a way to add a row's levels by a weight.
+#[inline(always)]
+fn vote_by_rows(
+    (sums, weights, width): (&mut [u32], &mut [u32], usize),
+    (picture, stride): (&[u8], usize),
+    votes: impl Iterator<Item = Vote>,
+    add_row: impl Fn(&mut [u32; ROW], &[u8; ROW], u16),
+) {
+    let within = |begin: usize, width: usize, pixels: usize| {
+        let last = (SIDE - 1).checked_mul(width).and_then(|rows| rows.checked_add(begin + SIDE));
+        last.is_some_and(|end| end <= pixels)
+    };
+    let voted = weights.len().min(sums.len() / 3);
+    for Vote { to, from, weight } in votes {
+        assert!(to <= voted && within(to, width, voted), "a patch within what is voted on");
+        let pixels = picture.len() / 3;
+        assert!(from <= pixels && within(from, stride, pixels), "a patch within the picture");
+        for row in 0..SIDE {
+            let (to, from) = (to + row * width, from + row * stride);
+            // SAFETY: the patch's last pixel lies within, as just asked, and so do all.
+            let (weights, sums, says) = unsafe {
+                (
+                    &mut *weights.as_mut_ptr().add(to).cast::<[u32; SIDE]>(),
+                    &mut *sums.as_mut_ptr().add(3 * to).cast::<[u32; ROW]>(),
+                    &*picture.as_ptr().add(3 * from).cast::<[u8; ROW]>(),
+                )
+            };
+            weights.iter_mut().for_each(|sum| *sum = sum.wrapping_add(weight.into()));
+            add_row(sums, says, weight);
+        }
+    }
+}
+
+#[cfg(any(test, not(target_arch = "aarch64")))]
+#[inline(always)]
+fn add_row(sums: &mut [u32; ROW], levels: &[u8; ROW], weight: u16) {
+    for (sum, level) in sums.iter_mut().zip(levels) {
+        *sum = sum.wrapping_add(u32::from(weight) * u32::from(*level));
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn vote_avx2(
-    (sums, weights, width): (&mut [u32], &mut [u32], usize),
-    (picture, stride): (&[u8], usize),
-    votes: impl Iterator<Item = Vote>,
-) {
-    vote_here((sums, weights, width), (picture, stride), votes);
+mod avx2 {
+    use core::arch::x86_64::*;
+
+    use super::{ROW, Vote, vote_by_rows};
+
+    /// # Safety
+    /// * The processor has AVX2.
+    #[target_feature(enable = "avx2")]
+    pub fn vote(
+        sums: (&mut [u32], &mut [u32], usize),
+        picture: (&[u8], usize),
+        votes: impl Iterator<Item = Vote>,
+    ) {
+        // No plain `add_row`: what has the instructions cannot be called from just anywhere.
+        vote_by_rows(sums, picture, votes, |sums, levels, weight| add_row(sums, levels, weight));
+    }
+
+    /// Eight levels at a time.
+    ///
+    /// # Safety
+    /// * The processor has AVX2.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn add_row(sums: &mut [u32; ROW], levels: &[u8; ROW], weight: u16) {
+        let weight = _mm256_set1_epi32(weight.into());
+        for (sums, levels) in sums.as_chunks_mut::<8>().0.iter_mut().zip(levels.as_chunks::<8>().0)
+        {
+            let sums: *mut __m256i = sums.as_mut_ptr().cast();
+            // SAFETY: there are eight levels and eight sums, which need not be aligned.
+            unsafe {
+                let levels = _mm256_cvtepu8_epi32(_mm_loadl_epi64(levels.as_ptr().cast()));
+                let says = _mm256_mullo_epi32(weight, levels);
+                _mm256_storeu_si256(sums, _mm256_add_epi32(_mm256_loadu_si256(sums), says));
+            }
+        }
+    }
 }
 
-#[inline(always)]
-fn vote_here(
-    (sums, weights, width): (&mut [u32], &mut [u32], usize),
-    (picture, stride): (&[u8], usize),
-    votes: impl Iterator<Item = Vote>,
-) {
-    const SIDE: usize = 8;
-    const ROW: usize = 3 * SIDE;
-    for Vote { to, from, weight } in votes {
-        let weight = u32::from(weight);
-        for row in 0..SIDE {
-            let (to, from) = (to + row * width, from + row * stride);
-            let weights = &mut weights[to..][..SIDE];
-            weights.iter_mut().for_each(|sum| *sum = sum.wrapping_add(weight));
-            let says = row_of::<ROW>(picture, 3 * from).map(|level| weight * u32::from(level));
-            let sums = &mut sums[3 * to..][..ROW];
-            sums.iter_mut().zip(says).for_each(|(sum, says)| *sum = sum.wrapping_add(says));
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use core::arch::aarch64::*;
+
+    use super::ROW;
+
+    /// Eight levels at a time, multiplied and added in one.
+    #[inline(always)]
+    pub fn add_row(sums: &mut [u32; ROW], levels: &[u8; ROW], weight: u16) {
+        for (sums, levels) in sums.as_chunks_mut::<8>().0.iter_mut().zip(levels.as_chunks::<8>().0)
+        {
+            let sums = sums.as_mut_ptr();
+            // SAFETY: NEON is part of 64-bit Arm; there are eight levels and eight sums.
+            unsafe {
+                let levels = vmovl_u8(vld1_u8(levels.as_ptr()));
+                let low = vmlal_n_u16(vld1q_u32(sums), vget_low_u16(levels), weight);
+                let high = vmlal_high_n_u16(vld1q_u32(sums.add(4)), levels, weight);
+                vst1q_u32(sums, low);
+                vst1q_u32(sums.add(4), high);
+            }
         }
     }
 }
@@ -221,6 +303,28 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_that_lies_outside_is_refused() {
+        let picture = noise(3 * 10 * 9, 3);
+        let refused = |to: usize, from: usize, width: usize| {
+            let (mut sums, mut weights) = (vec![0; 3 * 100], vec![0; 100]);
+            let votes = std::iter::once(Vote { to, from, weight: 1 });
+            let run = || vote((&mut sums, &mut weights, width), (&picture, 10), votes);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+        };
+        assert!(!refused(22, 12, 10));
+        for (to, from, width) in [
+            (23, 0, 10),
+            (0, 13, 10),
+            (usize::MAX, 0, 10),
+            (0, usize::MAX, 10),
+            (0, 0, usize::MAX / 7),
+            (0, 0, usize::MAX),
+        ] {
+            assert!(refused(to, from, width), "{to} {from} {width}");
+        }
+    }
+
+    #[test]
     fn every_pixel_of_a_patch_has_its_say() {
         let (width, stride, height) = (19, 23, 21);
         let picture = noise(3 * stride * height, 3);
@@ -229,7 +333,8 @@ mod tests {
         let (mut sums, mut weights) = (vec![1; 3 * width * height], vec![2; width * height]);
         vote((&mut sums, &mut weights, width), (&picture, stride), votes.into_iter());
         let (mut more, mut heavier) = (vec![1; 3 * width * height], vec![2; width * height]);
-        vote_here((&mut more, &mut heavier, width), (&picture, stride), votes.into_iter());
+        let plain = (&mut *more, &mut *heavier, width);
+        vote_by_rows(plain, (&picture, stride), votes.into_iter(), add_row);
         assert_eq!((&sums, &weights), (&more, &heavier));
         for at in 0..width * height {
             let mut expected = [1, 1, 1, 2];

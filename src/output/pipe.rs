@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Asked to end, a reader that takes nothing for so long is not waited with.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What a pipe that has any room takes without waiting (PIPE_BUF, pipe(7)).
-const ATOMIC: usize = 4096;
+const ATOMIC: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
 /// Frames as y4m, each as soon as it is there.
 pub(super) struct Pipe {
@@ -44,10 +44,9 @@ impl Pipe {
     pub fn open(path: &Path, stop: &Stop) -> Result<Self, OutputError> {
         let failed = |source| OutputError::Write { path: path.into(), source };
         let is_pipe = path.metadata().map_err(failed)?.file_type().is_fifo();
-        // Without a reader a pipe is not opened so, and one that is open never holds up.
-        let flags = if is_pipe { OFlags::NONBLOCK } else { OFlags::empty() };
+        // Without a reader a pipe is not opened so, and what is open never holds up.
         let mut options = File::options();
-        options.write(true).custom_flags(flags.bits() as i32);
+        options.write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
         loop {
             match options.open(path) {
                 Ok(file) => return Ok(Self::new(Some(path.into()), file.into(), stop)),
@@ -67,7 +66,11 @@ impl Pipe {
     fn new(path: Option<PathBuf>, to: OwnedFd, stop: &Stop) -> Self {
         let name = path.as_ref().map(|path| path.display().to_string());
         let name = name.unwrap_or_else(|| "y4m on standard output".into());
-        let to = Endable { to: to.into(), stop: stop.clone(), given_up: false };
+        let to = File::from(to);
+        // What was opened here takes what fits, and a file takes all.
+        let never_waits = path.is_some() || to.metadata().is_ok_and(|about| about.is_file());
+        let most = if never_waits { usize::MAX } else { ATOMIC };
+        let to = Endable { to, most, stop: stop.clone(), given_up: false };
         Self { path, name, writer: Y4mWriter::new(BufWriter::with_capacity(BUFFER, to)) }
     }
 
@@ -117,6 +120,8 @@ impl Sink for Pipe {
 /// Writes what there is room for, and waits for more until asked to end.
 struct Endable {
     to: File,
+    /// Bytes at a time.
+    most: usize,
     stop: Stop,
     given_up: bool,
 }
@@ -142,7 +147,7 @@ impl Write for Endable {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         loop {
             self.wait_for_room()?;
-            match self.to.write(&bytes[..bytes.len().min(ATOMIC)]) {
+            match self.to.write(&bytes[..bytes.len().min(self.most)]) {
                 // Another program writes into the same pipe.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 other => return other,
