@@ -61,8 +61,14 @@ impl MaskFolder {
                 }
             }
         }
-        let (good, first, unreadable_too) = (Vec::new(), Vec::new(), Mutex::default());
-        let mut masks = Self { files, size, ratio, good, first, unreadable: unreadable_too };
+        let mut masks = Self {
+            files,
+            size,
+            ratio,
+            good: Vec::new(),
+            first: Vec::new(),
+            unreadable: Mutex::default(),
+        };
         let (mut count, mut least, mut most) = (0, 1.0_f32, 0.0_f32);
         for index in 0..masks.files.len() {
             let Some(square) = masks.middle(index, [false; 2]) else { continue };
