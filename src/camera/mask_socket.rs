@@ -7,6 +7,7 @@
 //! One sender is listened to at a time. It may pause for as long as it likes, unless another comes: to
 //! that one it gives way once its masks no longer count.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -25,6 +26,8 @@ use crate::picture::{MAX_SIDE, Mask, MaskError};
 const TICK: Duration = Duration::from_millis(100);
 /// How long to wait for another try when a sender cannot be taken, as when files run out.
 const RETRY: Duration = Duration::from_secs(1);
+/// So many senders are taken in at most while another is listened to.
+const MOST_WAITING: usize = 16;
 
 pub(super) struct SocketMask {
     masks: FedMask,
@@ -55,7 +58,7 @@ impl SocketMask {
         let name = path.display().to_string();
         std::thread::Builder::new()
             .name("masks".into())
-            .spawn(move || listen(&listener, &feeder, &name, STALE_AFTER))
+            .spawn(move || listen(Senders::new(&listener), &feeder, &name, STALE_AFTER))
             .map_err(failed)?;
         Ok(Self { masks, _socket: Socket(path.into()) })
     }
@@ -67,47 +70,55 @@ impl Drop for Socket {
     }
 }
 
-/// When the thread looked for masks last. What waited while it could not, because the program or the
-/// machine was stopped, is of before, and nothing in it says so.
-struct Turn(Duration);
+/// Those who have come to send, and wait behind one who is listened to.
+struct Senders<'a> {
+    listener: &'a UnixListener,
+    /// Each with a time before which it had not come.
+    waiting: VecDeque<(UnixStream, Duration)>,
+    /// When all who had come were taken in last.
+    looked: Duration,
+}
 
-impl Turn {
-    /// Takes the next. Whether masks that wait may be old.
-    fn comes_late(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.0, now());
-        self.0.saturating_sub(before) >= STALE_AFTER
+impl<'a> Senders<'a> {
+    fn new(listener: &'a UnixListener) -> Self {
+        Self { listener, waiting: VecDeque::new(), looked: now() }
+    }
+
+    /// Takes in who has come since. More than [`MOST_WAITING`] wait in the system's own queue, and are
+    /// taken for as old as the look before.
+    fn take_in(&mut self) -> io::Result<()> {
+        let begun = now();
+        while self.waiting.len() < MOST_WAITING {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.waiting.push_back((stream, self.looked)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.looked = begun;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
 /// Takes one sender after another, until nobody wants masks any more. One that is silent for longer
 /// than `patience` gives way to the next.
-fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Duration) {
+fn listen(mut senders: Senders, feeder: &Feeder, name: &str, patience: Duration) {
     // Labels of 0 and 1 never have any.
-    let (mut next, mut has_white) = (None, false);
-    // Whoever comes while another is listened to waits, too.
-    let mut turn = Turn(now());
+    let mut has_white = false;
     while feeder.is_wanted() {
-        let come = match next.take() {
-            Some(stream) => Ok(stream),
-            None => listener.accept().map(|(stream, _)| stream),
-        };
-        let late = turn.comes_late();
-        let stream = match come {
-            Ok(stream) => stream,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                std::thread::sleep(TICK);
-                continue;
-            }
-            Err(error) => {
+        let failed = senders.take_in().err();
+        let Some((stream, since)) = senders.waiting.pop_front() else {
+            if let Some(error) = &failed {
                 log::warn!("{name}: {error}");
-                std::thread::sleep(RETRY);
-                continue;
             }
+            std::thread::sleep(if failed.is_some() { RETRY } else { TICK });
+            continue;
         };
         // Some come once for each mask.
         log::debug!("{name}: a sender of masks has come");
-        let ended;
-        (ended, next) = hear(stream, listener, feeder, (name, patience), (&mut has_white, late));
+        let ended = hear((stream, since), &mut senders, feeder, (name, patience), &mut has_white);
         if !feeder.is_wanted() {
             return;
         }
@@ -121,83 +132,95 @@ fn listen(listener: &UnixListener, feeder: &Feeder, name: &str, patience: Durati
     }
 }
 
-/// Takes masks from one sender, and notes whether one has white; then says why it ended, and who comes
-/// next if that was the reason.
+/// Takes masks from a sender who has come `since` then, and notes whether one has white; then says why it
+/// ended.
 fn hear(
-    stream: UnixStream,
-    listener: &UnixListener,
+    (stream, since): (UnixStream, Duration),
+    senders: &mut Senders,
     feeder: &Feeder,
     (name, patience): (&str, Duration),
-    (has_white, late): (&mut bool, bool),
-) -> (Result<(), String>, Option<UnixStream>) {
+    has_white: &mut bool,
+) -> Result<(), String> {
     // Some systems hand the listener's own way on. Without either the thread would wait for ever.
     let set = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(TICK)));
-    if let Err(error) = set {
-        return (Err(error.to_string()), None);
-    }
-    let old = late.then(|| waiting(&stream));
-    let (heard, turn, taken) = (Instant::now(), Turn(now()), 0);
-    let sender = Sender { stream, listener, feeder, turn, taken, old, patience, heard, next: None };
+    set.map_err(|error| error.to_string())?;
+    let mut sender = Sender {
+        stream,
+        senders,
+        feeder,
+        turn: since,
+        taken: 0,
+        old: None,
+        patience,
+        heard: Instant::now(),
+    };
+    sender.take_turn();
     let mut sender = BufReader::new(sender);
-    let mut take = || -> Result<(), String> {
-        let mut told = false;
-        while feeder.is_wanted() {
-            let begins = sender.get_ref().taken - sender.buffer().len() as u64;
-            let received = receive(&mut sender)?;
-            let (at, old) = (sender.get_ref().turn.0, sender.get_ref().old);
-            if old.is_some_and(|old| begins <= old) && !matches!(received, Received::End) {
-                feeder.lose();
-                continue;
+    let mut told = false;
+    while feeder.is_wanted() {
+        let begins = sender.get_ref().taken - sender.buffer().len() as u64;
+        let received = receive(&mut sender)?;
+        let Sender { turn: at, old, .. } = *sender.get_ref();
+        if old.is_some_and(|old| begins <= old) && !matches!(received, Received::End) {
+            continue;
+        }
+        match received {
+            Received::End => break,
+            Received::Mask(mask) => {
+                *has_white |= !mask.is_empty();
+                feeder.give(mask, at);
             }
-            match received {
-                Received::End => break,
-                Received::Mask(mask) => {
-                    *has_white |= !mask.is_empty();
-                    feeder.give(mask, at);
-                }
-                // Of one who sends white, too, it is a faint nothing.
-                Received::Dark(MaskError::Dark { width, height, .. }) if *has_white => {
-                    let empty = Mask::empty(width, height).map_err(|error| error.to_string())?;
-                    feeder.give(empty, at);
-                }
-                Received::Dark(error) => {
-                    feeder.lose();
-                    if !std::mem::replace(&mut told, true) {
-                        log::warn!("{name}: {error}; all is hidden until a mask with white comes");
-                    }
+            // Of one who sends white, too, it is a faint nothing.
+            Received::Dark(MaskError::Dark { width, height, .. }) if *has_white => {
+                let empty = Mask::empty(width, height).map_err(|error| error.to_string())?;
+                feeder.give(empty, at);
+            }
+            Received::Dark(error) => {
+                feeder.lose();
+                if !std::mem::replace(&mut told, true) {
+                    log::warn!("{name}: {error}; all is hidden until a mask with white comes");
                 }
             }
         }
-        Ok(())
-    };
-    let ended = take();
-    (ended, sender.into_inner().next)
+    }
+    Ok(())
 }
 
 /// What a sender sends. Ends when nobody wants masks any more.
-struct Sender<'a> {
+struct Sender<'a, 'b> {
     stream: UnixStream,
-    listener: &'a UnixListener,
+    senders: &'a mut Senders<'b>,
     feeder: &'a Feeder,
-    turn: Turn,
+    /// When it was looked at last.
+    turn: Duration,
     /// Bytes that were read.
     taken: u64,
-    /// A mask that begins no later than with this byte was sent while nobody looked.
+    /// A mask that begins no later than with this byte may be of before: it waited while nobody looked,
+    /// because another was listened to or the program or the machine was stopped. Nothing in it says so.
     old: Option<u64>,
     /// How long it may be silent while another one waits.
     patience: Duration,
     heard: Instant,
-    /// The one to which it gave way.
-    next: Option<UnixStream>,
 }
 
-impl Read for Sender<'_> {
+impl Sender<'_, '_> {
+    fn take_turn(&mut self) {
+        let before = std::mem::replace(&mut self.turn, now());
+        if self.turn.saturating_sub(before) >= STALE_AFTER {
+            self.old = Some(self.taken + waiting(&self.stream));
+        }
+    }
+}
+
+impl Read for Sender<'_, '_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.stream.read(bytes);
             self.taken += *read.as_ref().unwrap_or(&0) as u64;
-            if self.turn.comes_late() {
-                self.old = Some(self.taken + waiting(&self.stream));
+            self.take_turn();
+            if self.turn.saturating_sub(self.senders.looked) >= TICK {
+                // What fails here fails again when one is wanted.
+                let _ = self.senders.take_in();
             }
             match read {
                 Ok(count) => {
@@ -213,10 +236,7 @@ impl Read for Sender<'_> {
             if !self.feeder.is_wanted() {
                 return Ok(0);
             }
-            if self.heard.elapsed() >= self.patience
-                && let Ok((next, _)) = self.listener.accept()
-            {
-                self.next = Some(next);
+            if self.heard.elapsed() >= self.patience && !self.senders.waiting.is_empty() {
                 return Err(io::Error::other("the sender is silent, and another has come"));
             }
         }
@@ -347,8 +367,9 @@ mod tests {
         listener.set_nonblocking(true).expect("set");
         let (mut masks, feeder) = FedMask::new("masks".into());
         masks.stale_after = Duration::MAX;
-        let thread =
-            std::thread::spawn(move || listen(&listener, &feeder, "masks", Duration::ZERO));
+        let thread = std::thread::spawn(move || {
+            listen(Senders::new(&listener), &feeder, "masks", Duration::ZERO)
+        });
         assert_eq!(hidden(&mut masks), 8);
         // One says nothing, and one stops in the middle of a mask.
         let silent = UnixStream::connect(&path).expect("connected");
@@ -363,29 +384,32 @@ mod tests {
         drop((silent, stopped, sender));
     }
 
-    /// As after the machine was suspended, or for one who waited behind another.
+    /// As after the machine was suspended, or for those who waited behind another.
     #[test]
     fn what_waited_while_nobody_could_look_does_not_count() {
         let folder = tempfile::tempdir().expect("a folder");
-        let listener = UnixListener::bind(folder.path().join("masks")).expect("bound");
+        let path = folder.path().join("masks");
+        let listener = UnixListener::bind(&path).expect("bound");
+        listener.set_nonblocking(true).expect("set");
         let mask = |holes: usize| pgm(4, 2, &[[255; 8], [0; 8]].concat()[8 - holes..][..8]);
         for late in [false, true] {
             let (mut masks, feeder) = FedMask::new("masks".into());
             masks.stale_after = Duration::MAX;
-            let (mut sender, stream) = UnixStream::pair().expect("a pair");
-            let unread = stream.try_clone().expect("cloned");
             assert_eq!(hidden(&mut masks), 8);
+            let mut senders = Senders::new(&listener);
+            if late {
+                senders.looked = now().saturating_sub(STALE_AFTER);
+                for holes in [4, 5] {
+                    let mut sender = UnixStream::connect(&path).expect("connected");
+                    sender.write_all(&mask(holes)).expect("sent");
+                }
+            }
+            let mut sender = UnixStream::connect(&path).expect("connected");
             // The second is still on its way.
             let second = mask(2);
             sender.write_all(&[&mask(1), &second[..5]].concat()).expect("sent");
             std::thread::scope(|scope| {
-                let listener = &listener;
-                let heard = scope.spawn(move || {
-                    hear(stream, listener, &feeder, ("", STALE_AFTER), (&mut false, late)).0
-                });
-                while waiting(&unread) > 0 {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+                scope.spawn(move || listen(senders, &feeder, "masks", Duration::MAX));
                 if !late {
                     assert_eq!(hidden(&mut masks), 1);
                 }
@@ -393,17 +417,16 @@ mod tests {
                 if !late {
                     assert_eq!(hidden(&mut masks), 2);
                 }
-                sender.write_all(&mask(3)).expect("sent");
-                assert_eq!(hidden(&mut masks), 3);
-                drop((sender, unread));
-                heard.join().expect("heard").expect("ended well");
+                // Until it is sent after all that waited.
+                let mut masks = masks;
+                let new = (0..500).find_map(|_| {
+                    sender.write_all(&mask(3)).expect("sent");
+                    std::thread::sleep(Duration::from_millis(10));
+                    masks.next(4, 2, 0).expect("a mask")
+                });
+                assert_eq!(new.expect("a new one").hole_pixels(), 3);
             });
         }
-        let mut turn = Turn(now());
-        assert!(!turn.comes_late());
-        turn.0 = now().saturating_sub(STALE_AFTER);
-        assert!(turn.comes_late());
-        assert!(!turn.comes_late());
     }
 
     #[test]
