@@ -52,8 +52,7 @@ fn feed(
     settle: Duration,
 ) {
     let pool = Pool::default();
-    // Labels of 0 and 1 never have any white, nor has what a camera sees in the dark.
-    let (mut pictures, mut has_white) = (Pictures::default(), false);
+    let mut pictures = Pictures::default();
     while feeder.is_wanted() {
         let Some(opened) = &mut device else {
             std::thread::sleep(retry);
@@ -73,28 +72,14 @@ fn feed(
                 let at = now();
                 // A damaged one is passed over: it is for their age that masks stop to count.
                 let Ok(frame) = captured.decode(&pool) else { continue };
-                let mask = match Mask::from_frame(&frame) {
-                    // Where there was white, too, it is a faint nothing.
-                    Err(MaskError::Dark { width, height, .. }) if has_white => {
-                        Mask::empty(width, height)
-                    }
-                    other => other,
-                };
-                match mask {
-                    Ok(mask) => {
-                        has_white |= !mask.is_empty();
-                        feeder.give(mask, at);
-                        if told.take().is_some() {
-                            log::info!("masks: {}", opened.describe());
-                        }
-                    }
+                match feeder.give(Mask::from_frame(&frame), at) {
+                    Ok(()) if told.take().is_some() => log::info!("masks: {}", opened.describe()),
+                    Ok(()) => {}
+                    // Its brightest level, which the error names, is another each time.
                     Err(MaskError::Dark { .. }) => {
-                        feeder.lose();
                         let name = opened.describe();
-                        tell(
-                            &mut told,
-                            format!("{name}: no white so far; until then all is hidden"),
-                        );
+                        let trouble = format!("{name}: no white so far; until then all is hidden");
+                        tell(&mut told, trouble);
                     }
                     Err(error) => tell(&mut told, error.to_string()),
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::MaskSourceError;
 use super::mask_source::MaskSource;
-use crate::picture::Mask;
+use crate::picture::{Mask, MaskError};
 
 /// How long a mask holds.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(2);
@@ -31,6 +31,8 @@ struct Newest {
     mask: Option<(Mask, Duration)>,
     /// Different masks so far.
     number: u64,
+    /// Whether one had white: labels of 0 and 1 never have any, nor has what a camera sees in the dark.
+    has_white: bool,
 }
 
 /// Time since some moment, by a clock that goes on while the machine is suspended: where something was
@@ -56,15 +58,27 @@ impl Feeder {
         self.0.strong_count() > 0
     }
 
-    /// A mask came, at this time or later.
-    pub fn give(&self, mask: Mask, at: Duration) {
-        let Some(newest) = self.0.upgrade() else { return };
+    /// A mask came, at this time or later. Where one before had white, one that is dark hides nothing.
+    ///
+    /// # Errors
+    /// The mask's own; there is none then, and all is hidden.
+    pub fn give(&self, mask: Result<Mask, MaskError>, at: Duration) -> Result<(), MaskError> {
+        let Some(newest) = self.0.upgrade() else { return Ok(()) };
         let mut newest = lock(&newest);
+        let mask = match mask {
+            Err(MaskError::Dark { width, height, .. }) if newest.has_white => {
+                Mask::empty(width, height)
+            }
+            other => other,
+        };
+        let mask = mask.inspect_err(|_| newest.mask = None)?;
+        newest.has_white |= !mask.is_empty();
         // One that stands need not be prepared again.
         if newest.mask.as_ref().is_none_or(|(before, _)| *before != mask) {
             newest.number += 1;
         }
         newest.mask = Some((mask, at));
+        Ok(())
     }
 
     /// What came was no mask.
@@ -144,10 +158,10 @@ mod tests {
         assert_eq!(hidden(&mut masks), Some(8));
         assert_eq!(hidden(&mut masks), None);
         let quarter = Mask::from_grey(2, 1, &[255, 0]).expect("a mask");
-        feeder.give(quarter.clone(), now());
+        feeder.give(Ok(quarter.clone()), now()).expect("a mask");
         // Stretched to the frame.
         assert_eq!(hidden(&mut masks), Some(4));
-        feeder.give(quarter.clone(), now());
+        feeder.give(Ok(quarter.clone()), now()).expect("a mask");
         assert_eq!(hidden(&mut masks), None, "it is the same");
         masks.stale_after = Duration::ZERO;
         assert_eq!(hidden(&mut masks), Some(8), "it is old");
@@ -155,12 +169,12 @@ mod tests {
         assert_eq!(hidden(&mut masks), Some(4));
         feeder.lose();
         assert_eq!(hidden(&mut masks), Some(8));
-        feeder.give(quarter.clone(), now());
+        feeder.give(Ok(quarter.clone()), now()).expect("a mask");
         assert_eq!(hidden(&mut masks), Some(4));
         // As it is outside of tests: for two seconds.
         let (mut masks, feeder) = FedMask::new("there".into());
         assert_eq!(masks.stale_after, Duration::from_secs(2));
-        feeder.give(quarter, now());
+        feeder.give(Ok(quarter), now()).expect("a mask");
         if let Some((_, since)) = &mut lock(&masks.newest).mask {
             *since = since.checked_sub(Duration::from_secs(2)).expect("up for so long");
         }

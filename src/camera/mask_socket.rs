@@ -105,8 +105,6 @@ impl<'a> Senders<'a> {
 /// Takes one sender after another, until nobody wants masks any more. One that is silent for longer
 /// than `patience` gives way to the next.
 fn listen(mut senders: Senders, feeder: &Feeder, name: &str, patience: Duration) {
-    // Labels of 0 and 1 never have any.
-    let mut has_white = false;
     while feeder.is_wanted() {
         let failed = senders.take_in().err();
         let Some((stream, since)) = senders.waiting.pop_front() else {
@@ -118,7 +116,7 @@ fn listen(mut senders: Senders, feeder: &Feeder, name: &str, patience: Duration)
         };
         // Some come once for each mask.
         log::debug!("{name}: a sender of masks has come");
-        let ended = hear((stream, since), &mut senders, feeder, (name, patience), &mut has_white);
+        let ended = hear((stream, since), &mut senders, feeder, (name, patience));
         if !feeder.is_wanted() {
             return;
         }
@@ -132,14 +130,12 @@ fn listen(mut senders: Senders, feeder: &Feeder, name: &str, patience: Duration)
     }
 }
 
-/// Takes masks from a sender who has come `since` then, and notes whether one has white; then says why it
-/// ended.
+/// Takes masks from a sender who has come `since` then; then says why it ended.
 fn hear(
     (stream, since): (UnixStream, Duration),
     senders: &mut Senders,
     feeder: &Feeder,
     (name, patience): (&str, Duration),
-    has_white: &mut bool,
 ) -> Result<(), String> {
     // Some systems hand the listener's own way on. Without either the thread would wait for ever.
     let set = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(TICK)));
@@ -160,27 +156,19 @@ fn hear(
     while feeder.is_wanted() {
         let begins = sender.get_ref().taken - sender.buffer().len() as u64;
         let received = receive(&mut sender)?;
+        let mask = match received {
+            Received::End => break,
+            Received::Mask(mask) => Ok(mask),
+            Received::Dark(error) => Err(error),
+        };
         let Sender { turn: at, old, .. } = *sender.get_ref();
-        if old.is_some_and(|old| begins <= old) && !matches!(received, Received::End) {
+        if old.is_some_and(|old| begins <= old) {
             continue;
         }
-        match received {
-            Received::End => break,
-            Received::Mask(mask) => {
-                *has_white |= !mask.is_empty();
-                feeder.give(mask, at);
-            }
-            // Of one who sends white, too, it is a faint nothing.
-            Received::Dark(MaskError::Dark { width, height, .. }) if *has_white => {
-                let empty = Mask::empty(width, height).map_err(|error| error.to_string())?;
-                feeder.give(empty, at);
-            }
-            Received::Dark(error) => {
-                feeder.lose();
-                if !std::mem::replace(&mut told, true) {
-                    log::warn!("{name}: {error}; all is hidden until a mask with white comes");
-                }
-            }
+        if let Err(error) = feeder.give(mask, at)
+            && !std::mem::replace(&mut told, true)
+        {
+            log::warn!("{name}: {error}; all is hidden until a mask with white comes");
         }
     }
     Ok(())
@@ -313,6 +301,12 @@ mod tests {
         [format!("P5\n{width} {height}\n255\n").as_bytes(), data].concat()
     }
 
+    fn bound(path: &Path) -> UnixListener {
+        let listener = UnixListener::bind(path).expect("bound");
+        listener.set_nonblocking(true).expect("set");
+        listener
+    }
+
     /// Masks of a socket at `path`, and a sender, who says nothing so far.
     fn opened(path: &Path) -> (SocketMask, UnixStream) {
         let mut source = SocketMask::open(path).expect("opened");
@@ -363,8 +357,7 @@ mod tests {
     fn a_silent_sender_gives_way_to_one_that_comes() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("masks");
-        let listener = UnixListener::bind(&path).expect("bound");
-        listener.set_nonblocking(true).expect("set");
+        let listener = bound(&path);
         let (mut masks, feeder) = FedMask::new("masks".into());
         masks.stale_after = Duration::MAX;
         let thread = std::thread::spawn(move || {
@@ -389,8 +382,7 @@ mod tests {
     fn what_waited_while_nobody_could_look_does_not_count() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("masks");
-        let listener = UnixListener::bind(&path).expect("bound");
-        listener.set_nonblocking(true).expect("set");
+        let listener = bound(&path);
         let mask = |holes: usize| pgm(4, 2, &[[255; 8], [0; 8]].concat()[8 - holes..][..8]);
         for late in [false, true] {
             let (mut masks, feeder) = FedMask::new("masks".into());
@@ -454,8 +446,7 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         // Nor is it taken there for a sender that has gone.
-        let listener = UnixListener::bind(&path).expect("bound");
-        listener.set_nonblocking(true).expect("set");
+        let listener = bound(&path);
         assert!(SocketMask::open(&path).is_err());
         let nobody = listener.accept().expect_err("nobody came");
         assert_eq!(nobody.kind(), ErrorKind::WouldBlock);

@@ -13,7 +13,7 @@ use fast_image_resize::{
 use image::ImageReader;
 
 use super::data::DataError;
-use crate::file::is_special;
+use crate::file::{is_hidden, is_special};
 use crate::picture::{PictureError, RgbPicture, is_picture_name, read_rgb};
 
 /// A decoded picture: RGB bytes, rows from top to bottom, short side at most the cached one.
@@ -102,7 +102,7 @@ fn list_within(
     paths.sort();
     for path in paths {
         if path.is_dir() {
-            if !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+            if !is_hidden(&path) {
                 list_within(&path, seen, into)?;
             }
         } else if is_sheet(&path) {

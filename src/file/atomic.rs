@@ -28,6 +28,11 @@ pub fn is_special(path: &Path) -> bool {
     path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir())
 }
 
+/// Whether a file or folder is left out of listings: its name begins with a dot.
+pub(crate) fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 /// Whether a name is one that Linux gives to cameras and to devices that take pictures.
 pub(crate) fn is_video_device(name: &str) -> bool {
     name.starts_with("/dev/video") || name.starts_with("/dev/v4l/")

@@ -17,7 +17,7 @@ mod model;
 mod tests;
 mod weights;
 
-pub(crate) use atomic::{aside, is_video_device, place};
+pub(crate) use atomic::{aside, is_hidden, is_video_device, place};
 pub use atomic::{check_place, is_same, is_special, write_atomically};
 pub use error::FileError;
 pub use int8::{GeneralForm, Int8Layer, Int8Part, Int8Place, Int8Tensors};

@@ -138,9 +138,9 @@ mod sse2 {
 }
 
 /// A patch's side, pixels.
-const SIDE: usize = 8;
-/// Bytes of its row.
-const ROW: usize = 3 * SIDE;
+pub const SIDE: usize = 8;
+/// Bytes of its row in packed RGB.
+pub const ROW: usize = 3 * SIDE;
 
 /// Adds up what patches of 8x8 pixels say: to `sums` levels by weights, three a pixel, and to `weights`
 /// the weights. Both are `width` pixels wide, the `picture` (packed RGB) is `stride` pixels wide. Sums

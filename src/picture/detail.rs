@@ -17,7 +17,7 @@
 use std::ops::Range;
 
 use super::matches::{
-    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, corners,
+    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, ROW, SIDE, Search, Target, corners,
     surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
@@ -32,8 +32,6 @@ const APART: u32 = 4;
 const COARSE: usize = 2;
 /// The share of rows or columns of a patch in the blend, from its edge to its middle.
 const SHARES: [i16; SIDE] = [1, 2, 3, 4, 4, 3, 2, 1];
-/// Bytes of a patch's row.
-const ROW: usize = 3 * SIDE;
 /// What a level of the coarse band weighs against one of luma, of which there are more.
 const COARSE_WEIGHT: u32 = 4;
 /// A match whose colours in the coarse band are so far off in sum of levels counts whole, and one

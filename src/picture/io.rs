@@ -17,7 +17,7 @@ use super::{
     ColourRange, DECODE_PIXEL, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError,
     PixelFormat,
 };
-use crate::file::{FileError, aside, check_place, place, write_atomically};
+use crate::file::{FileError, aside, check_place, is_hidden, place, write_atomically};
 
 /// JPEG quality of written pictures: little visible loss, a tenth of a PNG's size.
 const JPEG_QUALITY: u8 = 92;
@@ -32,9 +32,8 @@ pub(crate) const MOST_PAINTED_PIXELS: usize = 1 << 24;
 pub fn is_picture_name(path: &Path) -> bool {
     const ENDINGS: [&str; 11] =
         ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "pgm", "ppm", "pnm"];
-    let [name, ending] = [path.file_name(), path.extension()]
-        .map(|part| part.unwrap_or_default().to_string_lossy().to_ascii_lowercase());
-    !name.starts_with('.') && ENDINGS.contains(&ending.as_str())
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    !is_hidden(path) && ENDINGS.contains(&ending.as_str())
 }
 
 /// A picture from disk, packed RGB.

@@ -9,9 +9,8 @@ use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
 use super::{Mask, PixelBox};
+pub(super) use crate::kernels::patches::{ROW, SIDE};
 
-/// A patch's side, pixels.
-pub(super) const SIDE: usize = 8;
 /// How far around the holes patches are taken from: a quarter of their longer side, but so many
 /// pixels at least.
 const SURROUNDINGS: usize = 64;

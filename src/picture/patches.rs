@@ -25,15 +25,13 @@
 use std::ops::Range;
 
 use super::matches::{
-    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, SIDE, Search, Target, around,
+    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, ROW, SIDE, Search, Target, around,
     corners, surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
 use crate::kernels::patches::{Vote, apart, bytes_apart, vote};
 use crate::kernels::resample::{Filter, Resampler};
 
-/// Bytes of a patch's row.
-const ROW: usize = 3 * SIDE;
 /// So many steps from known pixels a network of this kind knows little of what is there.
 const DEEP: u16 = 32;
 /// What the picture is shrunk by to get its coarse band, and what a neighbour counts whose match lies
