@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use super::matches::{
     Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, ROW, SIDE, Search, Target, corners,
-    surroundings,
+    place_in, reached, surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
 use crate::kernels::patches::{apart, bytes_apart};
@@ -47,36 +47,36 @@ const RECIPROCAL_BITS: u32 = 22;
 #[derive(Debug)]
 pub struct Detail {
     search: Search,
-    /// What is looked at of the region, and the region's width. All planes are of that area.
+    /// What is looked at of the region, and the region's width. Planes are of that area, unless they
+    /// are of the part that patches over holes take.
     area: PixelBox,
     stride: usize,
+    reached: PixelBox,
     /// To the coarse band and back.
     shrink: Resampler<3>,
     grow: Resampler<3>,
     matches: Matches,
-    /// Of each pixel, the reciprocal of all shares of the patches over it.
+    /// Of each pixel that patches reach, the reciprocal of all shares of those over it.
     reciprocals: Vec<i32>,
     /// Pixels in a row: holes; those of them that the region owns; and all but those.
     holes: Vec<Range<usize>>,
     owned: Vec<Range<usize>>,
     others: Vec<Range<usize>>,
-    /// The fill, which gets detail.
-    fill: Vec<u8>,
     /// The picture in RGB, filled; its coarse band, small and in full size.
     picture: Vec<u8>,
     small: Vec<u8>,
     coarse: Vec<u8>,
     /// Luma, with detail in the holes.
     luma: Vec<u8>,
-    /// The fine band of the matches, by their shares.
+    /// Of each pixel that patches reach, the fine band of the matches, by their shares.
     sums: Vec<i16>,
     /// Whether there are matches of a frame before.
     begun: bool,
 }
 
 impl Detail {
-    /// For fills of this region, and its holes: takes all memory that it needs, some 20 bytes for each
-    /// pixel around the holes. `None` where there is nothing to fill, or no patch to take.
+    /// For fills of this region, and its holes: takes all memory that it needs, some 8 bytes for each
+    /// pixel around the holes, and 13 for each of theirs. `None` where there is nothing to fill, or no patch to take.
     pub fn new(region: &Region, search: Search) -> Option<Self> {
         let area = surroundings(&region.owned)?;
         let (width, height) = (area.width, area.height);
@@ -92,23 +92,24 @@ impl Detail {
         );
         let origin = (region.x + area.x, region.y + area.y);
         let matches = Matches::new(&holes, &owned, origin, STEP, APART)?;
+        let reached = reached(&owned)?;
         Some(Self {
             search,
             area,
             stride: region.width,
             shrink: Resampler::new((width, height), small, Filter::Bilinear),
             grow: Resampler::new(small, (width, height), Filter::Bilinear),
-            reciprocals: reciprocals(&matches, width * height, width),
+            reciprocals: reciprocals(&matches, width, &reached),
             matches,
+            sums: vec![0; 3 * reached.width * reached.height],
+            reached,
             holes: holes.runs(|pixel| pixel != KNOWN),
             owned: owned.runs(|pixel| pixel != KNOWN),
             others: owned.runs(|pixel| pixel == KNOWN),
-            fill: vec![0; width * height * 3],
             picture: vec![0; width * height * 3],
             small: vec![0; small.0 * small.1 * 3],
             coarse: vec![0; width * height * 3],
             luma: vec![0; width * height],
-            sums: vec![0; width * height * 3],
             begun: false,
         })
     }
@@ -132,7 +133,7 @@ impl Detail {
         } else if !self.matches.are_new() {
             self.matches.draw();
             // For its luma.
-            self.lay();
+            self.lay(fill);
             self.improve(true, &FOLLOWED);
         } else {
             self.matches.draw();
@@ -146,35 +147,29 @@ impl Detail {
                 self.improve(by_luma, &FORTH);
                 self.improve(by_luma, &BACK);
                 if round + 1 < rounds {
-                    self.lay();
+                    self.lay(fill);
                 }
             }
         }
-        self.lay();
-        for (row, line) in self.lines() {
-            fill[line].copy_from_slice(&self.fill[row]);
-        }
+        self.lay(fill);
     }
 
-    /// Bytes of each row of the area: in planes here, and in the region's.
-    fn lines(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> + use<> {
-        let (area, stride, bytes) = (self.area, self.stride, 3 * self.area.width);
-        (0..area.height).map(move |y| {
-            let (row, line) = (y * bytes, 3 * ((area.y + y) * stride + area.x));
-            (row..row + bytes, line..line + bytes)
-        })
+    /// Where in the region a pixel of the area is.
+    fn place(&self, at: usize) -> usize {
+        (self.area.y + at / self.area.width) * self.stride + self.area.x + at % self.area.width
     }
 
     /// Sets the picture and its coarse band, and luma where it does not hold detail of the frame
     /// before.
     fn take(&mut self, known: &[u8], fill: &[u8]) {
-        for (row, line) in self.lines() {
-            self.picture[row.clone()].copy_from_slice(&known[line.clone()]);
-            self.fill[row].copy_from_slice(&fill[line]);
+        let bytes = 3 * self.area.width;
+        for y in 0..self.area.height {
+            let known = &known[3 * self.place(y * self.area.width)..][..bytes];
+            self.picture[y * bytes..][..bytes].copy_from_slice(known);
         }
         for run in &self.holes {
-            let bytes = 3 * run.start..3 * run.end;
-            self.picture[bytes.clone()].copy_from_slice(&self.fill[bytes]);
+            let fill = &fill[3 * self.place(run.start)..][..3 * run.len()];
+            self.picture[3 * run.start..3 * run.end].copy_from_slice(fill);
         }
         for run in &self.others {
             let pixels = &self.picture.as_chunks().0[run.clone()];
@@ -201,13 +196,14 @@ impl Detail {
     }
 
     /// Lays the matches' fine band over the coarse one, in the fill and in luma.
-    fn lay(&mut self) {
+    fn lay(&mut self, fill: &mut [u8]) {
+        let (width, reached) = (self.area.width, self.reached);
         self.sums.fill(0);
         for target in &self.matches.targets {
             let trust = self.trust(target);
+            let first = place_in(&reached, target.at as usize, width);
             for (row, down) in SHARES.into_iter().enumerate() {
-                let line = row * self.area.width;
-                let (to, from) = (target.at as usize + line, target.found as usize + line);
+                let (to, from) = (first + row * reached.width, target.found as usize + row * width);
                 let shares: [i16; ROW] = std::array::from_fn(|byte| down * SHARES[byte / 3]);
                 let sums = &mut self.sums[3 * to..][..ROW];
                 let picture = &self.picture[3 * from..][..ROW];
@@ -220,12 +216,13 @@ impl Detail {
                 }
             }
         }
-        let (fill, coarse) = (self.fill.as_chunks_mut::<3>().0, self.coarse.as_chunks::<3>().0);
-        let sums = self.sums.as_chunks::<3>().0;
         for run in self.owned.iter().cloned() {
-            let bands = coarse[run.clone()].iter().zip(&sums[run.clone()]);
-            let bands = bands.zip(&self.reciprocals[run.clone()]);
-            let pixels = fill[run.clone()].iter_mut().zip(&mut self.luma[run]);
+            let (to, from) = (self.place(run.start), place_in(&reached, run.start, width));
+            let bands = self.coarse.as_chunks::<3>().0[run.clone()].iter();
+            let bands = bands.zip(&self.sums.as_chunks::<3>().0[from..]);
+            let bands = bands.zip(&self.reciprocals[from..]);
+            let fill = fill.as_chunks_mut::<3>().0[to..].iter_mut();
+            let pixels = fill.zip(&mut self.luma[run]);
             for ((fill, luma), ((coarse, sums), &reciprocal)) in pixels.zip(bands) {
                 let level = |channel: usize| {
                     let fine = rounded(sums[channel], reciprocal);
@@ -291,12 +288,14 @@ fn rounded(sum: i16, reciprocal: i32) -> i32 {
     (i32::from(sum) * reciprocal + (1 << (RECIPROCAL_BITS - 1))) >> RECIPROCAL_BITS
 }
 
-/// Of each pixel, what to multiply by in place of dividing by all shares of the patches over it.
-fn reciprocals(matches: &Matches, pixels: usize, width: usize) -> Vec<i32> {
-    let mut shares = vec![0_i16; pixels];
+/// Of each pixel of the box that patches reach, what to multiply by in place of dividing by all shares
+/// of those over it.
+fn reciprocals(matches: &Matches, width: usize, reached: &PixelBox) -> Vec<i32> {
+    let mut shares = vec![0_i16; reached.width * reached.height];
     for target in &matches.targets {
+        let first = place_in(reached, target.at as usize, width);
         for (row, down) in SHARES.into_iter().enumerate() {
-            let shares = &mut shares[target.at as usize + row * width..][..SIDE];
+            let shares = &mut shares[first + row * reached.width..][..SIDE];
             shares.iter_mut().zip(SHARES).for_each(|(sum, across)| *sum += down * across);
         }
     }

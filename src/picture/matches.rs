@@ -206,10 +206,20 @@ impl Matches {
         if !self.targets.iter().any(Target::is_new) {
             return false;
         }
-        let begins = self.whole.iter().enumerate().filter(|(_, whole)| **whole);
-        let sources: Vec<u32> = begins.map(|(at, _)| at as u32).collect();
+        // Sources that lie in a row: how many there are up to its end, and that end.
+        let (mut runs, mut count, mut end) = (Vec::new(), 0, 0);
+        for run in self.whole.chunk_by(|a, b| a == b) {
+            end += run.len();
+            if run[0] {
+                count += run.len();
+                runs.push((count, end));
+            }
+        }
         for target in self.targets.iter_mut().filter(|target| target.is_new()) {
-            target.found = sources[below(&mut self.random, sources.len())];
+            let number = below(&mut self.random, count);
+            let run = runs.partition_point(|(count, _)| *count <= number);
+            let (count, end) = runs[run];
+            target.found = (end + number - count) as u32;
         }
         true
     }
@@ -300,8 +310,18 @@ pub(super) fn surroundings(holes: &Mask) -> Option<PixelBox> {
     (area.width >= SIDE && area.height >= SIDE).then_some(area)
 }
 
+/// The part of a picture that patches take which lie over holes; `None` if there are none.
+pub(super) fn reached(holes: &Mask) -> Option<PixelBox> {
+    Some(around(&holes.bounds()?, SIDE - 1, holes.width(), holes.height()))
+}
+
+/// The number, in a box, of the pixel that is `at` in a picture of this width.
+pub(super) fn place_in(within: &PixelBox, at: usize, width: usize) -> usize {
+    (at / width - within.y) * within.width + at % width - within.x
+}
+
 /// A box and so much around it, as far as the picture reaches.
-pub(super) fn around(area: &PixelBox, margin: usize, width: usize, height: usize) -> PixelBox {
+fn around(area: &PixelBox, margin: usize, width: usize, height: usize) -> PixelBox {
     let (x, y) = (area.x.saturating_sub(margin), area.y.saturating_sub(margin));
     let (right, bottom) =
         ((area.right() + margin).min(width), (area.bottom() + margin).min(height));

@@ -25,8 +25,8 @@
 use std::ops::Range;
 
 use super::matches::{
-    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, ROW, SIDE, Search, Target, around,
-    corners, surroundings,
+    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, ROW, SIDE, Search, Target, corners,
+    place_in, reached, surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
 use crate::kernels::patches::{Vote, apart, bytes_apart, vote};
@@ -90,7 +90,7 @@ pub struct Patches {
     /// Of each pixel, whether the picture has a fill of a frame before.
     begun: Vec<bool>,
     /// The part of the area that patches over holes take.
-    voted: PixelBox,
+    reached: PixelBox,
     /// Of each pixel of that, what matches say by their weights, and those weights.
     sums: Vec<u32>,
     weights: Vec<u32>,
@@ -119,7 +119,7 @@ impl Patches {
         let is_deep = search == Search::Live && depths.iter().any(|depth| *depth >= DEEP);
         let deep = usize::from(is_deep);
         let matches = Matches::new(&holes, &holes, origin, 1, APART[deep])?;
-        let voted = around(&holes.bounds()?, SIDE - 1, width, height);
+        let reached = reached(&holes)?;
         let nearness = |target: &Target| nearness(depths[target.at as usize + middle]);
         let small = (width.div_ceil(COARSE[deep]), height.div_ceil(COARSE[deep]));
         Some(Self {
@@ -139,9 +139,9 @@ impl Patches {
             shrink: Resampler::new((width, height), small, Filter::Bilinear),
             grow: Resampler::new(small, (width, height), Filter::Bilinear),
             begun: vec![false; width * height],
-            sums: vec![0; 3 * voted.width * voted.height],
-            weights: vec![0; voted.width * voted.height],
-            voted,
+            sums: vec![0; 3 * reached.width * reached.height],
+            weights: vec![0; reached.width * reached.height],
+            reached,
             turn: 0,
             based: Vec::with_capacity(3 * width * height),
             passes: 0,
@@ -347,16 +347,15 @@ impl Patches {
     fn vote(&mut self) {
         self.sums.fill(0);
         self.weights.fill(0);
-        let (area, voted) = (self.area, self.voted);
+        let (width, reached) = (self.area.width, self.reached);
         let votes = self.matches.targets.iter().zip(&self.nearness).map(|(target, nearness)| {
-            let (to, from) =
-                (voted_place(target.at as usize, &area, &voted), target.found as usize);
-            Vote { to, from, weight: weight(target.cost, *nearness) }
+            let to = place_in(&reached, target.at as usize, width);
+            Vote { to, from: target.found as usize, weight: weight(target.cost, *nearness) }
         });
-        let sums = (&mut *self.sums, &mut *self.weights, voted.width);
-        vote(sums, (&self.picture, area.width), votes);
+        let sums = (&mut *self.sums, &mut *self.weights, reached.width);
+        vote(sums, (&self.picture, width), votes);
         for run in self.holes.iter().cloned() {
-            let from = voted_place(run.start, &area, &voted);
+            let from = place_in(&reached, run.start, width);
             let sums = &self.sums.as_chunks::<3>().0[from..];
             let pixels = self.picture.as_chunks_mut::<3>().0[run].iter_mut();
             for (pixel, (sums, &weight)) in pixels.zip(sums.iter().zip(&self.weights[from..])) {
@@ -412,12 +411,6 @@ impl Alike for Look<'_> {
         }
         cost
     }
-}
-
-/// Where in what is voted on a pixel of the area is.
-fn voted_place(at: usize, area: &PixelBox, voted: &PixelBox) -> usize {
-    let (x, y) = (at % area.width, at / area.width);
-    (y - voted.y) * voted.width + x - voted.x
 }
 
 /// What a patch counts whose middle is so many steps from known pixels: it falls with their square.
