@@ -16,7 +16,7 @@
 //! * `desk`: training, import, export, evaluation.
 //!
 //! `unsafe` stands in four places: the kernels, the one line that maps a model file, and, in `desk`,
-//! the one that replays a step recorded on a GPU and the one with which its program begins.
+//! the one that replays a step recorded on a GPU and two with which its program begins.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 pub mod camera;

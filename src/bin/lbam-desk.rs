@@ -212,7 +212,10 @@ fn main() -> ExitCode {
     }
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOG)).init();
     let result = match Cli::parse().command {
-        Command::Train(arguments) => train::train(*arguments),
+        Command::Train(arguments) => {
+            flush_subnormals();
+            train::train(*arguments)
+        }
         Command::Import(arguments) => import(&arguments),
         Command::Export(arguments) => export(&arguments),
         Command::Calibrate(arguments) => calibrate(&arguments),
@@ -233,6 +236,37 @@ fn main() -> ExitCode {
                 true => ExitCode::from(UNUSABLE),
                 false => ExitCode::FAILURE,
             }
+        }
+    }
+}
+
+/// Has this thread, and those that it starts, take numbers below 1e-38 for zero. Averages of gradients
+/// that are zero fall among them, and on many processors each costs as much as a hundred others: steps
+/// of a run took three to nine times as long for them.
+#[allow(unsafe_code)]
+fn flush_subnormals() {
+    #[cfg(target_arch = "x86_64")]
+    {
+        /// Results, and what is read.
+        const ZEROED: u32 = 1 << 15 | 1 << 6;
+        let mut state = 0_u32;
+        // SAFETY: two instructions of SSE, which is part of x86-64, and memory of our own. What the
+        // compiler makes of floats is right whether such numbers are zero or not.
+        unsafe {
+            std::arch::asm!("stmxcsr [{}]", in(reg) &raw mut state, options(nostack));
+            state |= ZEROED;
+            std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const state, options(nostack, readonly));
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        const ZEROED: u64 = 1 << 24;
+        let mut state: u64;
+        // SAFETY: a register that programs may read and write; else as above.
+        unsafe {
+            std::arch::asm!("mrs {}, fpcr", out(reg) state, options(nomem, nostack));
+            state |= ZEROED;
+            std::arch::asm!("msr fpcr, {}", in(reg) state, options(nomem, nostack));
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::objective::Losses;
 use super::run_log::Figures;
@@ -28,7 +28,7 @@ impl Dashboard {
     pub fn new(steps: u64, done: u64) -> Self {
         let bar = match std::io::stderr().is_terminal() {
             true => ProgressBar::new(steps),
-            false => ProgressBar::hidden(),
+            false => ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden()),
         };
         let style = "{bar:40} {pos}/{len} [{elapsed} < {eta}]\n{msg}";
         let bar = bar.with_style(ProgressStyle::with_template(style).expect("a fixed template"));
@@ -43,7 +43,9 @@ impl Dashboard {
         if self.bar.is_hidden() {
             let (step, steps) = (figures.step, self.course.end);
             let (losses, speed) = (losses(&figures.losses), speed(figures, waited));
-            say(format_args!("step {step} of {steps}: {losses}, {speed}"));
+            self.bar.set_position(step);
+            let left = HumanDuration(self.bar.eta());
+            say(format_args!("step {step} of {steps}: {losses}, {speed}, {left} left"));
             return;
         }
         self.course.add(figures.step, figures.losses.total);

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::tensor::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ use crate::process::terminal::say;
 
 /// Most pictures in a sample strip.
 const SAMPLE_ROWS: usize = 4;
+/// A checkpoint is written after so long, if it is not due by its steps before: on a slow processor
+/// those take an hour.
+const SAVE_AFTER: Duration = Duration::from_secs(300);
 /// Steps between updates of the weights' running average.
 const AVERAGE_EVERY: u64 = 10;
 /// Share that an update takes from the newest weights at least: an average over some thousand
@@ -360,7 +363,7 @@ impl<'a> Trainer<'a> {
         let mut dashboard = Dashboard::new(self.config.steps, self.progress.step);
         let (begun, before) = (Instant::now(), self.progress.seconds);
         let first = self.progress.step;
-        let mut ahead = None;
+        let (mut ahead, mut saved) = (None, Instant::now());
         while self.progress.step < self.config.steps {
             let ready = match ahead.take() {
                 Some(ready) => ready,
@@ -393,8 +396,11 @@ impl<'a> Trainer<'a> {
             if self.progress.step.is_multiple_of(AVERAGE_EVERY) {
                 self.average_weights()?;
             }
-            if self.progress.step.is_multiple_of(self.config.checkpoint_every) {
+            if self.progress.step.is_multiple_of(self.config.checkpoint_every)
+                || saved.elapsed() >= SAVE_AFTER
+            {
                 self.save_checkpoint()?;
+                saved = Instant::now();
             }
             if stop.is_set() && self.progress.step < self.config.steps {
                 dashboard.end();

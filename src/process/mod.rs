@@ -4,7 +4,9 @@
 //! one way and speak in one way.
 #![forbid(unsafe_code)]
 
+mod seldom;
 mod stop;
 pub mod terminal;
 
+pub use seldom::Seldom;
 pub use stop::Stop;

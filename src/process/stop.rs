@@ -2,22 +2,33 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Asks work that goes on and on to end cleanly.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Set by Ctrl-C and SIGTERM; a second one ends the program at once.
+    /// Set by Ctrl-C and SIGTERM; another one, later than within a second, ends the program at once.
+    /// (`timeout` sends the same signal twice, to the program and to its group.)
     pub fn on_signals() -> Result<Self, std::io::Error> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         /// What a shell reports for a program ended by Ctrl-C.
         const INTERRUPTED: i32 = 130;
+        const SAME: Duration = Duration::from_secs(1);
         let stop = Self::default();
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, stop.0.clone())?;
-            signal_hook::flag::register(signal, stop.0.clone())?;
-        }
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+        let asked = stop.clone();
+        let wait = move || {
+            let mut first: Option<Instant> = None;
+            for _ in &mut signals {
+                asked.set();
+                if first.get_or_insert_with(Instant::now).elapsed() > SAME {
+                    signal_hook::low_level::exit(INTERRUPTED);
+                }
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(wait)?;
         Ok(stop)
     }
 
