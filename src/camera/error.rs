@@ -1,6 +1,6 @@
 //! The room's errors. Each names the source, says who is probably at fault and what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::picture::{FrameError, MOST_PAINTED_PIXELS, MaskError, PictureError};
 
@@ -31,11 +31,18 @@ pub enum CameraError {
     )]
     Forbidden { path: PathBuf },
     #[error(
-        "{path}: takes no pictures in a format lbam reads (YUYV, NV12, MJPG, RGB3, GREY); it \
+        "{path}: takes no pictures in a format lbam reads (YUYV, UYVY, NV12, YU12, MJPG, RGB3, \
+         GREY); it \
          offers: {offered}",
         path = path.display()
     )]
     Formats { path: PathBuf, offered: String },
+    #[error(
+        "{path}: gives pictures in several planes, which lbam does not read; let GStreamer hand \
+         them over: {}",
+        planes_mend(path)
+    )]
+    Planes { path: PathBuf },
     #[error("{path}: the camera's driver failed ({reason})", path = path.display())]
     Driver { path: PathBuf, reason: String },
     #[error("{name}: cannot be read ({source}); check the path and its permissions")]
@@ -54,6 +61,14 @@ pub enum CameraError {
     Picture(#[from] PictureError),
     #[error("{name}: {source}")]
     Frame { name: String, source: FrameError },
+}
+
+/// What reads pictures in several planes for us.
+pub(crate) fn planes_mend(path: &Path) -> String {
+    format!(
+        "gst-launch-1.0 -q v4l2src device={} ! videoconvert ! y4menc ! fdsink | lbam-edge --camera -",
+        path.display()
+    )
 }
 
 impl CameraError {
@@ -97,6 +112,12 @@ pub enum MaskSourceError {
         path = path.display()
     )]
     Socket { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{path}: what was painted on the page cannot be read ({}); remove it and paint it anew",
+        source.to_string().split("; ").next().unwrap_or_default(),
+        path = path.display()
+    )]
+    Painted { path: PathBuf, source: Box<PictureError> },
     #[error(
         "{path}: a painted mask of {width}x{height} pixels is too large (at most {most} million in \
          all); remove it and paint it anew",

@@ -6,9 +6,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use super::MaskSourceError;
 use super::mask_source::MaskSource;
+use super::{MaskSourceError, TELL_EVERY};
 use crate::picture::{Mask, MaskError};
+use crate::process::Seldom;
 
 /// How long a mask holds.
 pub(super) const STALE_AFTER: Duration = Duration::from_secs(2);
@@ -20,6 +21,9 @@ pub(super) struct FedMask {
     pub stale_after: Duration,
     /// Number of the mask that was given last (`None`: all is hidden), for frames of which size.
     given: Option<(Option<u64>, usize, usize)>,
+    /// Tells that no mask comes, and whether that was said.
+    silence: Seldom,
+    told_silence: bool,
 }
 
 /// Gives masks from its own thread. It has nothing more to do when [`FedMask`] is gone.
@@ -94,7 +98,17 @@ impl FedMask {
     pub fn new(name: String) -> (Self, Feeder) {
         let newest = Arc::<Mutex<Newest>>::default();
         let feeder = Feeder(Arc::downgrade(&newest));
-        (Self { name, newest, stale_after: STALE_AFTER, given: None }, feeder)
+        (
+            Self {
+                name,
+                newest,
+                stale_after: STALE_AFTER,
+                given: None,
+                silence: Seldom::every(TELL_EVERY),
+                told_silence: false,
+            },
+            feeder,
+        )
     }
 }
 
@@ -116,8 +130,16 @@ impl MaskSource for FedMask {
         if self.given.replace(state) == Some(state) {
             return Ok(None);
         }
-        if state.0.is_none() {
-            log::warn!("{}: no mask comes; all is hidden", self.name);
+        match state.0 {
+            None => {
+                let told =
+                    self.silence.warn(format_args!("{}: no mask comes; all is hidden", self.name));
+                self.told_silence |= told;
+            }
+            Some(_) if std::mem::take(&mut self.told_silence) => {
+                log::info!("{}: masks come", self.name);
+            }
+            Some(_) => {}
         }
         let mask = match fresh {
             Some((mask, _)) => mask.stretched(width, height),

@@ -19,8 +19,9 @@ use image::{ColorType, ImageDecoder};
 
 use super::mask_feed::{FedMask, Feeder, STALE_AFTER, now};
 use super::mask_source::MaskSource;
-use super::{MaskSourceError, MaskSpec};
+use super::{MaskSourceError, MaskSpec, TELL_EVERY};
 use crate::picture::{MAX_SIDE, Mask, MaskError};
+use crate::process::Seldom;
 
 /// How often the thread looks whether masks are still wanted, and whether a sender has come.
 const TICK: Duration = Duration::from_millis(100);
@@ -105,25 +106,26 @@ impl<'a> Senders<'a> {
 /// Takes one sender after another, until nobody wants masks any more. One that is silent for longer
 /// than `patience` gives way to the next.
 fn listen(mut senders: Senders, feeder: &Feeder, name: &str, patience: Duration) {
+    // Some senders come once for each mask.
+    let mut trouble = Seldom::every(TELL_EVERY);
     while feeder.is_wanted() {
         let failed = senders.take_in().err();
         let Some((stream, since)) = senders.waiting.pop_front() else {
             if let Some(error) = &failed {
-                log::warn!("{name}: {error}");
+                trouble.warn(format_args!("{name}: {error}"));
             }
             std::thread::sleep(if failed.is_some() { RETRY } else { TICK });
             continue;
         };
-        // Some come once for each mask.
         log::debug!("{name}: a sender of masks has come");
-        let ended = hear((stream, since), &mut senders, feeder, (name, patience));
+        let ended = hear((stream, since), &mut senders, feeder, (name, patience), &mut trouble);
         if !feeder.is_wanted() {
             return;
         }
         match ended {
             Ok(()) => log::debug!("{name}: the sender of masks has gone"),
             Err(why) => {
-                log::warn!("{name}: {why}");
+                trouble.warn(format_args!("{name}: {why}"));
                 feeder.lose();
             }
         }
@@ -136,6 +138,7 @@ fn hear(
     senders: &mut Senders,
     feeder: &Feeder,
     (name, patience): (&str, Duration),
+    trouble: &mut Seldom,
 ) -> Result<(), String> {
     // Some systems hand the listener's own way on. Without either the thread would wait for ever.
     let set = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(TICK)));
@@ -152,7 +155,6 @@ fn hear(
     };
     sender.take_turn();
     let mut sender = BufReader::new(sender);
-    let mut told = false;
     while feeder.is_wanted() {
         let begins = sender.get_ref().taken - sender.buffer().len() as u64;
         let received = receive(&mut sender)?;
@@ -165,10 +167,9 @@ fn hear(
         if old.is_some_and(|old| begins <= old) {
             continue;
         }
-        if let Err(error) = feeder.give(mask, at)
-            && !std::mem::replace(&mut told, true)
-        {
-            log::warn!("{name}: {error}; all is hidden until a mask with white comes");
+        if let Err(error) = feeder.give(mask, at) {
+            trouble
+                .warn(format_args!("{name}: {error}; all is hidden until a mask with white comes"));
         }
     }
     Ok(())

@@ -17,8 +17,10 @@ use std::time::{Duration, Instant, SystemTime};
 #[cfg(unix)]
 use super::mask_socket::SocketMask;
 use super::natural::{number_of, pictures_in};
-use super::{MaskSourceError, MaskSpec, mask_device};
+use super::{MaskSourceError, MaskSpec, TELL_EVERY, mask_device};
+use crate::file::write_atomically;
 use crate::picture::{Length, MOST_PAINTED_PIXELS, Mask, MaskError, PictureError, Rect, read_size};
+use crate::process::Seldom;
 
 /// How long a mask picture is left alone that could not be read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -72,6 +74,8 @@ pub struct Masks {
     asked: Option<(usize, usize)>,
     /// What the camera calls itself for whose pictures masks were given, and the one that is there now.
     meant: Option<String>,
+    /// The file in which that outlasts a restart.
+    kept: Option<PathBuf>,
     there: Option<String>,
     /// Of the frames that all is hidden of, because it is another.
     covered: Option<(usize, usize)>,
@@ -136,8 +140,36 @@ impl Masks {
         self.sources.append(&mut fresh);
         self.changed = true;
         // Whoever gives masks now gives them for the camera that is there.
-        self.meant.clone_from(&self.there);
+        if self.there.is_some() {
+            self.meant.clone_from(&self.there);
+            self.keep_camera();
+        }
         Ok(())
+    }
+
+    /// Keeps the name of the camera that masks are meant for in this file, and begins with what it holds:
+    /// for whom nobody is there when it starts, a restart is no word that they suit another.
+    pub fn remember_camera(&mut self, file: PathBuf) {
+        match std::fs::read_to_string(&file) {
+            Ok(name) => self.meant = Some(name.trim_end().to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => log::warn!("{}: cannot be read ({error})", file.display()),
+        }
+        self.kept = Some(file);
+    }
+
+    fn keep_camera(&self) {
+        let (Some(file), Some(name)) = (&self.kept, &self.meant) else { return };
+        let line = format!("{name}\n");
+        if std::fs::read_to_string(file).is_ok_and(|kept| kept == line) {
+            return;
+        }
+        let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(error) = folder.map_err(|error| error.to_string()).and_then(|()| {
+            write_atomically(file, line.as_bytes()).map_err(|error| error.to_string())
+        }) {
+            log::warn!("{error}; another camera after a restart would not be noticed");
+        }
     }
 
     /// Tells what the camera calls itself that frames come from. If it is another than masks were given
@@ -153,6 +185,8 @@ impl Masks {
                 "{camera} came where {meant} was, for which the masks were given; all is hidden: plug \
                  that in again, or reload the configuration if they suit this one too"
             );
+        } else {
+            self.keep_camera();
         }
         self.there = Some(camera.into());
         self.changed = true;
@@ -382,6 +416,8 @@ struct PictureMask {
     failed: Option<(Instant, String)>,
     retry: Duration,
     given: bool,
+    /// Tells of changes.
+    changes: Seldom,
 }
 
 impl PictureMask {
@@ -389,7 +425,18 @@ impl PictureMask {
         let stamp = Stamp::of(path);
         let (seen, again) = (stamp.and_then(Stamp::settled), stamp.and_then(Stamp::look_again));
         let (path, mask) = (path.into(), read(path, most)?);
-        Ok(Self { path, most, mask, seen, again, failed: None, retry: RETRY, given: false })
+        let changes = Seldom::every(TELL_EVERY);
+        Ok(Self {
+            path,
+            most,
+            mask,
+            seen,
+            again,
+            failed: None,
+            retry: RETRY,
+            given: false,
+            changes,
+        })
     }
 
     /// Takes a picture that replaced the one before, unless `check` refuses it; whether it did.
@@ -410,10 +457,11 @@ impl PictureMask {
             Ok(mask) if mask == self.mask => {}
             Ok(mask) => match check(&mask) {
                 Ok(()) => {
-                    log::info!(
-                        "{name}: the mask changed ({:.1} % hidden)",
-                        mask.hole_ratio() * 100.0
-                    );
+                    // A program may make a new one many times a second.
+                    let level =
+                        self.changes.is_due().map_or(log::Level::Debug, |_| log::Level::Info);
+                    let hidden = mask.hole_ratio() * 100.0;
+                    log::log!(level, "{name}: the mask changed ({hidden:.1} % hidden)");
                     self.mask = mask;
                     return true;
                 }
@@ -480,7 +528,13 @@ impl PageMask {
         let path = &self.path;
         let failed = |source| MaskSourceError::Read { path: path.clone(), source };
         if path.try_exists().map_err(failed)? {
-            self.picture = Some(PictureMask::open(path, MOST_PAINTED_PIXELS)?);
+            let picture = PictureMask::open(path, MOST_PAINTED_PIXELS);
+            self.picture = Some(picture.map_err(|error| match error {
+                MaskSourceError::Picture(source) => {
+                    MaskSourceError::Painted { path: path.clone(), source: source.into() }
+                }
+                other => other,
+            })?);
         }
         Ok(())
     }
@@ -626,6 +680,33 @@ pub fn check_in_step(frames: &Path, masks: &Path, most: usize) -> Result<(), Mas
         }
         None => Ok(()),
     }
+}
+
+/// Whether a folder of masks may belong to a clip or a camera: numbers in all of its names are even steps
+/// apart. One that is missing, or one too many, would put all behind it in the place of others.
+///
+/// # Errors
+/// [`MaskSourceError::OutOfStep`] if they are not.
+pub fn check_steps(masks: &Path) -> Result<(), MaskSourceError> {
+    let read = |source| MaskSourceError::Read { path: masks.into(), source };
+    let pictures = pictures_in(masks).map_err(read)?;
+    let numbers = pictures.iter().map(|path| number_of(path)).collect::<Option<Vec<_>>>();
+    let Some(numbers) = numbers else { return Ok(()) };
+    let steps = numbers.windows(2).map(|two| two[1].checked_sub(two[0]));
+    // Where numbers fall, they are not what counts.
+    let Some(steps) = steps.collect::<Option<Vec<_>>>() else { return Ok(()) };
+    let uneven = steps.windows(2).position(|two| two[0] != two[1]);
+    uneven.map_or(Ok(()), |at| {
+        let [before, here, next] = [at, at + 1, at + 2].map(|at| pictures[at].display());
+        let path = masks.into();
+        let reason = format!(
+            "from {before} to {here} it is {} and from there to {next} {}: is one missing, or one too \
+             many?",
+            steps[at],
+            steps[at + 1]
+        );
+        Err(MaskSourceError::OutOfStep { path, reason })
+    })
 }
 
 fn fits(mask: &Mask, width: usize, height: usize, path: &Path) -> Result<(), MaskSourceError> {

@@ -206,6 +206,26 @@ fn another_camera_under_the_same_name_hides_all() {
     page.come_from("A");
     assert_eq!(holes(&mut page), Some(8));
 
+    // A restart that nobody asked for is no word that masks suit another.
+    let kept = folder.path().join("painted/m.camera");
+    let after_restart = || {
+        let mut masks = Masks::open_for_camera(&specs, None, None).unwrap();
+        masks.remember_camera(kept.clone());
+        masks
+    };
+    for (camera, hidden) in [("A", 3), ("B", 8), ("A", 3)] {
+        let mut masks = after_restart();
+        masks.come_from(camera);
+        assert_eq!(holes(&mut masks), Some(hidden), "{camera}");
+    }
+    let mut masks = after_restart();
+    masks.come_from("B");
+    masks.change_to(&specs, None, None).unwrap();
+    assert_eq!(holes(&mut masks), Some(3), "a reload is");
+    let mut masks = after_restart();
+    masks.come_from("B");
+    assert_eq!(holes(&mut masks), Some(3));
+
     let mut none = Masks::open_for_camera(&[], None, None).unwrap();
     ["A", "B"].iter().for_each(|camera| none.come_from(camera));
     assert!(holes(&mut none).is_none() && none.is_empty(), "nothing is to be hidden");
@@ -316,6 +336,33 @@ fn folders_out_of_step_are_refused() {
     }
     let error = check(&three, &["1.png", "3.png", "4.png"], usize::MAX).unwrap_err();
     assert!(error.contains("3.png") && error.contains("2.png"), "{error}");
+}
+
+#[test]
+fn a_clip_s_masks_with_one_left_out_are_refused() {
+    let check = |names: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        names.iter().for_each(|name| std::fs::write(folder.path().join(name), "").unwrap());
+        check_steps(folder.path()).map_err(|error| error.to_string())
+    };
+    for even in [&["1.png"][..], &["0.png", "1.png", "2.png"], &["f5.png", "f10.png", "f15.png"]] {
+        assert_eq!(check(even), Ok(()));
+    }
+    assert_eq!(check(&["sky.png", "sea.png", "7.png"]), Ok(()));
+    assert_eq!(check(&["day1_7.png", "day1_8.png", "day2_1.png"]), Ok(()), "other numbers count");
+    assert_eq!(check(&["1_v2.png", "2_v2.png", "3_v2.png"]), Ok(()));
+    let error = check(&["1.png", "2.png", "4.png", "5.png"]).unwrap_err();
+    assert!(error.contains("2.png") && error.contains("4.png"), "{error}");
+    assert!(check(&["1.png", "2.png", "2_overlay.png", "3.png"]).is_err());
+}
+
+#[test]
+fn a_picture_that_is_no_file_is_not_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    paint(&folder.path().join("1.png"), 4, 2, &[1]);
+    std::os::unix::fs::symlink("nowhere.png", folder.path().join("2.png")).unwrap();
+    let error = FolderMask::open(folder.path()).err().expect("no mask").to_string();
+    assert!(error.contains("2.png"), "{error}");
 }
 
 /// Says when it was asked to look again.

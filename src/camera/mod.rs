@@ -41,13 +41,23 @@ mod v4l2;
 mod y4m;
 
 pub use error::{CameraError, MaskSourceError};
-pub use mask_source::{MaskSource, Masks, check_in_step};
+pub use mask_source::{MaskSource, Masks, check_in_step, check_steps};
 pub use pattern::test_frame;
+#[cfg(target_os = "linux")]
+pub(crate) use probe::abilities;
 pub use probe::{Probe, probe};
 pub use spec::{CameraFormat, CameraWish, MaskSpec, SourceSpec};
 pub use y4m::Y4mReader;
 
+use std::time::Duration;
+
 use crate::picture::{Bytes, Frame, FrameError, Pool, StreamInfo, jpeg_size};
+
+/// Without a good frame for so long a camera counts as lost. Some take seconds to start or to expose.
+pub(crate) const SILENCE: Duration = Duration::from_secs(8);
+
+/// How often the log tells of masks what may come many times a second.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Gives one picture after another.
 pub trait Source: Send {

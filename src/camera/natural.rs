@@ -6,12 +6,20 @@ use std::path::{Path, PathBuf};
 use crate::picture::is_picture_name;
 
 /// The pictures of a folder in natural order. Hidden files and other kinds are left out.
+///
+/// # Errors
+/// Also where one is no file, as a link that leads nowhere: without it all behind it would be in the
+/// place of others.
 pub(super) fn pictures_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let Some(name) = path.file_name() else { continue };
-        if is_picture_name(&path) && path.is_file() {
+        if is_picture_name(&path) {
+            if !path.is_file() {
+                let reason = format!("{} in it is no file", name.to_string_lossy());
+                return Err(std::io::Error::other(reason));
+            }
             found.push((name.to_string_lossy().into_owned(), path));
         }
     }

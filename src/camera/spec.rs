@@ -94,8 +94,12 @@ impl fmt::Display for SourceSpec {
 pub enum CameraFormat {
     /// YUV 4:2:2, interleaved: most USB cameras.
     Yuyv,
+    /// The same in another order: bridges from HDMI.
+    Uyvy,
     /// YUV 4:2:0 in two planes: most cameras on a board's own connector.
     Nv12,
+    /// The same in three planes: what programs write to v4l2loopback.
+    Yu12,
     /// A JPEG a frame: what USB cameras send when the picture is large.
     Mjpeg,
     Rgb3,
@@ -103,9 +107,11 @@ pub enum CameraFormat {
 }
 
 impl CameraFormat {
-    const NAMES: [(&str, Self); 6] = [
+    const NAMES: [(&str, Self); 8] = [
         ("YUYV", Self::Yuyv),
+        ("UYVY", Self::Uyvy),
         ("NV12", Self::Nv12),
+        ("YU12", Self::Yu12),
         ("MJPG", Self::Mjpeg),
         ("RGB3", Self::Rgb3),
         ("GREY", Self::Grey),
@@ -119,7 +125,9 @@ impl FromStr for CameraFormat {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
         found.map(|&(_, format)| format).ok_or_else(|| {
-            format!("{text} is not a format lbam reads; give YUYV, NV12, MJPG, RGB3 or GREY")
+            format!(
+                "{text} is not a format lbam reads; give YUYV, UYVY, NV12, YU12, MJPG, RGB3 or GREY"
+            )
         })
     }
 }

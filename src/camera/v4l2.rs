@@ -1,14 +1,15 @@
 //! A camera through V4L2, with buffers mapped from the driver.
 //!
-//! Formats are taken in the order of what they cost: YUYV and NV12 are copied, MJPEG must be
-//! decoded, RGB3 is large and GREY has no colour. The size asked for is 640x480. A wish of the
-//! user comes first in both; the driver may answer with something else, which is then used.
+//! Formats are taken in the order of what they cost: YUYV, UYVY, NV12 and YU12 are copied, MJPEG must
+//! be decoded, RGB3 is large and GREY has no colour. The size asked for is 640x480. A wish of the
+//! user comes first in both, and a size before that order; the driver may answer with something else,
+//! which is then used.
 //!
-//! A camera fails in more ways than by going away: it stops sending, sends nothing but damaged
-//! frames, or says again and again that there is a frame and then has none. All of these are told
-//! by the age of the last good frame, or of one that had to be let go, and all end in
-//! [`CameraError::Lost`]: opening it anew is what mends them. Of a JPEG only its end is looked for;
-//! whether the rest is good shows when it is decoded.
+//! A camera fails in more ways than by going away: it stops sending, or says again and again that
+//! there is a frame and then has none. Both are told by the age of the last frame, or of one that had
+//! to be let go, and both end in [`CameraError::Lost`]: opening it anew is what mends them. (So does one
+//! that sends nothing but damaged frames, which shows when they are decoded: `service::capture`.) Of a
+//! JPEG only its end is looked for here.
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,22 +25,21 @@ use v4l::timestamp::Timestamp;
 use v4l::video::Capture;
 use v4l::{Device, Format, FourCC};
 
-use super::{CameraError, CameraFormat, CameraWish, Captured, Sizes, Source};
+use super::probe::abilities;
+use super::{CameraError, CameraFormat, CameraWish, Captured, SILENCE, Sizes, Source};
 use crate::picture::{ColourRange, Frame, FrameError, Pool, StreamInfo, jpeg_is_whole};
 
 /// What v4l2loopback calls itself.
 const LOOPBACK: &str = "v4l2 loopback";
 /// In order of preference. `JPEG` is what some drivers call their MJPEG.
-pub(super) const FORMATS: [&[u8; 4]; 6] = [b"YUYV", b"NV12", b"MJPG", b"JPEG", b"RGB3", b"GREY"];
+pub(super) const FORMATS: [&[u8; 4]; 8] =
+    [b"YUYV", b"UYVY", b"NV12", b"YU12", b"MJPG", b"JPEG", b"RGB3", b"GREY"];
 /// Sizes to ask for until the driver takes one.
 const SIZES: [(u32, u32); 4] = [(640, 480), (1280, 720), (320, 240), (160, 120)];
 /// Four: one being copied, the others with the driver, so that none is missed meanwhile.
 const BUFFERS: u32 = 4;
 /// How long one wait for a frame lasts at first.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Without a good frame for so long the camera counts as lost. Some take seconds to start or to
-/// expose.
-const SILENCE: Duration = Duration::from_secs(8);
 
 const EBUSY: i32 = 16;
 const ENODEV: i32 = 19;
@@ -64,8 +64,6 @@ pub(super) struct Camera {
     waiting: bool,
     /// When the driver says that the last one was taken.
     taken: Option<i128>,
-    /// Since when there were only damaged frames, and what was wrong with the first.
-    damaged: Option<(Instant, FrameError)>,
     /// When a frame came that had to be let go.
     let_go: Option<Instant>,
     is_loopback: bool,
@@ -92,12 +90,15 @@ impl Camera {
     fn connect(path: &Path, wish: &CameraWish) -> Result<Self, CameraError> {
         let fail = |error| explain(path, error);
         let device = Device::with_path(path).map_err(fail)?;
-        let abilities = device.query_caps().map_err(fail)?;
+        let abilities = abilities(&device, path).map_err(fail)?;
         // Until a program writes to it, this one is no capture device or has no format.
         let is_loopback = abilities.driver == LOOPBACK;
         if !abilities.capabilities.contains(Capability::VIDEO_CAPTURE) {
             if is_loopback {
                 return Err(CameraError::Idle { path: path.into() });
+            }
+            if abilities.capabilities.contains(Capability::VIDEO_CAPTURE_MPLANE) {
+                return Err(CameraError::Planes { path: path.into() });
             }
             return Err(CameraError::Formats {
                 path: path.into(),
@@ -117,6 +118,7 @@ impl Camera {
             .map(|params| (params.interval.denominator, params.interval.numerator))
             .filter(|&(over, under)| over > 0 && under > 0)
             .unwrap_or((30, 1));
+        remarks.extend(rate_remark(&format, rate));
         let mut stream =
             Stream::with_buffers(&device, Type::VideoCapture, BUFFERS).map_err(fail)?;
         stream.set_timeout(PATIENCE);
@@ -139,7 +141,6 @@ impl Camera {
             patience: PATIENCE,
             waiting: false,
             taken: None,
-            damaged: None,
             let_go: None,
             is_loopback: false,
             has_started: false,
@@ -164,11 +165,7 @@ impl Camera {
         let (bytes, meta) = CaptureStream::next(stream)?;
         self.waiting = false;
         self.taken = stated(meta.timestamp);
-        let used = match meta.bytesused as usize {
-            // Some drivers leave it out.
-            0 => bytes.len(),
-            used => used.min(bytes.len()),
-        };
+        let used = used(&self.format, meta.bytesused as usize, bytes.len(), self.is_loopback);
         if meta.flags.contains(Flags::ERROR) {
             return Ok(Captured::Damaged(FrameError::Marked));
         }
@@ -178,19 +175,13 @@ impl Camera {
         })
     }
 
-    /// The camera is lost if a frame has been waited for since `begun`, or there have been only
-    /// damaged ones, for too long.
+    /// The camera is lost if a frame has been waited for since `begun`, for too long.
     fn check(&self, begun: Instant) -> Result<(), CameraError> {
         let begun = self.let_go.map_or(begun, |let_go| let_go.max(begun));
-        let since = self.damaged.as_ref().map_or(begun, |(since, _)| *since);
-        if since.elapsed() < SILENCE {
+        if begun.elapsed() < SILENCE {
             return Ok(());
         }
-        let seconds = SILENCE.as_secs();
-        let reason = match &self.damaged {
-            None => format!("no frame for {seconds} seconds"),
-            Some((_, error)) => format!("no good frame for {seconds} seconds: {error}"),
-        };
+        let reason = format!("no frame for {} seconds", SILENCE.as_secs());
         Err(CameraError::Lost { path: self.path.clone(), reason })
     }
 
@@ -261,13 +252,6 @@ impl Source for Camera {
             for (level, remark) in self.remarks.drain(..) {
                 log::log!(level, "{}: {remark}", self.path.display());
             }
-            match &captured {
-                Captured::Damaged(error) => {
-                    self.damaged.get_or_insert_with(|| (Instant::now(), error.clone()));
-                    self.check(begun)?;
-                }
-                _ => self.damaged = None,
-            }
             return Ok(Some(captured));
         }
     }
@@ -285,7 +269,9 @@ impl Drop for Camera {
 fn names(format: CameraFormat) -> &'static [&'static [u8; 4]] {
     match format {
         CameraFormat::Yuyv => &[b"YUYV"],
+        CameraFormat::Uyvy => &[b"UYVY"],
         CameraFormat::Nv12 => &[b"NV12"],
+        CameraFormat::Yu12 => &[b"YU12"],
         CameraFormat::Mjpeg => &[b"MJPG", b"JPEG"],
         CameraFormat::Rgb3 => &[b"RGB3"],
         CameraFormat::Grey => &[b"GREY"],
@@ -305,35 +291,47 @@ fn choose(
         .into_iter()
         .map(|description| description.fourcc)
         .collect();
-    let mut refusal = None;
     let is_offered = wished.iter().any(|name| offered.contains(&FourCC::new(name)));
     if !is_offered && !wished.is_empty() && !offered.is_empty() {
-        let offered: Vec<String> = offered.iter().map(ToString::to_string).collect();
-        let offered = offered.join(", ");
+        let offered = names_of(&offered);
         let remark =
             format!("does not offer the format asked for, but: {offered}; taking what suits best");
         remarks.push((log::Level::Warn, remark));
     }
-    let mut interlaced = false;
     let others = FORMATS.iter().filter(|name| !wished.contains(name));
-    for wanted in wished.iter().chain(others).map(|name| FourCC::new(name)) {
-        if !offered.contains(&wanted) {
-            continue;
+    let order = wished.iter().chain(others).map(|name| FourCC::new(name));
+    let order: Vec<FourCC> = order.filter(|wanted| offered.contains(wanted)).collect();
+    let (mut refusal, mut fault) = (None, None);
+    // `None` if another format comes.
+    let mut ask = |wanted: FourCC, (width, height)| match device
+        .set_format(&Format::new(width, height, wanted))
+    {
+        Ok(format) if format.fourcc != wanted || format.width == 0 || format.height == 0 => None,
+        Ok(format) => match unmaskable(&format) {
+            None => Some(format),
+            Some(why) => {
+                fault = Some(format!(" ({wanted} {why})"));
+                None
+            }
+        },
+        Err(error) => {
+            refusal = Some(error);
+            None
         }
-        for (width, height) in wish.size.into_iter().chain(SIZES) {
-            match device.set_format(&Format::new(width, height, wanted)) {
-                // A colour sample of NV12 covers two lines, which in interlaced pictures lie apart.
-                Ok(format) if &wanted.repr == b"NV12" && is_interlaced(format.field_order) => {
-                    interlaced = true;
-                    break;
-                }
-                Ok(format) if format.fourcc == wanted && format.width > 0 && format.height > 0 => {
-                    let given = (format.width, format.height);
-                    remarks.extend(size_remark(wish.size, (width, height), given));
-                    return Ok(format);
-                }
-                Ok(_) => break,
-                Err(error) => refusal = Some(error),
+    };
+    // Many cameras have large pictures as JPEG alone.
+    if let Some(size) = wish.size.filter(|_| !is_offered) {
+        let exact = |format: &Format| (format.width, format.height) == size;
+        let mut formats = order.iter().filter_map(|wanted| ask(*wanted, size));
+        if let Some(format) = formats.find(exact) {
+            return Ok(format);
+        }
+    }
+    for wanted in order {
+        for asked in wish.size.into_iter().chain(SIZES) {
+            if let Some(format) = ask(wanted, asked) {
+                remarks.extend(size_remark(wish.size, asked, (format.width, format.height)));
+                return Ok(format);
             }
         }
         let remark = format!("offers {wanted} but not as lbam takes it; another was tried");
@@ -341,19 +339,49 @@ fn choose(
     }
     match refusal {
         Some(error) => Err(explain(path, error)),
-        None => {
-            let names: Vec<String> = offered.iter().map(ToString::to_string).collect();
-            let mut offered = names.join(", ");
-            if interlaced {
-                offered += " (NV12 interlaced, whose colours masks do not part)";
-            }
-            Err(CameraError::Formats { path: path.into(), offered })
-        }
+        None => Err(CameraError::Formats {
+            path: path.into(),
+            offered: names_of(&offered) + &fault.unwrap_or_default(),
+        }),
     }
 }
 
-fn is_interlaced(order: FieldOrder) -> bool {
-    !matches!(order, FieldOrder::Any | FieldOrder::Progressive)
+fn names_of(formats: &[FourCC]) -> String {
+    formats.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Why masks would not hide in such pictures what they cover, if they would not.
+fn unmaskable(format: &Format) -> Option<&'static str> {
+    match (format.field_order, &format.fourcc.repr) {
+        (FieldOrder::SequentialTB | FieldOrder::SequentialBT, _) => {
+            Some("one field below the other, of which masks know nothing")
+        }
+        (FieldOrder::Any | FieldOrder::Progressive, _) => None,
+        // A colour sample covers two lines, which in interlaced pictures lie apart.
+        (_, b"NV12" | b"YU12") => Some("interlaced, whose colours masks do not part"),
+        _ => None,
+    }
+}
+
+/// Bytes of a buffer that are a picture, where the driver says that `stated` are. If it says none, what
+/// lies there is a picture of before, for which masks of now are not meant; but v4l2loopback hands on
+/// what its writers say, some of which leave it out.
+fn used(format: &Format, stated: usize, length: usize, is_loopback: bool) -> usize {
+    let is_coded = matches!(&format.fourcc.repr, b"MJPG" | b"JPEG");
+    if stated == 0 && is_loopback && !is_coded { length } else { stated.min(length) }
+}
+
+/// What to say of a rate at which little is seen of what moves.
+fn rate_remark(format: &Format, (over, under): (u32, u32)) -> Option<Remark> {
+    let is_coded = matches!(&format.fourcc.repr, b"MJPG" | b"JPEG");
+    (over < 10 * under && !is_coded).then(|| {
+        let rate = f64::from(over) / f64::from(under);
+        let remark = format!(
+            "gives {rate:.1} frames/s in this format and size; --camera-format MJPG or a smaller \
+             --camera-size may give more"
+        );
+        (log::Level::Info, remark)
+    })
 }
 
 /// What to say where a camera gives another size than was asked of it. If the user asked, that is more
@@ -365,7 +393,7 @@ fn size_remark(wished: Option<(u32, u32)>, asked: (u32, u32), given: (u32, u32))
             let remark = format!(
                 "refuses the size asked for, {}x{}, and gives {width}x{height}; a rectangle in \
                  pixels would cover another place of it: give it in percent, or another \
-                 --camera-size",
+                 --camera-size or --camera-format",
                 wished.0, wished.1
             );
             Some((log::Level::Warn, remark))
@@ -402,10 +430,14 @@ fn unpack(pool: &Pool, format: &Format, bytes: &[u8]) -> Captured {
         b"YUYV" => {
             Frame::from_yuyv(pool, width, height, stride(width.div_ceil(2) * 4), bytes, range)
         }
+        b"UYVY" => {
+            Frame::from_uyvy(pool, width, height, stride(width.div_ceil(2) * 4), bytes, range)
+        }
+        b"YU12" => Frame::from_yu12(pool, width, height, stride(width), bytes, range),
         b"NV12" => Frame::from_nv12(pool, width, height, stride(width), bytes, range),
         b"RGB3" => Frame::from_rgb3(pool, width, height, stride(width * 3), bytes),
         b"GREY" => Frame::from_grey(pool, width, height, stride(width), bytes, ColourRange::Full),
-        // Looked at here, so that a camera that sends nothing but cut ones counts as lost.
+        // Before it is copied.
         _ if !jpeg_is_whole(bytes) => Err(FrameError::Jpeg { reason: "its end is missing".into() }),
         _ => {
             let mut jpeg = pool.bytes(bytes.len());
@@ -486,6 +518,39 @@ mod tests {
         assert!(level == log::Level::Warn && remark.contains("800x600"), "{remark}");
         let (level, remark) = size_remark(None, vga, (320, 240)).expect("a remark");
         assert!(level == log::Level::Info && remark.contains("320x240"), "{remark}");
+    }
+
+    #[test]
+    fn what_masks_would_not_hide_in_is_refused() {
+        let refused = |name, order| {
+            let format = Format { field_order: order, ..Format::new(64, 48, FourCC::new(name)) };
+            unmaskable(&format).is_some()
+        };
+        for name in [b"YUYV", b"NV12", b"YU12", b"GREY"] {
+            assert!(refused(name, FieldOrder::SequentialTB));
+            assert!(refused(name, FieldOrder::SequentialBT));
+            assert!(!refused(name, FieldOrder::Progressive));
+            let is_shared = matches!(name, b"NV12" | b"YU12");
+            assert_eq!(refused(name, FieldOrder::Interlaced), is_shared);
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_is_said_to_be_empty_holds_no_picture() {
+        let [yuyv, jpeg] = [b"YUYV", b"MJPG"].map(|name| Format::new(64, 48, FourCC::new(name)));
+        assert_eq!(used(&yuyv, 0, 6144, false), 0);
+        assert_eq!(used(&yuyv, 0, 6144, true), 6144);
+        assert_eq!(used(&jpeg, 0, 6144, true), 0);
+        assert_eq!([7, 9999].map(|stated| used(&yuyv, stated, 6144, false)), [7, 6144]);
+    }
+
+    #[test]
+    fn a_slow_rate_is_told_where_another_format_may_be_faster() {
+        let [yuyv, jpeg] = [b"YUYV", b"MJPG"].map(|name| Format::new(64, 48, FourCC::new(name)));
+        let (_, remark) = rate_remark(&yuyv, (15, 2)).expect("a remark");
+        assert!(remark.contains("7.5 frames/s"), "{remark}");
+        assert_eq!(rate_remark(&yuyv, (10, 1)), None);
+        assert_eq!(rate_remark(&jpeg, (5, 1)), None);
     }
 
     #[test]

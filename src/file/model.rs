@@ -266,6 +266,10 @@ impl Model {
 
     fn map(path: &Path) -> Result<Self, FileError> {
         let read = |source| FileError::read(path, source);
+        // To open a pipe would wait for whoever writes there.
+        if super::is_special(path) {
+            return Err(read(std::io::Error::other("it is a pipe or a device, and no file")));
+        }
         let file = File::open(path).map_err(read)?;
         let about = file.metadata().map_err(read)?;
         if about.is_dir() {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use v4l::buffer::Type;
 use v4l::capability::Flags as Capability;
-use v4l::format::{Colorspace, FieldOrder, Quantization};
+use v4l::format::{Colorspace, FieldOrder};
 use v4l::io::mmap;
 use v4l::io::traits::Stream as _;
 use v4l::video::Output;
@@ -21,6 +21,7 @@ use v4l::video::output::Parameters;
 use v4l::{Device, Format, FourCC, Fraction};
 
 use super::{OutputError, Sink};
+use crate::camera::abilities;
 use crate::picture::{ColourRange, Frame, PixelFormat, StreamInfo};
 
 /// How long the device may have no room for a frame.
@@ -71,12 +72,13 @@ impl Layout {
         }
     }
 
+    fn is_yuv(self) -> bool {
+        matches!(self, Self::Yuyv | Self::Yu12 | Self::Nv12)
+    }
+
     /// What frames are in that have to be converted: what programs expect of a camera.
     fn range(self) -> ColourRange {
-        match self {
-            Self::Yuyv | Self::Yu12 | Self::Nv12 => ColourRange::Limited,
-            Self::Rgb3 | Self::Grey => ColourRange::Full,
-        }
+        if self.is_yuv() { ColourRange::Limited } else { ColourRange::Full }
     }
 
     /// Bytes of a line of the first plane without gaps.
@@ -321,7 +323,7 @@ impl Sink for VideoDevice {
 
 fn connect(path: &Path) -> Result<(Device, String), OutputError> {
     let device = Device::with_path(path).map_err(|error| explain(path, &error))?;
-    let abilities = device.query_caps().map_err(|error| explain(path, &error))?;
+    let abilities = abilities(&device, path).map_err(|error| explain(path, &error))?;
     if !abilities.capabilities.contains(Capability::VIDEO_OUTPUT | Capability::READ_WRITE) {
         let reason =
             format!("{} is no output device, or another program writes to it", abilities.card);
@@ -342,10 +344,12 @@ fn device_takes(device: &Device, layout: Layout, frame: &Frame) -> std::io::Resu
         true => frame.range(),
         false => layout.range(),
     };
-    (wanted.field_order, wanted.colorspace) = (FieldOrder::Progressive, Colorspace::SRGB);
-    wanted.quantization = match range {
-        ColourRange::Full => Quantization::FullRange,
-        ColourRange::Limited => Quantization::LimitedRange,
+    wanted.field_order = FieldOrder::Progressive;
+    // Which says the range too: a quantization of its own the kernel takes no notice of, as the v4l
+    // library hands it over.
+    wanted.colorspace = match range {
+        ColourRange::Full if layout.is_yuv() => Colorspace::JPEG,
+        ColourRange::Full | ColourRange::Limited => Colorspace::SRGB,
     };
     device.set_format(&wanted)
 }

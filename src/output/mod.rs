@@ -94,6 +94,9 @@ pub struct Options {
     pub painting: Option<Painting>,
     /// Whether a clip that is there stays, and the new one gets another name.
     pub keep_clips: bool,
+    /// Whether a clip's rate is told by the clock, since frames may be left out and cameras send fewer
+    /// than they say, and not by the source.
+    pub by_clock: bool,
     /// Set when the work is to end: from then on a pipe is not waited with for long.
     pub stop: Stop,
 }
@@ -118,6 +121,7 @@ impl Default for Options {
             hosts: Vec::new(),
             painting: None,
             keep_clips: false,
+            by_clock: false,
             stop: Stop::default(),
         }
     }
@@ -136,7 +140,9 @@ pub fn open(spec: &SinkSpec, options: &Options) -> Result<Box<dyn Sink>, OutputE
         }
         SinkSpec::Stdout => Box::new(pipe::Pipe::stdout(&options.stop)?),
         SinkSpec::Y4m(path) if is_special(path) => Box::new(pipe::Pipe::open(path, &options.stop)?),
-        SinkSpec::Y4m(path) => Box::new(y4m::Clip::open(path, options.keep_clips)?),
+        SinkSpec::Y4m(path) => {
+            Box::new(y4m::Clip::open(path, options.keep_clips, options.by_clock)?)
+        }
         SinkSpec::Folder { path, kind } => Box::new(folder::Folder::open(path, *kind)?),
     })
 }

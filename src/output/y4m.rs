@@ -1,8 +1,9 @@
 //! y4m (YUV4MPEG2), and the files of it.
 
 use std::fmt::Display;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use tempfile::{NamedTempFile, PersistError};
 
@@ -13,11 +14,17 @@ use crate::picture::{ColourRange, Frame, PixelFormat, StreamInfo};
 pub(super) const BUFFER: usize = 1 << 16;
 /// What each frame begins with.
 const FRAME: &[u8] = b"FRAME\n";
+/// What a rate by the clock is given in fractions of, and its digits, leading zeros included, so that the
+/// header has its length before it is known.
+const FRACTION: u32 = 1000;
+const DIGITS: usize = 9;
 
 /// Writes frames as y4m. Planes go out as they are; RGB, which y4m does not know, as 4:4:4.
 pub(super) struct Y4mWriter<W: Write> {
     pub(super) writer: W,
     pub(super) stream: StreamInfo,
+    /// Digits of the rate, at least.
+    digits: usize,
     begun: Option<Shape>,
     /// Bytes of the header, and of each frame.
     header: usize,
@@ -54,6 +61,7 @@ impl<W: Write> Y4mWriter<W> {
         Self {
             writer,
             stream: StreamInfo::default(),
+            digits: 1,
             begun: None,
             header: 0,
             frame: 0,
@@ -83,7 +91,7 @@ impl<W: Write> Y4mWriter<W> {
             }
             Some(_) => {}
             None => {
-                let header = header(shape, &self.stream);
+                let header = header(shape, &self.stream, self.digits);
                 self.writer.write_all(header.as_bytes())?;
                 (self.begun, self.header) = (Some(shape), header.len());
             }
@@ -106,9 +114,13 @@ impl<W: Write> Y4mWriter<W> {
 
 impl Y4mWriter<BufWriter<NamedTempFile>> {
     /// The file with all whole frames and nothing more, if there are any: the last one may be a part,
-    /// or not yet be written, when the disk is full. And whether all could be written.
-    fn into_whole(self) -> std::io::Result<(Option<NamedTempFile>, std::io::Result<()>)> {
-        let Self { writer, header, frame, frames, .. } = self;
+    /// or not yet be written, when the disk is full. And whether all could be written. `seconds` are
+    /// those from the first frame to the last, where the clock tells the rate.
+    fn into_whole(
+        self,
+        seconds: Option<f64>,
+    ) -> std::io::Result<(Option<NamedTempFile>, std::io::Result<()>)> {
+        let Self { writer, header, frame, frames, begun, mut stream, digits, .. } = self;
         let (mut file, rest) = writer.into_parts();
         let rest = rest.unwrap_or_default();
         let length = |file: &NamedTempFile| {
@@ -121,11 +133,29 @@ impl Y4mWriter<BufWriter<NamedTempFile>> {
             return Ok((None, written));
         }
         file.as_file().set_len((header + frames * frame) as u64)?;
+        if let (Some(shape), Some(seconds)) = (begun, seconds)
+            && frames > 1
+        {
+            stream.rate = (measured(frames - 1, seconds), FRACTION);
+            let told = self::header(shape, &stream, digits);
+            // The source may have come to say other things of its stream meanwhile.
+            if told.len() == header {
+                file.seek(SeekFrom::Start(0))?;
+                file.write_all(told.as_bytes())?;
+            }
+        }
         Ok((Some(file), written))
     }
 }
 
-fn header(shape: Shape, stream: &StreamInfo) -> String {
+/// So many frames in so many seconds, as a numerator over [`FRACTION`].
+fn measured(frames: usize, seconds: f64) -> u32 {
+    let rate = f64::from(FRACTION) * frames as f64 / seconds.max(f64::MIN_POSITIVE);
+    // Infinity and what has more digits than there are.
+    rate.round().clamp(1.0, f64::from(10_u32.pow(DIGITS as u32) - 1)) as u32
+}
+
+fn header(shape: Shape, stream: &StreamInfo, digits: usize) -> String {
     let stated = stream.chroma.as_deref().unwrap_or_default();
     let (chroma, range) = match shape.format {
         // Where the source said how its samples sit, say the same; our own sit in the middle.
@@ -145,7 +175,7 @@ fn header(shape: Shape, stream: &StreamInfo) -> String {
     let Shape { width, height, .. } = shape;
     let interlace = stream.interlace.unwrap_or('p');
     format!(
-        "YUV4MPEG2 W{width} H{height} F{over}:{under} I{interlace} A{across}:{down} C{chroma} \
+        "YUV4MPEG2 W{width} H{height} F{over:0digits$}:{under} I{interlace} A{across}:{down} C{chroma} \
          XCOLORRANGE={range}\n"
     )
 }
@@ -156,11 +186,15 @@ pub(super) struct Clip {
     /// What it was to be called, where clips that are there stay.
     asked: Option<PathBuf>,
     writer: Y4mWriter<BufWriter<NamedTempFile>>,
+    by_clock: bool,
+    /// When the first and the last frame came.
+    times: Option<[Instant; 2]>,
 }
 
 impl Clip {
-    /// With `keep` a clip that is there stays, and this one is numbered on: `day-2.y4m`.
-    pub fn open(path: &Path, keep: bool) -> Result<Self, OutputError> {
+    /// With `keep` a clip that is there stays, and this one is numbered on: `day-2.y4m`. With `by_clock`
+    /// its rate is that at which frames came, so that it lasts as long as they took.
+    pub fn open(path: &Path, keep: bool, by_clock: bool) -> Result<Self, OutputError> {
         let asked = keep.then(|| place(path));
         let path = asked.as_deref().map_or_else(|| place(path), free_name);
         if path.exists() {
@@ -169,7 +203,7 @@ impl Clip {
         match aside(&path) {
             Ok(file) => {
                 let writer = Y4mWriter::new(BufWriter::with_capacity(BUFFER, file));
-                Ok(Self { path, asked, writer })
+                Ok(Self { path, asked, writer, by_clock, times: None })
             }
             Err(source) => Err(OutputError::Write { path, source }),
         }
@@ -208,9 +242,18 @@ impl Sink for Clip {
 
     fn start(&mut self, stream: &StreamInfo) {
         self.writer.stream = stream.clone();
+        let (over, under) = stream.rate;
+        if self.by_clock && under > 0 {
+            let rate = measured(over as usize, f64::from(under));
+            (self.writer.stream.rate, self.writer.digits) = ((rate, FRACTION), DIGITS);
+        }
     }
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
+        if self.by_clock {
+            let now = Instant::now();
+            self.times = Some([self.times.map_or(now, |[first, _]| first), now]);
+        }
         self.writer.write(frame, &self.path.display()).map_err(|fault| match fault {
             Fault::Io(source) => OutputError::Write { path: self.path.clone(), source },
             Fault::Other(error) => error,
@@ -218,9 +261,10 @@ impl Sink for Clip {
     }
 
     fn finish(self: Box<Self>) -> Result<(), OutputError> {
-        let Self { path, asked, writer } = *self;
+        let Self { path, asked, writer, times, .. } = *self;
+        let seconds = times.map(|[first, last]| (last - first).as_secs_f64());
         let fail = |source| OutputError::Write { path: path.clone(), source };
-        let (file, written) = writer.into_whole().map_err(fail)?;
+        let (file, written) = writer.into_whole(seconds).map_err(fail)?;
         // If no frame ever came: leave what is there alone.
         let Some(file) = file else { return written.map_err(fail) };
         // Also where the disk says only now that it is full: a recording is not thrown away.
@@ -237,6 +281,7 @@ impl Sink for Clip {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::time::Duration;
 
     use super::*;
 
@@ -252,11 +297,14 @@ mod tests {
         let path = folder.path().join("o.y4m");
         let frame = frame(PixelFormat::Yuv444);
         let begun = |frames: usize| {
-            let mut clip = Clip::open(&path, false).unwrap();
+            let mut clip = Clip::open(&path, false, false).unwrap();
             (0..frames).for_each(|_| clip.write(&frame).unwrap());
             clip.writer
         };
-        let finish = |writer| Box::new(Clip { path: path.clone(), asked: None, writer }).finish();
+        let finish = |writer| {
+            let (path, times) = (path.clone(), None);
+            Box::new(Clip { path, asked: None, writer, by_clock: false, times }).finish()
+        };
         finish(begun(3)).unwrap();
         let three = std::fs::read(&path).unwrap();
         for part in [vec![7; 9], vec![7; 2 * BUFFER]] {
@@ -326,13 +374,38 @@ mod tests {
     fn a_file_appears_when_finished_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("o.y4m");
-        let mut sink = Box::new(Clip::open(&path, false).unwrap());
+        let mut sink = Box::new(Clip::open(&path, false, false).unwrap());
         sink.write(&frame(PixelFormat::Grey8)).unwrap();
         assert!(!path.exists());
         sink.finish().unwrap();
         assert!(path.exists());
-        drop(Clip::open(&folder.path().join("p.y4m"), false).unwrap());
+        drop(Clip::open(&folder.path().join("p.y4m"), false, false).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
+    }
+
+    /// A camera that says 30 frames a second and sends one in 0.1 s.
+    #[test]
+    fn a_clip_by_the_clock_lasts_as_long_as_its_frames_took() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("o.y4m");
+        let mut clip = Clip::open(&path, false, true).unwrap();
+        clip.start(&StreamInfo { rate: (30, 1), ..StreamInfo::default() });
+        (0..5).for_each(|_| clip.write(&frame(PixelFormat::Grey8)).unwrap());
+        let first = Instant::now();
+        clip.times = Some([first, first + Duration::from_millis(400)]);
+        Box::new(clip).finish().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(bytes.starts_with(b"YUV4MPEG2 W5 H3 F000010000:1000 Ip"));
+        let end = bytes.iter().position(|&byte| byte == b'\n').unwrap();
+        assert_eq!(bytes.len(), end + 1 + 5 * (6 + 15));
+        assert!(bytes[end + 1..].starts_with(FRAME));
+    }
+
+    #[test]
+    fn a_measured_rate_has_the_digits_that_there_are() {
+        assert_eq!(measured(30000, 1001.0), 29970);
+        assert_eq!(measured(1, 1e9), 1);
+        assert_eq!([0.0, 1e-300].map(|seconds| measured(7, seconds)), [999_999_999; 2]);
     }
 
     #[test]
@@ -340,7 +413,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("day.y4m");
         let open = || {
-            let mut sink = Box::new(Clip::open(&path, true).unwrap());
+            let mut sink = Box::new(Clip::open(&path, true, false).unwrap());
             sink.write(&frame(PixelFormat::Grey8)).unwrap();
             sink
         };

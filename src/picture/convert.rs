@@ -129,6 +129,36 @@ fn packed_lines(
     Ok(())
 }
 
+/// Two pixels in four bytes, luma at the `LUMA`th and the one after the next, to planes.
+fn interleaved<const LUMA: usize>(
+    name: &'static str,
+    pool: &Pool,
+    (width, height): (usize, usize),
+    stride: usize,
+    raw: &[u8],
+    range: ColourRange,
+) -> Result<Frame, FrameError> {
+    let pairs = width.div_ceil(2);
+    let mut frame = Frame::within(pool, width, height, PixelFormat::Yuv422, range)?;
+    let (luma, u, v) = frame.planes_mut();
+    packed_lines(name, (width, height), pairs * 4, stride, raw, |y, line| {
+        let luma = &mut luma[y * width..][..width];
+        let (u, v) = (&mut u[y * pairs..][..pairs], &mut v[y * pairs..][..pairs]);
+        let (quads, _) = line.as_chunks::<4>();
+        for ((quad, u), v) in quads.iter().zip(u).zip(v) {
+            *u = quad[1 - LUMA];
+            *v = quad[3 - LUMA];
+        }
+        for (pixels, quad) in luma.chunks_mut(2).zip(quads) {
+            pixels[0] = quad[LUMA];
+            if let Some(second) = pixels.get_mut(1) {
+                *second = quad[LUMA + 2];
+            }
+        }
+    })?;
+    Ok(frame)
+}
+
 impl Frame {
     /// Writes the frame as packed RGB into `rgb`, whose memory is reused from call to call.
     pub fn to_rgb(&self, rgb: &mut Vec<u8>) {
@@ -187,24 +217,50 @@ impl Frame {
         raw: &[u8],
         range: ColourRange,
     ) -> Result<Frame, FrameError> {
-        let pairs = width.div_ceil(2);
-        let mut frame = Frame::within(pool, width, height, PixelFormat::Yuv422, range)?;
+        interleaved::<0>("YUYV", pool, (width, height), stride, raw, range)
+    }
+
+    /// V4L2 `UYVY`: the same in another order (U Y V Y).
+    pub fn from_uyvy(
+        pool: &Pool,
+        width: usize,
+        height: usize,
+        stride: usize,
+        raw: &[u8],
+        range: ColourRange,
+    ) -> Result<Frame, FrameError> {
+        interleaved::<1>("UYVY", pool, (width, height), stride, raw, range)
+    }
+
+    /// V4L2 `YU12`: a luma plane, then U and V at half size and half the stride. Becomes
+    /// [`PixelFormat::Yuv420`].
+    pub fn from_yu12(
+        pool: &Pool,
+        width: usize,
+        height: usize,
+        stride: usize,
+        raw: &[u8],
+        range: ColourRange,
+    ) -> Result<Frame, FrameError> {
+        let mut frame = Frame::within(pool, width, height, PixelFormat::Yuv420, range)?;
+        let (across, down) = frame.chroma_size();
         let (luma, u, v) = frame.planes_mut();
-        packed_lines("YUYV", (width, height), pairs * 4, stride, raw, |y, line| {
-            let luma = &mut luma[y * width..][..width];
-            let (u, v) = (&mut u[y * pairs..][..pairs], &mut v[y * pairs..][..pairs]);
-            let (quads, _) = line.as_chunks::<4>();
-            for ((quad, u), v) in quads.iter().zip(u).zip(v) {
-                *u = quad[1];
-                *v = quad[3];
-            }
-            for (pixels, quad) in luma.chunks_mut(2).zip(quads) {
-                pixels[0] = quad[0];
-                if let Some(second) = pixels.get_mut(1) {
-                    *second = quad[2];
-                }
-            }
-        })?;
+        let shared = stride.div_ceil(2);
+        let first = stride.saturating_mul(height);
+        let second = first.saturating_add(shared.saturating_mul(down));
+        let whole = second.saturating_add(shared.saturating_mul(down - 1)).saturating_add(across);
+        if raw.len() < whole {
+            return Err(short("YU12", width, height, whole, raw.len()));
+        }
+        for (plane, (columns, rows), stride, from) in [
+            (luma, (width, height), stride, 0),
+            (u, (across, down), shared, first),
+            (v, (across, down), shared, second),
+        ] {
+            packed_lines("YU12", (columns, rows), columns, stride, &raw[from..], |y, line| {
+                plane[y * columns..][..columns].copy_from_slice(line);
+            })?;
+        }
         Ok(frame)
     }
 

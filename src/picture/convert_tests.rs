@@ -70,6 +70,41 @@ fn yuyv_with_stride_and_odd_width() {
 }
 
 #[test]
+fn uyvy_is_yuyv_in_another_order() {
+    let yuyv = noise(2 * 12, 3);
+    let swapped: Vec<u8> = yuyv.as_chunks::<2>().0.iter().flat_map(|[a, b]| [*b, *a]).collect();
+    let pool = Pool::default();
+    let mine = Frame::from_uyvy(&pool, 5, 2, 12, &swapped, ColourRange::Limited).unwrap();
+    let other = Frame::from_yuyv(&pool, 5, 2, 12, &yuyv, ColourRange::Limited).unwrap();
+    assert_eq!(mine.data(), other.data());
+}
+
+#[test]
+fn yu12_with_stride_and_odd_sides() {
+    let raw = [
+        1, 2, 3, 0, 0, //
+        4, 5, 6, 0, 0, //
+        7, 8, 9, 0, 0, //
+        50, 51, 0, //
+        52, 53, 0, //
+        60, 61, 0, //
+        62, 63,
+    ];
+    let frame = Frame::from_yu12(&Pool::default(), 3, 3, 5, &raw, ColourRange::Limited).unwrap();
+    assert_eq!(frame.plane(0), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(frame.plane(1), [50, 51, 52, 53]);
+    assert_eq!(frame.plane(2), [60, 61, 62, 63]);
+    for cut in [0, 10, 15, 20, 25] {
+        let error = Frame::from_yu12(&Pool::default(), 3, 3, 5, &raw[..cut], ColourRange::Limited)
+            .unwrap_err();
+        assert!(matches!(error, FrameError::Short { needed: 26, .. }), "{cut}: {error}");
+    }
+    let error =
+        Frame::from_yu12(&Pool::default(), 3, 3, 2, &raw, ColourRange::Limited).unwrap_err();
+    assert!(matches!(error, FrameError::Stride { .. }), "{error}");
+}
+
+#[test]
 fn nv12_with_stride_and_odd_sides() {
     let raw = [
         1, 2, 3, 0, 0, //

@@ -77,8 +77,8 @@ pub struct LiveArgs {
     /// pictures, - (y4m on standard input), test: (a moving pattern; test:320x240)
     #[arg(long, value_name = "SOURCE", default_value = "/dev/video0", env = "LBAM_CAMERA")]
     pub camera: SourceSpec,
-    /// Pixel format to ask of a camera: YUYV, NV12, MJPG, RGB3, GREY [default: the first of
-    /// these that it has]
+    /// Pixel format to ask of a camera: YUYV, UYVY, NV12, YU12, MJPG, RGB3, GREY [default: the first
+    /// of these that it has, or that has the size asked for]
     #[arg(long, value_name = "FORMAT", env = "LBAM_CAMERA_FORMAT")]
     pub camera_format: Option<CameraFormat>,
     /// Size to ask of a camera [default: 640x480]

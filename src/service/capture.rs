@@ -4,13 +4,13 @@
 //! that would gain nothing, and cost the decoding of frames that are then dropped: the loop
 //! decodes there, what it is going to look at.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::hand_over::{HandOver, Kind, Message, Pace, TICK};
 use super::statistics::Tally;
-use crate::camera::{self, CameraError, CameraWish, Captured, Source, SourceSpec};
-use crate::picture::{Pool, StreamInfo};
+use crate::camera::{self, CameraError, CameraWish, Captured, SILENCE, Source, SourceSpec};
+use crate::picture::{FrameError, Pool, StreamInfo};
 use crate::process::Stop;
 
 /// How often to look for a camera that is away.
@@ -60,12 +60,34 @@ impl Message for News {
     }
 }
 
+/// Since when there were only damaged frames, and what was wrong with the first.
+#[derive(Default)]
+struct Damage(Mutex<Option<(Instant, FrameError)>>);
+
+impl Damage {
+    fn note(&self, error: Option<&FrameError>) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            Some(error) => drop(since.get_or_insert_with(|| (Instant::now(), error.clone()))),
+            None => *since = None,
+        }
+    }
+
+    /// Why the camera counts as lost by now, if it does.
+    fn is_too_much(&self) -> Option<String> {
+        let since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, error) = since.as_ref().filter(|(since, _)| since.elapsed() >= SILENCE)?;
+        Some(format!("no good frame for {} seconds: {error}", SILENCE.as_secs()))
+    }
+}
+
 /// The loop's end of a running capture. Dropping it ends the threads, as soon as the source
 /// returns from what it is waiting for.
 pub(super) struct Capture {
     news: Arc<HandOver<News>>,
     /// Where the thread that has the source leaves what it takes.
     taken: Arc<HandOver<News>>,
+    damage: Arc<Damage>,
 }
 
 impl Capture {
@@ -86,10 +108,23 @@ impl Capture {
         };
         let ends = EndsWith(Arc::clone(&taken), None);
         let tally = Arc::clone(tally);
-        let mut worker =
-            Worker { news: Arc::clone(&taken), order, tally, stop: stop.clone(), number: 0 };
+        let damage = Arc::default();
+        let mut worker = Worker {
+            news: Arc::clone(&taken),
+            order,
+            tally,
+            damage: Arc::clone(&damage),
+            stop: stop.clone(),
+            number: 0,
+        };
         std::thread::Builder::new().name("capture".into()).spawn(move || worker.run(ends))?;
-        Ok(Self { news, taken })
+        Ok(Self { news, taken, damage })
+    }
+
+    /// To be told of each frame whether it was good, or what was wrong: a camera that sends nothing but
+    /// damaged ones is opened anew.
+    pub fn note(&self, error: Option<&FrameError>) {
+        self.damage.note(error);
     }
 
     /// What comes next; nothing, if nothing comes for a while.
@@ -157,6 +192,7 @@ struct Worker {
     news: Arc<HandOver<News>>,
     order: Order,
     tally: Arc<Tally>,
+    damage: Arc<Damage>,
     stop: Stop,
     number: u64,
 }
@@ -172,6 +208,7 @@ impl Worker {
         let mut waited = false;
         while !self.is_over() {
             self.news.hear();
+            self.damage.note(None);
             let away = match camera::open_with(&self.order.source, &self.order.wish) {
                 Ok(mut source) => match self.capture(source.as_mut(), &mut told) {
                     Ok(()) => return Ok(()),
@@ -199,8 +236,9 @@ impl Worker {
         source: &mut dyn Source,
         told: &mut Option<String>,
     ) -> Result<(), CameraError> {
-        // A camera may open and then send nothing of use; it is only back when a frame comes.
-        let mut opened = false;
+        // A camera may open and then send nothing of use; it is only back when a good frame comes, and
+        // whether a JPEG is good shows when it is decoded.
+        let (mut opened, pool) = (false, Pool::default());
         let (over, under) = source.stream().rate;
         let interval = Duration::from_secs_f64(f64::from(under) / f64::from(over));
         let held_back = self.order.pace == Pace::Newest && !source.paces_itself();
@@ -212,7 +250,17 @@ impl Worker {
                 due = (due + interval).max(Instant::now());
             }
             self.news.hear();
-            let captured = source.next()?;
+            let mut captured = source.next()?;
+            if let SourceSpec::Device(path) = &self.order.source
+                && let Some(reason) = self.damage.is_too_much()
+            {
+                return Err(CameraError::Lost { path: path.clone(), reason });
+            }
+            if !opened {
+                captured = captured.map(|captured| {
+                    captured.decode(&pool).map_or_else(Captured::Damaged, Captured::Frame)
+                });
+            }
             if !opened && !matches!(captured, Some(Captured::Damaged(_))) {
                 (opened, *told) = (true, None);
                 let card = source.card().map(Into::into);
@@ -324,7 +372,9 @@ mod tests {
             loop {
                 match capture.next() {
                     Some(News::Frame(item)) => {
-                        assert_eq!(matches!(item.captured, Captured::Jpeg(_)), !overlap);
+                        // The first is what tells whether the source is good for anything.
+                        let is_ahead = overlap || item.number == 0;
+                        assert_eq!(matches!(item.captured, Captured::Jpeg(_)), !is_ahead);
                         let whole = item.captured.decode(&Pool::default()).is_ok();
                         frames.push((item.number, whole));
                     }
@@ -336,6 +386,61 @@ mod tests {
             assert_eq!(frames, expected);
             assert_eq!((tally.captured.count(), tally.dropped.count()), (6, 0));
         }
+    }
+
+    /// JPEGs whose ends are there, and which no decoder takes, until one that is good.
+    struct Broken(u64, u64);
+
+    impl Source for Broken {
+        fn describe(&self) -> String {
+            "a bad cable".into()
+        }
+
+        fn stream(&self) -> StreamInfo {
+            StreamInfo::default()
+        }
+
+        fn next(&mut self) -> Result<Option<Captured>, CameraError> {
+            self.0 += 1;
+            if self.0 > self.1 {
+                let grey = Frame::flat(16, 16, PixelFormat::Rgb8, ColourRange::Full, 90).unwrap();
+                return Ok((self.0 == self.1 + 1).then_some(Captured::Frame(grey)));
+            }
+            let mut jpeg = Pool::default().empty();
+            jpeg.vector().clear();
+            jpeg.vector().extend([0xff, 0xd8, 0xff, 0xda, 0, 2, 7, 0xff, 0xd9]);
+            Ok(Some(Captured::Jpeg(jpeg)))
+        }
+    }
+
+    #[test]
+    fn a_camera_is_back_with_a_good_frame_and_lost_without_one() {
+        let tally: Arc<Tally> = Arc::default();
+        let worker = || {
+            let (tally, stop) = (Arc::clone(&tally), Stop::default());
+            let news = Arc::new(HandOver::new(Pace::Newest, Arc::clone(&tally), stop.clone()));
+            let order = order("/dev/video987", Pace::Newest);
+            Worker { news, order, tally, damage: Arc::default(), stop, number: 0 }
+        };
+        let mut waiting = Some("away".to_owned());
+        let mut good = worker();
+        good.capture(&mut Broken(0, 2), &mut waiting).unwrap();
+        assert_eq!(waiting, None);
+        let words = |worker: &Worker| {
+            let news = std::iter::from_fn(|| worker.news.take());
+            news.filter(|news| matches!(news, News::Opened { .. })).count()
+        };
+        assert_eq!(words(&good), 1);
+        // The loop found nothing good for too long.
+        let mut bad = worker();
+        let begun = Instant::now().checked_sub(SILENCE).expect("up for so long");
+        *bad.damage.0.lock().unwrap() = Some((begun, FrameError::Marked));
+        let error = bad.capture(&mut Broken(0, u64::MAX), &mut waiting).unwrap_err();
+        assert!(error.may_pass() && error.to_string().contains("no good frame"), "{error}");
+        assert_eq!(words(&bad), 0);
+        // One good frame is enough.
+        bad.damage.note(None);
+        bad.capture(&mut Broken(0, 1), &mut waiting).unwrap();
     }
 
     #[test]

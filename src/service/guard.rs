@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::{Fill, FillError, LiveOptions, ServiceError};
 use crate::camera::{MaskSource, MaskSourceError, Masks};
 use crate::picture::{Frame, Mask, paint_flat};
+use crate::process::Seldom;
 
 /// How often the same trouble is told.
 const TELL_EVERY: Duration = Duration::from_secs(5);
@@ -64,7 +65,8 @@ pub(super) struct Guard {
     hidden: f64,
     state: Readiness,
     change: Option<Change>,
-    trouble: Trouble,
+    /// Tells of frames whose holes are painted flat.
+    trouble: Seldom,
     /// Width, height and number of the frame that came last.
     last: Option<(usize, usize, u64)>,
     /// What came out last may show what is to be hidden since.
@@ -91,33 +93,10 @@ enum Readiness {
     NotBefore(Instant),
 }
 
-/// Tells trouble in the log, but not thirty times a second.
-#[derive(Default)]
-struct Trouble {
-    told: Option<Instant>,
-    untold: u64,
-}
-
-impl Trouble {
-    fn tell(&mut self, what: &str) {
-        if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
-            self.untold += 1;
-            return;
-        }
-        match std::mem::take(&mut self.untold) {
-            0 => log::warn!("{what}; the holes are painted flat"),
-            more => log::warn!(
-                "{what}; the holes are painted flat ({more} frames more since the last report)"
-            ),
-        }
-        self.told = Some(Instant::now());
-    }
-}
-
 impl Guard {
     pub fn new(fill: Box<dyn Fill>, masks: Masks, fail_closed: bool) -> Self {
         let state = Readiness::NotBefore(Instant::now());
-        let trouble = Trouble::default();
+        let trouble = Seldom::every(TELL_EVERY);
         Self {
             fill,
             masks,
@@ -219,7 +198,7 @@ impl Guard {
             Ok(how) if (frame.width(), frame.height()) == (width, height) => how,
             Ok(_) => return Err(FillError::Network("it changed the frame's size".into()).into()),
             Err(error) => {
-                self.trouble.tell(&error.to_string());
+                self.trouble.warn(format_args!("{error}; the holes are painted flat"));
                 paint_flat(&mut frame, mask)?;
                 How::Flat
             }
@@ -305,7 +284,7 @@ impl Guard {
                 }
             }
             Err(error) => {
-                self.trouble.tell(&error.to_string());
+                self.trouble.warn(format_args!("{error}; the holes are painted flat"));
                 self.state = Readiness::NotBefore(Instant::now() + RETRY_AFTER);
             }
         }

@@ -15,6 +15,7 @@ use super::statistics::Tally;
 use super::{Fill, Reload, Reloaded, ServiceError, Statistics};
 use crate::camera::{
     CameraWish, MaskSource, MaskSourceError, MaskSpec, Masks, SourceSpec, check_in_step,
+    check_steps,
 };
 use crate::file::{is_same, is_special};
 use crate::kernels::workers;
@@ -99,8 +100,11 @@ impl LiveOptions {
     pub(super) fn open_masks(&self) -> Result<Masks, MaskSourceError> {
         let (masks, painted) = (self.mask_specs(), self.painted.as_deref());
         match self.camera {
-            SourceSpec::Device(_) => {
-                let asked = self.wish.size.map(|(width, height)| (width as usize, height as usize));
+            // Pictures of a stream of JPEGs may change their size, too.
+            SourceSpec::Device(_) | SourceSpec::Mjpeg(_) => {
+                let is_device = matches!(self.camera, SourceSpec::Device(_));
+                let asked = self.wish.size.filter(|_| is_device);
+                let asked = asked.map(|(width, height)| (width as usize, height as usize));
                 Masks::open_for_camera(masks, painted, asked)
             }
             _ => Masks::open(masks, painted),
@@ -150,12 +154,15 @@ impl LiveOptions {
         Ok(())
     }
 
-    /// Whether folders of masks have the mask of each picture of a folder at its place.
+    /// Whether folders of masks have the mask of each picture of a folder at its place, and for other
+    /// sources none left out.
     pub(super) fn check_in_step(&self) -> Result<(), MaskSourceError> {
-        let SourceSpec::Folder(frames) = &self.camera else { return Ok(()) };
         let most = self.frames.map_or(usize::MAX, |frames| frames.try_into().unwrap_or(usize::MAX));
         self.masks.iter().try_for_each(|mask| match mask {
-            MaskSpec::Path(masks) if masks.is_dir() => check_in_step(frames, masks, most),
+            MaskSpec::Path(masks) if masks.is_dir() => match &self.camera {
+                SourceSpec::Folder(frames) => check_in_step(frames, masks, most),
+                _ => check_steps(masks),
+            },
             _ => Ok(()),
         })
     }
@@ -228,7 +235,11 @@ pub fn run_reloading(
 ) -> Result<Statistics, ServiceError> {
     options.check()?;
     options.check_in_step()?;
-    let masks = options.open_masks()?;
+    let mut masks = options.open_masks()?;
+    let for_manager = Manager::of_environment().is_there();
+    if let Some(painted) = options.painted.as_deref().filter(|_| for_manager) {
+        masks.remember_camera(painted.with_extension("camera"));
+    }
     warn_without(&masks, options, options.has_canvas());
     let mut sinks = Vec::new();
     let settings = output::Options {
@@ -236,7 +247,8 @@ pub fn run_reloading(
         hosts: options.http_hosts.clone(),
         painting: options.painting(),
         // It starts services again after a fault, and nobody is there to see what that replaces.
-        keep_clips: Manager::of_environment().is_there(),
+        keep_clips: for_manager,
+        by_clock: options.pace() == Pace::Newest || matches!(options.camera, SourceSpec::Device(_)),
         stop: stop.clone(),
     };
     for spec in &options.outputs {
@@ -383,6 +395,7 @@ impl Run {
                 && let Err(error) = reloaded.and_then(|reloaded| self.follow(reloaded))
             {
                 log::error!("{error}; all stays as it was");
+                self.outputs.tell(Order::Refused(error.to_string()));
             }
         }
         Ok(())
@@ -467,9 +480,15 @@ impl Run {
     fn frame(&mut self, item: Item) -> Result<(), ServiceError> {
         self.tally.begin();
         let begun = Instant::now();
-        let mut frame = match item.captured.decode(&self.pool) {
+        let decoded = item.captured.decode(&self.pool);
+        self.capture.note(decoded.as_ref().err());
+        let mut frame = match decoded {
             Ok(frame) => frame,
             Err(error) => {
+                // Words say so; this is no reason to end what waits for a good one.
+                if self.waiting {
+                    self.outputs.alive();
+                }
                 // The first says what is wrong; the count in the log says how often.
                 if !std::mem::replace(&mut self.told_damage, true) {
                     log::warn!("{error}");

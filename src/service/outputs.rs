@@ -42,6 +42,8 @@ pub(super) enum Order {
     Opened(String, StreamInfo),
     /// Other masks count: their names, and how the page takes masks now.
     Masks(String, Option<Painting>),
+    /// A configuration that was read anew was not taken: why.
+    Refused(String),
     /// The camera is away: why.
     Waiting(String),
     /// Something to say where pictures are looked at, since there is none; and how large they are, if
@@ -179,6 +181,8 @@ pub(super) struct Worker {
     fault: Option<OutputError>,
     /// What files failed with, beside which there is something live to go on with.
     lost: Vec<OutputError>,
+    /// Why the configuration that was read last was not taken. A restart would end with it.
+    refused: Option<String>,
 }
 
 impl Worker {
@@ -207,6 +211,7 @@ impl Worker {
             logged: Instant::now(),
             fault: None,
             lost: Vec::new(),
+            refused: None,
         }
     }
 
@@ -239,7 +244,7 @@ impl Worker {
         match order {
             Order::Opened(name, stream) => self.opened(name, stream),
             Order::Masks(names, painting) => {
-                (self.mask, self.reported) = (names, None);
+                (self.mask, self.refused, self.reported) = (names, None, None);
                 self.painters = Some(match &painting {
                     None => "nobody",
                     Some(painting) if painting.by_others => "everybody",
@@ -247,6 +252,7 @@ impl Worker {
                 });
                 self.sinks.iter_mut().for_each(|sink| sink.take_masks(painting.clone()));
             }
+            Order::Refused(why) => (self.refused, self.reported) = (Some(why), None),
             Order::Waiting(why) => {
                 self.manager.status(&format!("waiting for the camera: {why}"));
                 self.state = WAITING;
@@ -336,11 +342,13 @@ impl Worker {
         self.reported = Some(Instant::now());
         let statistics = self.clock.now(&self.tally);
         if self.sinks.iter().any(|sink| sink.shows_reports()) {
+            let refused = self.refused.iter().map(|why| format!("reload: {why}"));
+            let failed = self.lost.iter().map(ToString::to_string).chain(refused);
             let mut status = json!({
                 "state": self.state, "source": self.source, "mask": self.mask,
                 "painters": self.painters,
                 "hidden": self.hidden.map(|hidden| (hidden * 1e4).round() / 1e4),
-                "failed": self.lost.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "failed": failed.collect::<Vec<_>>(),
             });
             if let (Some(status), Ok(serde_json::Value::Object(figures))) =
                 (status.as_object_mut(), serde_json::to_value(&statistics))
@@ -370,6 +378,9 @@ impl Worker {
         }
         if !self.lost.is_empty() {
             line += &format!("; {} output(s) failed", self.lost.len());
+        }
+        if self.refused.is_some() {
+            line += "; the configuration read last was not taken";
         }
         line
     }

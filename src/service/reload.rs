@@ -6,8 +6,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::{Fill, LiveOptions, ServiceError};
+
+/// A reading that takes longer is not waited for when the next is asked for: what it reads may be on a
+/// server that never answers.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a service goes over to.
 pub struct Reloaded {
@@ -22,13 +27,15 @@ type Read = dyn Fn() -> Result<Reloaded, ServiceError> + Send + Sync;
 pub struct Reload {
     asked: Arc<AtomicBool>,
     read: Arc<Read>,
-    reading: Option<JoinHandle<Result<Reloaded, ServiceError>>>,
+    /// And since when.
+    reading: Option<(JoinHandle<Result<Reloaded, ServiceError>>, Instant)>,
+    patience: Duration,
 }
 
 impl Reload {
     /// By `read`, whenever [`Reload::ask`] says so.
     pub fn by(read: impl Fn() -> Result<Reloaded, ServiceError> + Send + Sync + 'static) -> Self {
-        Self { asked: Arc::default(), read: Arc::new(read), reading: None }
+        Self { asked: Arc::default(), read: Arc::new(read), reading: None, patience: PATIENCE }
     }
 
     /// Whenever SIGHUP comes.
@@ -44,16 +51,59 @@ impl Reload {
 
     /// What was read, when it was asked for and is there. Does not wait.
     pub(super) fn take(&mut self) -> Option<Result<Reloaded, ServiceError>> {
-        if self.reading.is_none() && self.asked.swap(false, Ordering::SeqCst) {
+        let is_free = match &self.reading {
+            Some((thread, since)) => !thread.is_finished() && since.elapsed() >= self.patience,
+            None => true,
+        };
+        if is_free && self.asked.swap(false, Ordering::SeqCst) {
+            if self.reading.take().is_some() {
+                log::warn!(
+                    "the configuration or model of the reload before is still not read; given up"
+                );
+            }
             let read = Arc::clone(&self.read);
             let thread = std::thread::Builder::new().name("reload".into()).spawn(move || read());
             self.reading = match thread {
-                Ok(thread) => Some(thread),
+                Ok(thread) => Some((thread, Instant::now())),
                 Err(error) => return Some(Err(error.into())),
             };
         }
-        let read = self.reading.take_if(|thread| thread.is_finished())?;
+        let (read, _) = self.reading.take_if(|(thread, _)| thread.is_finished())?;
         let panicked = |_| Err(ServiceError::Configuration("reading it panicked".into()));
         Some(read.join().unwrap_or_else(panicked))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_reading_that_hangs_does_not_hold_up_the_next() {
+        let (hang, hung) = mpsc::channel::<()>();
+        let hung = std::sync::Mutex::new(Some(hung));
+        let mut reload = Reload::by(move || {
+            if let Some(hung) = hung.lock().unwrap().take() {
+                let _ = hung.recv();
+            }
+            Err(ServiceError::Configuration("read".into()))
+        });
+        let asked = reload.ask();
+        let ask = |reload: &mut Reload| {
+            asked.store(true, Ordering::SeqCst);
+            reload.take().map(|read| read.err().expect("an error").to_string())
+        };
+        assert_eq!(ask(&mut reload), None);
+        assert_eq!(ask(&mut reload), None, "waited for");
+        assert!(asked.load(Ordering::SeqCst));
+        reload.patience = Duration::ZERO;
+        let read = std::iter::repeat_with(|| {
+            std::thread::sleep(Duration::from_millis(1));
+            reload.take()
+        });
+        assert!(read.take(5000).flatten().next().is_some());
+        drop(hang);
     }
 }

@@ -52,6 +52,12 @@ pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
     checks.push(unless_closed("mask", paths_of(&options), for_service, || masks(&options, system)));
     checks.push(unless_closed("model", named.iter(), for_service, || model(named.as_deref())));
     if for_service {
+        checks.extend(service_reads("configuration", Path::new(SERVICE.0)));
+        if let SourceSpec::Y4m(path) | SourceSpec::Folder(path) | SourceSpec::Mjpeg(path) =
+            &options.camera
+        {
+            checks.extend(service_reads("camera", path));
+        }
         checks.extend(named.as_deref().and_then(|model| service_reads("model", model)));
         checks.extend(options.masks.iter().filter_map(|mask| match mask {
             MaskSpec::Path(path) => service_reads("mask", path),
@@ -61,7 +67,7 @@ pub(super) fn checks(args: &LiveArgs, system: &System) -> Vec<Check> {
     }
     for sink in &options.outputs {
         match sink {
-            SinkSpec::Http => checks.push(page(args)),
+            SinkSpec::Http => checks.push(page(args, for_service, system)),
             SinkSpec::Device(path) => checks.push(output(path, system)),
             SinkSpec::Y4m(path) | SinkSpec::Folder { path, .. } if for_service => {
                 checks.extend(service_writes("output", path));
@@ -115,6 +121,8 @@ fn unless_closed<'a>(
 /// A problem where the service, which is another user and sees no home folders, cannot read what the
 /// user of the doctor can.
 pub(super) fn service_reads(name: &'static str, path: &Path) -> Option<Check> {
+    // Where links lead, and not only where they lie.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.into());
     if path.starts_with(SERVICE.1) {
         return None;
     }
@@ -180,6 +188,9 @@ fn device(path: &Path, system: &System) -> Vec<Check> {
             let mut checks = vec![Check::fine("camera", finding)];
             checks.extend(access(path, &node, system));
             checks
+        }
+        Ok(probe) if probe.planes => {
+            vec![Check::failed("camera", &CameraError::Planes { path: path.into() })]
         }
         Ok(probe) => {
             let offered = match probe.formats.as_slice() {
@@ -393,8 +404,17 @@ fn written(path: &Path, file: &Path) -> Check {
     }
 }
 
-fn page(args: &LiveArgs) -> Check {
+pub(super) fn page(args: &LiveArgs, for_service: bool, system: &System) -> Check {
+    const MEND: &str =
+        "choose an address of this machine and a port above 1023: --http 127.0.0.1:8080";
     let address = args.http;
+    let first = system.text("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    let first = first.and_then(|port| port.parse().ok()).unwrap_or(1024_u16);
+    // Also where root, who is asking, may.
+    if for_service && (1..first).contains(&address.port()) {
+        let finding = format!("{address}: the service may not listen on ports below {first}");
+        return Check::problem("page", finding, MEND);
+    }
     match TcpListener::bind(address) {
         Ok(_) if address.ip().is_loopback() => {
             Check::fine("page", format!("http://{address}/ is free, for this machine alone"))
@@ -411,10 +431,8 @@ fn page(args: &LiveArgs) -> Check {
             "if by the running service, all is well (systemctl status lbam-edge); else choose \
              another port with --http",
         ),
-        Err(error) => Check::problem(
-            "page",
-            format!("{address} cannot be listened on ({error})"),
-            "choose an address of this machine and a port above 1023: --http 127.0.0.1:8080",
-        ),
+        Err(error) => {
+            Check::problem("page", format!("{address} cannot be listened on ({error})"), MEND)
+        }
     }
 }

@@ -8,7 +8,13 @@ use crate::service::{Cli, Command};
 
 fn camera(_: &Path) -> Result<Probe, CameraError> {
     let formats = vec!["YUYV".into(), "MJPG".into()];
-    Ok(Probe { card: "Eye".into(), driver: "uvcvideo".into(), formats, readable: true })
+    Ok(Probe {
+        card: "Eye".into(),
+        driver: "uvcvideo".into(),
+        formats,
+        planes: false,
+        readable: true,
+    })
 }
 
 fn absent(path: &Path) -> Result<Probe, CameraError> {
@@ -23,7 +29,7 @@ fn forbidden(path: &Path) -> Result<Probe, CameraError> {
 fn second(path: &Path) -> Result<Probe, CameraError> {
     let readable = path.ends_with("video1");
     let formats = if readable { vec!["NV12".into()] } else { Vec::new() };
-    Ok(Probe { card: "Eye".into(), driver: "uvcvideo".into(), formats, readable })
+    Ok(Probe { card: "Eye".into(), driver: "uvcvideo".into(), formats, planes: false, readable })
 }
 
 struct Machine {
@@ -77,6 +83,16 @@ fn a_camera_is_found_or_its_absence_mended() {
     assert_found(&check, State::Problem, "/nowhere.y4m", "check the path");
 }
 
+#[test]
+fn pictures_in_several_planes_are_told_from_none() {
+    let planes = |_: &Path| {
+        let (card, driver) = ("HDMI".into(), "rk_hdmirx".into());
+        Ok(Probe { card, driver, formats: Vec::new(), planes: true, readable: false })
+    };
+    let check = Machine::new(planes).check("camera", &[]);
+    assert_found(&check, State::Problem, "several planes", "gst-launch-1.0");
+}
+
 /// A Raspberry Pi: what is no camera, and a camera.
 fn board(path: &Path) -> Result<Probe, CameraError> {
     let driver = match path.file_name().and_then(|name| name.to_str()) {
@@ -86,7 +102,7 @@ fn board(path: &Path) -> Result<Probe, CameraError> {
         _ => "uvcvideo",
     };
     let formats = vec!["YUYV".into()];
-    Ok(Probe { card: driver.into(), driver: driver.into(), formats, readable: true })
+    Ok(Probe { card: driver.into(), driver: driver.into(), formats, planes: false, readable: true })
 }
 
 #[test]
@@ -123,6 +139,19 @@ fn the_service_is_looked_at_from_outside() {
 }
 
 #[test]
+fn the_service_listens_on_no_port_of_root_s() {
+    let machine =
+        Machine::new(camera).with("proc/sys/net/ipv4/ip_unprivileged_port_start", "1024\n");
+    let cli = Cli::read(
+        ["lbam-edge", "doctor", "--http", "127.0.0.1:80"].map(OsString::from).into_iter(),
+    );
+    let Some(Command::Doctor(args)) = cli.unwrap().command else { panic!("no doctor") };
+    let system = System { root: machine.folder.path().into(), probe: camera };
+    let check = job::page(&args, true, &system);
+    assert_found(&check, State::Problem, "ports below 1024", "8080");
+}
+
+#[test]
 fn what_the_service_cannot_reach_is_found() {
     use std::os::unix::fs::PermissionsExt;
     assert!(job::service_reads("mask", Path::new("/etc/passwd")).is_none());
@@ -138,6 +167,13 @@ fn what_the_service_cannot_reach_is_found() {
     std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
     let check = job::service_reads("mask", &file).unwrap();
+    assert_found(&check, State::Problem, "mode 700", &folder.path().display().to_string());
+    // A link in an open folder to a closed one.
+    let open = tempfile::tempdir_in("/dev/shm").unwrap();
+    std::fs::set_permissions(open.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let link = open.path().join("mask.png");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let check = job::service_reads("mask", &link).unwrap();
     assert_found(&check, State::Problem, "mode 700", &folder.path().display().to_string());
     // Its own, in which it runs.
     for own in ["/var/lib/lbam-edge/out", "out.y4m"] {
