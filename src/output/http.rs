@@ -20,13 +20,14 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
@@ -44,11 +45,17 @@ const REPEAT_AFTER: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Far more than a mask takes, which is black and white.
 const MOST_MASK_BYTES: usize = 8 << 20;
+/// What the page sends of a camera's picture is less. So much of a mask always finds room.
+const SMALL_MASK_BYTES: usize = 256 << 10;
+/// What the rest of all masks may take that come at the same time.
+const MASK_ROOM: usize = 2 * MOST_MASK_BYTES;
 /// How long a mask may take to come.
 const MASK_PATIENCE: Duration = Duration::from_secs(30);
+/// How long nothing of it may come meanwhile.
+const MASK_PAUSE: Duration = Duration::from_secs(3);
 /// Far more than look at one camera. A browser takes up to six.
 const MOST_CONNECTIONS: usize = 64;
-/// Snapshots that are encoded at once, and masks that are taken: the processor is for the network.
+/// Snapshots that are encoded at once, and masks that are decoded: the processor is for the network.
 const MOST_AT_WORK: usize = 2;
 /// Shared so that snapshot and stream cannot differ: pictures are never kept by a browser.
 const HEADERS: [(HeaderName, &str); 3] = [
@@ -78,6 +85,8 @@ struct Shared {
     hosts: Vec<String>,
     snapshots: Arc<Semaphore>,
     masks: Arc<Semaphore>,
+    /// A permit a byte.
+    mask_room: Arc<Semaphore>,
     /// Held from looking at the mask that there is to writing another.
     keeping: Mutex<()>,
 }
@@ -117,6 +126,7 @@ impl Shared {
             hosts,
             snapshots: Arc::new(Semaphore::new(MOST_AT_WORK)),
             masks: Arc::new(Semaphore::new(MOST_AT_WORK)),
+            mask_room: Arc::new(Semaphore::new(MASK_ROOM)),
             keeping: Mutex::default(),
         }
     }
@@ -276,7 +286,6 @@ fn routes(shared: Arc<Shared>) -> Router {
         .route("/snapshot.jpg", get(snapshot))
         .route("/status.json", get(status))
         .route("/mask", get(painted).put(paint))
-        .layer(DefaultBodyLimit::max(MOST_MASK_BYTES))
         .layer(axum::middleware::from_fn_with_state(shared.clone(), only_known_hosts))
         .with_state(shared)
 }
@@ -444,8 +453,8 @@ fn kept(file: &Path) -> std::io::Result<(String, Option<Vec<u8>>)> {
     }
 }
 
-/// Takes a mask, a picture in which white means fill; with `If-Match`, only in place of that. Nothing of it is read before it is clear that
-/// whoever sends it may.
+/// Takes a mask, a picture in which white means fill; with `If-Match`, only in place of that. Nothing of
+/// it is read before it is clear that whoever sends it may.
 async fn paint(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -455,20 +464,20 @@ async fn paint(
     if let Err(error) = may_paint(&shared, peer, &headers) {
         return refused(error);
     }
-    let place = Arc::clone(&shared.masks).acquire_owned().await;
-    let body = Bytes::from_request(request, &());
-    let body = match tokio::time::timeout(MASK_PATIENCE, body).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(refused)) => return (HEADERS, refused).into_response(),
-        Err(_) => return (StatusCode::REQUEST_TIMEOUT, HEADERS, "too slow\n").into_response(),
+    let coming = receive(request, &shared.mask_room);
+    let (body, room) = match timeout(MASK_PATIENCE, coming).await.unwrap_or(Err(TOO_SLOW)) {
+        Ok(received) => received,
+        Err(error) => return refused(error),
     };
+    // Not before it is there: whoever is slow keeps nobody waiting.
+    let place = Arc::clone(&shared.masks).acquire_owned().await;
     // Again: that may have changed while it came.
     let file = match may_paint(&shared, peer, &headers) {
         Ok(painting) => painting.file,
         Err(error) => return refused(error),
     };
     let keep = move || {
-        let _place = place;
+        let _held = (place, room);
         let mask = decode(&body)?;
         let _keeping = shared.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wanted) = headers.get(header::IF_MATCH) {
@@ -495,15 +504,49 @@ async fn paint(
     }
 }
 
+const TOO_SLOW: (StatusCode, &str) = (StatusCode::REQUEST_TIMEOUT, "too slow\n");
+
+/// A mask as it is sent, and the room that it takes.
+async fn receive(
+    request: Request,
+    room: &Arc<Semaphore>,
+) -> Result<(Vec<u8>, OwnedSemaphorePermit), (StatusCode, &'static str)> {
+    const FULL: (StatusCode, &str) =
+        (StatusCode::SERVICE_UNAVAILABLE, "many masks are being sent; send it again later\n");
+    const LARGE: (StatusCode, &str) =
+        (StatusCode::PAYLOAD_TOO_LARGE, "a mask of more than 8 MiB is not taken; send a PNG\n");
+    const BROKEN: (StatusCode, &str) = (StatusCode::BAD_REQUEST, "it broke off\n");
+    let take = |bytes: usize| Arc::clone(room).try_acquire_many_owned(bytes as u32);
+    let mut pieces = request.into_body().into_data_stream();
+    let (mut body, mut taken) = (Vec::new(), take(0).map_err(|_| FULL)?);
+    while let Some(piece) = timeout(MASK_PAUSE, pieces.next()).await.map_err(|_| TOO_SLOW)? {
+        let piece = piece.map_err(|_| BROKEN)?;
+        let length = body.len() + piece.len();
+        if length > MOST_MASK_BYTES {
+            return Err(LARGE);
+        }
+        let beyond = length.saturating_sub(SMALL_MASK_BYTES).min(piece.len());
+        taken.merge(take(beyond).map_err(|_| FULL)?);
+        body.extend_from_slice(&piece);
+    }
+    Ok((body, taken))
+}
+
 /// The mask that a picture is, if it may be one.
 fn decode(picture: &[u8]) -> Result<Mask, (StatusCode, String)> {
     let name = Path::new("the mask sent");
-    let wrong = |error: PictureError| (StatusCode::BAD_REQUEST, error.to_string());
+    let too_large =
+        |why: &str| (StatusCode::PAYLOAD_TOO_LARGE, format!("{}: {why}", name.display()));
+    let wrong = |error: PictureError| match error {
+        PictureError::TooLarge { .. } => too_large(
+            "it takes too much memory; scale it down, and save it with 8 bits a channel if it has \
+             more",
+        ),
+        other => (StatusCode::BAD_REQUEST, other.to_string()),
+    };
     let (width, height) = decode_size(picture, name).map_err(wrong)?;
     if width.saturating_mul(height) > MOST_PAINTED_PIXELS {
-        let name = name.display();
-        let why = format!("{name}: {width}x{height} pixels are too many; scale it down");
-        return Err((StatusCode::PAYLOAD_TOO_LARGE, why));
+        return Err(too_large(&format!("{width}x{height} pixels are too many; scale it down")));
     }
     Mask::decode(picture, name).map_err(wrong)
 }

@@ -117,7 +117,9 @@ fn a_painted_mask_is_kept_and_given_back() {
     assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("mask sent"), "{refused}");
     assert!(put(address, &own, &vec![0; MOST_MASK_BYTES + 1]).starts_with("HTTP/1.1 413"));
     // Nor what takes more memory than a mask should; all but its header is not there.
-    assert!(put(address, &own, b"P5 5000 5000 255\n").starts_with("HTTP/1.1 413"));
+    for header in ["P5 5000 5000 255\n", "P6 4096 4096 65535\n"] {
+        assert!(put(address, &own, header.as_bytes()).starts_with("HTTP/1.1 413"), "{header}");
+    }
     assert_eq!(Mask::read(&file).unwrap(), mask);
     // What was sent in another form is written anew.
     assert!(put(address, &own, b"P5 1 1 255\n\xff").starts_with("HTTP/1.1 204"));
@@ -163,6 +165,44 @@ fn a_mask_that_comes_slowly_is_not_taken_of_who_may_no_longer_paint() {
     socket.write_all(mask).unwrap();
     assert!(rest(socket).starts_with("HTTP/1.1 404"));
     assert!(!file.exists());
+}
+
+#[test]
+fn who_sends_slowly_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mask.png");
+    let page = page_of(Some(Painting { file, by_others: false }));
+    let begin = |_| {
+        let mut socket = connect(page.address);
+        let head = format!("PUT /mask HTTP/1.1\r\nHost: {}\r\n", page.address);
+        write!(socket, "{head}Content-Length: 8000000\r\n\r\nP").unwrap();
+        socket
+    };
+    let mut slow: Vec<TcpStream> = (0..2 * MOST_AT_WORK).map(begin).collect();
+    assert!(slow.iter_mut().all(waits));
+    let good = put(page.address, &format!("http://{}", page.address), b"P5 1 1 255\n\xff");
+    assert!(good.starts_with("HTTP/1.1 204"), "{good}");
+    // Long before their whole patience is over.
+    assert!(slow.into_iter().all(|socket| rest(socket).starts_with("HTTP/1.1 408")));
+}
+
+#[test]
+fn large_masks_share_their_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mask.png");
+    let page = page_of(Some(Painting { file, by_others: false }));
+    let send = |mask: &[u8]| put(page.address, &format!("http://{}", page.address), mask);
+    let small = b"P5 1 1 255\n\xff";
+    let mut large = small.to_vec();
+    large.resize(SMALL_MASK_BYTES + 1, 0);
+    let room = &page.shared.mask_room;
+    let all = Arc::clone(room).try_acquire_many_owned(MASK_ROOM as u32);
+    assert!(all.is_ok());
+    assert!(send(&large).starts_with("HTTP/1.1 503"));
+    assert!(send(small).starts_with("HTTP/1.1 204"));
+    drop(all);
+    assert!(send(&large).starts_with("HTTP/1.1 204"));
+    assert_eq!(room.available_permits(), MASK_ROOM);
 }
 
 /// Whether nothing is answered for a moment.

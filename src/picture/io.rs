@@ -15,7 +15,7 @@ use image::{
 
 use super::{
     ColourRange, DECODE_PIXEL, Frame, FrameError, MAX_DECODE_BYTES, MAX_SIDE, PictureError,
-    PixelFormat,
+    PixelFormat, jpeg, png,
 };
 use crate::file::{FileError, aside, check_place, is_hidden, place, write_atomically};
 
@@ -27,6 +27,8 @@ const PROFILE_SPACE: Range<usize> = 16..20;
 /// Far more than a camera's picture has. Whoever reaches the page may paint a mask; a black one of any
 /// size is a small file, and takes much memory once it is decoded.
 pub(crate) const MOST_PAINTED_PIXELS: usize = 1 << 24;
+/// The most memory that a mask takes while it is decoded which somebody sends.
+const MOST_SENT_BYTES: u64 = MOST_PAINTED_PIXELS as u64 * DECODE_PIXEL;
 
 /// Whether a file's name is that of a picture that can be read here, and not hidden.
 pub fn is_picture_name(path: &Path) -> bool {
@@ -92,7 +94,7 @@ pub fn read_rgb(path: &Path) -> Result<RgbPicture, PictureError> {
 /// As [`read_rgb`], with what a program needs that writes the picture again. Nothing else goes along:
 /// in EXIF lies a small copy of the picture, which would show what is to be hidden.
 pub fn read_picture(path: &Path) -> Result<PictureFile, PictureError> {
-    let (picture, profile) = open(path)?;
+    let (picture, profile) = decode(open_file(path)?, path, MAX_DECODE_BYTES, Use::Picture)?;
     let colour = picture.color();
     let is_deep = colour.bytes_per_pixel() > colour.channel_count();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
@@ -124,14 +126,14 @@ fn over_white(picture: &RgbaImage) -> (Vec<u8>, bool) {
     (data, is_transparent)
 }
 
-/// A picture in the colours it has.
+/// A mask picture in the colours it has.
 pub(super) fn read_any(path: &Path) -> Result<DynamicImage, PictureError> {
-    Ok(open(path)?.0)
+    Ok(decode(open_file(path)?, path, MAX_DECODE_BYTES, Use::Mask)?.0)
 }
 
-/// As [`read_any`], of what a file would hold; errors call it `name`.
+/// As [`read_any`], of what somebody sends, in less memory; errors call it `name`.
 pub(super) fn decode_any(bytes: &[u8], name: &Path) -> Result<DynamicImage, PictureError> {
-    Ok(decode(Cursor::new(bytes), name)?.0)
+    Ok(decode(Cursor::new(bytes), name, MOST_SENT_BYTES, Use::Mask)?.0)
 }
 
 /// Width and height of a picture on disk as its header states them. It is not decoded.
@@ -152,13 +154,17 @@ fn size(mut input: impl BufRead + Seek, path: &Path) -> Result<(usize, usize), P
     }
     input.rewind().map_err(read)?;
     let mut reader = ImageReader::new(input).with_guessed_format().map_err(read)?;
+    if reader.format() == Some(ImageFormat::Png) {
+        // Its decoder inflates a colour profile even for that.
+        let mut input = reader.into_inner();
+        let stated = png::stated_size(input.fill_buf().map_err(read)?);
+        let (width, height) = stated.ok_or_else(|| damaged(path, "its header is missing"))?;
+        limits().check_dimensions(width, height).map_err(|error| wrong(path, error))?;
+        return Ok((width as usize, height as usize));
+    }
     reader.limits(limits());
     let (width, height) = reader.into_dimensions().map_err(|error| wrong(path, error))?;
     Ok((width as usize, height as usize))
-}
-
-fn open(path: &Path) -> Result<(DynamicImage, Option<Vec<u8>>), PictureError> {
-    decode(open_file(path)?, path)
 }
 
 fn open_file(path: &Path) -> Result<BufReader<File>, PictureError> {
@@ -184,10 +190,20 @@ pub(super) fn limits() -> image::Limits {
     limits
 }
 
-/// A picture, and its ICC profile if that is one for RGB.
+/// What a picture is decoded for.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    Picture,
+    /// Colour profiles and texts are of no use to it.
+    Mask,
+}
+
+/// A picture that takes `most` bytes of memory meanwhile, and its ICC profile if that is one for RGB.
 fn decode(
     input: impl BufRead + Seek,
     path: &Path,
+    most: u64,
+    usage: Use,
 ) -> Result<(DynamicImage, Option<Vec<u8>>), PictureError> {
     let read = |source| PictureError::Read { path: path.into(), source };
     // The content decides, not the name: cameras and browsers misname.
@@ -199,27 +215,52 @@ fn decode(
         });
     };
     let mut input = reader.into_inner();
-    if format == ImageFormat::Jpeg {
-        // It is read whole, here and by its decoder.
-        if input.seek(SeekFrom::End(0)).map_err(read)? > MAX_DECODE_BYTES {
-            return Err(PictureError::TooLarge { path: path.into() });
+    let flawed = |flaw| damaged(path, flaw);
+    match format {
+        ImageFormat::Jpeg => {
+            jpeg::look_through(&whole(&mut input, path)?).map_err(flawed)?;
         }
-        input.rewind().map_err(read)?;
-        let mut bytes = Vec::new();
-        input.read_to_end(&mut bytes).map_err(read)?;
-        super::jpeg::look_through(&bytes)
-            .map_err(|flaw| PictureError::Damaged { path: path.into(), reason: flaw.into() })?;
-        input.rewind().map_err(read)?;
+        ImageFormat::Png if usage == Use::Mask => {
+            let bytes = png::pixels_alone(&whole(&mut input, path)?).map_err(flawed)?;
+            return decode_as(format, Cursor::new(bytes), path, most);
+        }
+        ImageFormat::Png => png::look_through(&whole(&mut input, path)?).map_err(flawed)?,
+        _ => {}
     }
+    decode_as(format, input, path, most)
+}
+
+/// All of an input, which stands at its beginning again.
+fn whole(input: &mut (impl BufRead + Seek), path: &Path) -> Result<Vec<u8>, PictureError> {
+    let read = |source| PictureError::Read { path: path.into(), source };
+    if input.seek(SeekFrom::End(0)).map_err(read)? > MAX_DECODE_BYTES {
+        return Err(PictureError::TooLarge { path: path.into() });
+    }
+    input.rewind().map_err(read)?;
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes).map_err(read)?;
+    input.rewind().map_err(read)?;
+    Ok(bytes)
+}
+
+/// As [`decode`], of what was looked through.
+fn decode_as(
+    format: ImageFormat,
+    input: impl BufRead + Seek,
+    path: &Path,
+    most: u64,
+) -> Result<(DynamicImage, Option<Vec<u8>>), PictureError> {
     let mut reader = ImageReader::with_format(input, format);
-    reader.limits(limits());
+    let mut limits = limits();
+    limits.max_alloc = Some(most);
+    reader.limits(limits);
     let wrong = |error: ImageError| wrong(path, error);
     let mut decoder = reader.into_decoder().map_err(wrong)?;
     let (width, height) = decoder.dimensions();
     // Turning it makes a copy, of deep colours too.
     let pixel = DECODE_PIXEL.max(2 * u64::from(decoder.color_type().bytes_per_pixel()));
     let pixels = u64::from(width) * u64::from(height);
-    if pixels.saturating_mul(pixel) > MAX_DECODE_BYTES {
+    if pixels.saturating_mul(pixel) > most {
         return Err(PictureError::TooLarge { path: path.into() });
     }
     // Not every format has one; a picture without is upright.
@@ -230,9 +271,13 @@ fn decode(
     let mut picture = DynamicImage::from_decoder(decoder).map_err(wrong)?;
     picture.apply_orientation(orientation);
     if picture.width() == 0 || picture.height() == 0 {
-        return Err(PictureError::Damaged { path: path.into(), reason: "it has no pixels".into() });
+        return Err(damaged(path, "it has no pixels"));
     }
     Ok((picture, profile))
+}
+
+fn damaged(path: &Path, flaw: &str) -> PictureError {
+    PictureError::Damaged { path: path.into(), reason: flaw.into() }
 }
 
 fn wrong(path: &Path, error: ImageError) -> PictureError {
@@ -438,6 +483,18 @@ mod tests {
         }
     }
 
+    /// Nothing of either is there but its header.
+    #[test]
+    fn a_mask_that_is_sent_has_less_memory() {
+        let fits = |header: &[u8]| {
+            let error = decode_any(header, Path::new("it")).unwrap_err();
+            !matches!(error, PictureError::TooLarge { .. })
+        };
+        assert!(fits(b"P6 4096 4096 255\n"));
+        assert!(!fits(b"P6 4096 4096 65535\n"));
+        assert!(!fits(b"P6 4096 4097 255\n"));
+    }
+
     #[test]
     fn colour_profiles_of_rgb_come_back() {
         // Longer than a segment of a JPEG.
@@ -496,8 +553,13 @@ mod tests {
         assert_eq!(decode_size(b"P5 5000 4000 255\n", name).unwrap(), (5000, 4000));
         assert!(decode_size(b"no picture", name).is_err());
         let folder = tempfile::tempdir().unwrap();
-        write_picture(&folder.path().join("a.png"), &ramp(33, 17)).unwrap();
-        assert_eq!(read_size(&folder.path().join("a.png")).unwrap(), (33, 17));
+        let png = folder.path().join("a.png");
+        write_picture(&png, &ramp(33, 17)).unwrap();
+        assert_eq!(read_size(&png).unwrap(), (33, 17));
+        // A profile that may become huge follows here.
+        let header = &std::fs::read(&png).unwrap()[..33];
+        assert_eq!(decode_size(header, name).unwrap(), (33, 17));
+        assert!(matches!(decode_size(&header[..20], name), Err(PictureError::Damaged { .. })));
         assert!(matches!(read_size(folder.path()), Err(PictureError::NotAPicture { .. })));
     }
 

@@ -188,7 +188,8 @@ impl Mask {
         Mask::from_picture(super::io::read_any(path)?, path)
     }
 
-    /// As [`read`](Self::read), of what a file would hold; errors call it `name`.
+    /// As [`read`](Self::read), of what somebody sends, of 16 million pixels at most (of less with more
+    /// than 8 bits a channel); errors call it `name`.
     pub fn decode(bytes: &[u8], name: &Path) -> Result<Mask, PictureError> {
         Mask::from_picture(super::io::decode_any(bytes, name)?, name)
     }

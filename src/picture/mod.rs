@@ -55,6 +55,7 @@ mod matches;
 pub mod metrics;
 mod paste;
 mod patches;
+mod png;
 mod pool;
 mod region;
 mod repeats;
@@ -79,7 +80,7 @@ pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect};
 pub use matches::Search;
 pub use paste::{Cut, FLAT_GREY, Paster, Seam, paint_flat};
 pub use pool::{Bytes, Pool};
-pub use region::{MOST_REGIONS, Region, plan, plan_whole};
+pub use region::{MOST_REGIONS, Region, plan, plan_picture, plan_whole};
 
 /// The most memory the pixels of a single picture may take while it is read.
 pub const MAX_DECODE_BYTES: u64 = 1 << 30;

@@ -11,7 +11,13 @@ fn mask_of(width: usize, height: usize, boxes: &[(usize, usize, usize, usize)]) 
 
 /// What every plan must hold.
 fn check(mask: &Mask, network: usize) -> Vec<Region> {
-    let regions = plan(mask, network).unwrap();
+    let regions = check_these(mask, network, plan(mask, network).unwrap());
+    assert!(regions.len() <= MOST_REGIONS);
+    check_these(mask, network, plan_picture(mask, network).unwrap());
+    regions
+}
+
+fn check_these(mask: &Mask, network: usize, regions: Vec<Region>) -> Vec<Region> {
     let mut owners = vec![0u8; mask.width() * mask.height()];
     for region in &regions {
         assert!(region.x + region.width <= mask.width());
@@ -36,8 +42,25 @@ fn check(mask: &Mask, network: usize) -> Vec<Region> {
         let hole = mask.data()[at] != 0;
         assert_eq!(count, u8::from(hole), "pixel {} {}", at % mask.width(), at / mask.width());
     }
-    assert!(regions.len() <= MOST_REGIONS);
     regions
+}
+
+#[test]
+fn scratches_and_dust_of_a_picture_are_seen_unscaled() {
+    let mut mask = mask_of(1600, 900, &[(700, 300, 300, 200)]);
+    (0..1600).for_each(|x| mask.fill_box(&PixelBox { x, y: x / 9, width: 1, height: 5 }));
+    (0..40).for_each(|at| {
+        mask.fill_box(&PixelBox { x: 40 * at, y: 520 + 7 * at, width: 9, height: 9 });
+    });
+    check(&mask, 256);
+    let regions = plan_picture(&mask, 256).unwrap();
+    let (scaled, native): (Vec<_>, Vec<_>) = regions.iter().partition(|region| !region.is_native());
+    assert_eq!(scaled.len(), 1, "the wide one");
+    assert_eq!(scaled[0].owned.hole_pixels(), 300 * 200);
+    assert!(native.len() > 13);
+    // What fits a region as it is stays whole.
+    let small = mask_of(1600, 900, &[(700, 300, 100, 4), (100, 100, 30, 30)]);
+    assert_eq!(plan_picture(&small, 256).unwrap(), plan(&small, 256).unwrap());
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::{Fill, FillError, ServiceError};
 use crate::file::{Check, Model};
-use crate::picture::{Finish, Frame, Mask, Paster, Region, Seam, Search, plan, plan_whole};
+use crate::picture::{
+    Finish, Frame, Mask, Paster, Region, Seam, Search, plan, plan_picture, plan_whole,
+};
 use crate::runtime::{RIM, RuntimeError, Session, kernel_name};
 
 /// Side of the square that the network sees of a region: the size it was trained at.
@@ -32,6 +34,13 @@ pub struct Filler {
     /// Whether fills get detail.
     detailed: bool,
     regions: Vec<Work>,
+    /// Of a picture, which are run once, and prepared one after the other.
+    pictured: Vec<Region>,
+    runner: Runner,
+}
+
+/// What a region's run needs beside its own.
+struct Runner {
     paster: Paster,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -63,9 +72,9 @@ impl Filler {
     fn new(model: impl Into<Arc<Model>>, whole_pixels: usize, search: Search) -> Self {
         let model = model.into();
         let detailed = model.fills_smoothly();
-        let (regions, paster) = (Vec::new(), Paster::new());
-        let (input, output) = (Vec::new(), Vec::new());
-        Self { model, whole_pixels, search, detailed, regions, paster, input, output }
+        let (regions, pictured) = (Vec::new(), Vec::new());
+        let runner = Runner { paster: Paster::new(), input: Vec::new(), output: Vec::new() };
+        Self { model, whole_pixels, search, detailed, regions, pictured, runner }
     }
 
     fn plan(&self, mask: &Mask) -> Result<Vec<Region>, FillError> {
@@ -74,51 +83,74 @@ impl Filler {
         {
             return Ok(vec![whole]);
         }
-        Ok(plan(mask, NETWORK_SIDE)?)
+        Ok(match self.search {
+            Search::Thorough => plan_picture(mask, NETWORK_SIDE)?,
+            Search::Live => plan(mask, NETWORK_SIDE)?,
+        })
+    }
+
+    /// What fills a region, with one of these sessions if it suits: building one costs more than a frame.
+    fn prepare(&self, region: Region, spare: &mut Vec<Session>) -> Result<Work, FillError> {
+        let (width, height) = (region.network_width, region.network_height);
+        let fits = |session: &Session| session.width() == width && session.height() == height;
+        let mut session = match spare.iter().position(fits) {
+            Some(index) => spare.swap_remove(index),
+            None => Session::new(&self.model, width, height)?,
+        };
+        // A region smaller than the network is scaled down from it, each pixel from many.
+        let scaled_down = region.width < width || region.height < height;
+        let rim = if region.is_native() { RIM } else { SOFT_RIM };
+        session.set_rim((!scaled_down).then_some(rim));
+        session.set_mask(region.network_holes.data())?;
+        let finish = match self.detailed {
+            true => Finish::new(&region, self.search),
+            false => Finish::default(),
+        };
+        Ok(Work { region, session, finish })
+    }
+}
+
+impl Runner {
+    fn run(&mut self, work: &mut Work, frame: &mut Frame) -> Result<(), FillError> {
+        let Work { region, session, finish } = work;
+        let cut = self.paster.network_input(frame, region, &mut self.input)?;
+        self.output.resize(region.network_bytes(), 0);
+        session.run(&self.input, &mut self.output)?;
+        finish.add(&self.input, &mut self.output);
+        let seam = if region.is_native() { Seam::None } else { Seam::Soft };
+        Ok(cut.paste(&self.output, seam, finish.detail())?)
     }
 }
 
 impl Fill for Filler {
     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
         let plan = self.plan(mask)?;
-        // Sessions of a size already built serve again: building one costs more than a frame.
         let (mut spare, mut before) = (Vec::new(), Vec::new());
         for Work { session, finish, region } in self.regions.drain(..) {
             spare.push(session);
             before.push((region, finish));
         }
+        if self.search == Search::Thorough {
+            self.pictured = plan;
+            return Ok(());
+        }
         for region in plan {
-            let (width, height) = (region.network_width, region.network_height);
-            let fits = |session: &Session| session.width() == width && session.height() == height;
-            let mut session = match spare.iter().position(fits) {
-                Some(index) => spare.swap_remove(index),
-                None => Session::new(&self.model, width, height)?,
-            };
-            // A region smaller than the network is scaled down from it, each pixel from many.
-            let scaled_down = region.width < width || region.height < height;
-            let rim = if region.is_native() { RIM } else { SOFT_RIM };
-            session.set_rim((!scaled_down).then_some(rim));
-            session.set_mask(region.network_holes.data())?;
-            let mut finish = Finish::default();
-            if self.detailed {
-                finish = Finish::new(&region, self.search);
-                finish.follow_all(&region, before.iter().map(|(region, finish)| (region, finish)));
-            }
-            self.regions.push(Work { region, session, finish });
+            let mut work = self.prepare(region, &mut spare)?;
+            let before = before.iter().map(|(region, finish)| (region, finish));
+            work.finish.follow_all(&work.region, before);
+            self.regions.push(work);
         }
         Ok(())
     }
 
     fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
-        for Work { region, session, finish } in &mut self.regions {
-            let cut = self.paster.network_input(frame, region, &mut self.input)?;
-            self.output.resize(region.network_bytes(), 0);
-            session.run(&self.input, &mut self.output)?;
-            finish.add(&self.input, &mut self.output);
-            let seam = if region.is_native() { Seam::None } else { Seam::Soft };
-            cut.paste(&self.output, seam, finish.detail())?;
+        let mut spare = Vec::new();
+        for number in 0..self.pictured.len() {
+            let mut work = self.prepare(self.pictured[number].clone(), &mut spare)?;
+            self.runner.run(&mut work, frame)?;
+            spare = vec![work.session];
         }
-        Ok(())
+        self.regions.iter_mut().try_for_each(|work| self.runner.run(work, frame))
     }
 
     fn another(&self) -> Option<Box<dyn Fill>> {

@@ -21,7 +21,7 @@ fn filled(width: usize, height: usize, hole: &str, stale: u8, detailed: bool) ->
     filler.set_mask(&mask.expect("a mask")).expect("a plan");
     let mut frame = Frame::flat(width, height, PixelFormat::Yuv420, ColourRange::Limited, 90);
     let frame = frame.as_mut().expect("a frame");
-    filler.output = vec![stale; 3 * 1024 * 1024];
+    filler.runner.output = vec![stale; 3 * 1024 * 1024];
     filler.fill(frame).expect("a fill");
     frame.clone()
 }

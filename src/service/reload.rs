@@ -85,7 +85,8 @@ mod tests {
         let (hang, hung) = mpsc::channel::<()>();
         let hung = std::sync::Mutex::new(Some(hung));
         let mut reload = Reload::by(move || {
-            if let Some(hung) = hung.lock().unwrap().take() {
+            let hung = hung.lock().unwrap().take();
+            if let Some(hung) = hung {
                 let _ = hung.recv();
             }
             Err(ServiceError::Configuration("read".into()))
