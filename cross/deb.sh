@@ -86,14 +86,16 @@ system, or raise depends in Cargo.toml"
 
 # pack ARCHITECTURE TRIPLE PROGRAM OPTIONS...
 pack() {
-    local architecture=$1 triple=$2 program=$3 packaging
+    local architecture=$1 triple=$2 program=$3 packaging revision
     shift 3
+    # apt takes packages of one version for the same, whatever is in them.
+    revision=$(git log -1 --format=%cd --date=format:%Y%m%d%H%M%S 2>/dev/null || true)
     check_libraries "$program"
     packaging=$(dirname "$program")/packaging
     rm -rf "$packaging"
     cp -a "$parts" "$packaging"
     python3 cross/notices.py "$triple" | gzip -9n >"$packaging/third-party.gz"
-    cargo deb --locked --no-build --profile "$LBAM_PROFILE" \
+    cargo deb --locked --no-build --profile "$LBAM_PROFILE" --deb-revision "${revision:-1}" \
         --output "$out/lbam-edge_$architecture.deb" "$@" >&2
 }
 

@@ -53,7 +53,9 @@ cross_rust() {
             found=$(cross_offered rustc-web)
             if setup_at_least "${found:-0}" "$wanted"; then
                 cross_foreign
-                setup_apt rustc-web libstd-rust-web-dev:arm64
+                # Not in place of another package of Debian's with the same program.
+                setup_apt rustc-web libstd-rust-web-dev:arm64 ||
+                    setup_say "Debian's rustc-web cannot be had beside what is here"
             fi
         fi
         found=$(/usr/bin/rustc --version 2>/dev/null | cut -d ' ' -f 2 || true)

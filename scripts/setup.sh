@@ -45,10 +45,20 @@ setup_as_root() {
 
 setup_apt_ready=
 setup_apt_update() {
-    if [ -z "$setup_apt_ready" ]; then
-        setup_as_root apt-get update -qq >&2
-        setup_apt_ready=yes
-    fi
+    local try
+    if [ -n "$setup_apt_ready" ]; then return; fi
+    # A fresh machine updates itself first, and apt-get does not wait for that.
+    for try in {1..10}; do
+        if setup_as_root apt-get update -qq >&2; then
+            setup_apt_ready=yes
+            return
+        fi
+        [ "$try" = 10 ] || {
+            setup_say "apt-get update failed (another program may be updating); trying again"
+            sleep 15
+        }
+    done
+    setup_stop "apt-get update failed; mend that, then run this again"
 }
 
 setup_apt() {
@@ -56,8 +66,10 @@ setup_apt() {
         setup_stop "this system has no apt-get; please install by hand what corresponds to: $*"
     setup_apt_update
     setup_say "installing $*"
+    # What the user has is not taken away for it.
     setup_as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "$@" >&2
+        apt-get install -y -qq --no-install-recommends --no-remove \
+        -o DPkg::Lock::Timeout=600 "$@" >&2
 }
 
 # Succeeds if apt can install the package.
@@ -95,7 +107,6 @@ setup_libclang() {
 # a snap alone.
 setup_browser() {
     if command -v chromedriver >/dev/null || ! command -v apt-get >/dev/null; then return; fi
-    setup_apt_update
     if setup_offers chromium-driver; then setup_apt chromium chromium-driver; fi
 }
 
@@ -126,14 +137,14 @@ setup_cargo_version() {
 }
 
 setup_rust() {
-    local wanted found installer by_hand
+    local wanted found installer by_hand bin=${CARGO_HOME:-$HOME/.cargo}/bin
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$setup_root/Cargo.toml")
     [ -n "$wanted" ] || setup_stop "Cargo.toml states no rust-version"
     by_hand="install Rust $wanted or later by hand (https://rustup.rs), then run this again"
     found=$(setup_cargo_version)
-    if ! setup_at_least "${found:-0}" "$wanted" && [ -d "$HOME/.cargo/bin" ]; then
+    if ! setup_at_least "${found:-0}" "$wanted" && [ -d "$bin" ]; then
         # rustup's cargo may be off the path in this shell, or behind an older one.
-        PATH=$HOME/.cargo/bin:$PATH
+        PATH=$bin:$PATH
         hash -r
         found=$(setup_cargo_version)
     fi
@@ -148,6 +159,7 @@ setup_rust() {
             rustup toolchain install stable --profile minimal >&2 ||
                 setup_stop "rustup could not install stable Rust; $by_hand"
             export RUSTUP_TOOLCHAIN=stable
+            setup_toolchain=stable
         else
             setup_say "installing Rust for this user with rustup's own installer"
             # Fetched whole before anything of it runs.
@@ -157,7 +169,7 @@ setup_rust() {
                 setup_stop "rustup's installer failed; $by_hand"
         fi
         # In front: an older cargo of the distribution may come first otherwise.
-        if [ -d "$HOME/.cargo/bin" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
+        if [ -d "$bin" ]; then PATH=$bin:$PATH; fi
         hash -r
         found=$(setup_cargo_version)
         if ! setup_at_least "${found:-0}" "$wanted"; then
@@ -180,6 +192,10 @@ setup_rust() {
 # rustup comes from apt, nobody does.
 setup_hint() {
     local folder=${CARGO_HOME:-$HOME/.cargo}/bin
+    if [ -n "${setup_toolchain:-}" ]; then
+        setup_say "your default Rust is older; type cargo +stable in place of cargo, or first: \
+rustup default stable"
+    fi
     case :$setup_path: in
         *:"$folder":*) return ;;
     esac

@@ -419,7 +419,7 @@ fn eval(a: &Eval) -> anyhow::Result<()> {
     let lpips = a.lpips.as_deref().map(Lpips::read).transpose()?;
     let samples = read_samples(&a.images, a.size)?;
     let masks = match &a.masks {
-        Some(folder) => read_masks(folder)?,
+        Some(folder) => read_masks(folder, &samples)?,
         None => evaluate::Masks::Seed(a.seed),
     };
     let mut fillers: Vec<(&str, &mut evaluate::Filler)> =

@@ -274,7 +274,7 @@ type Read = (String, String, RgbPicture, Mask);
 fn read(path: &Path, images: &Path, index: usize) -> Result<Read, DeskError> {
     let bytes = std::fs::read(path).map_err(DeskError::io(path))?;
     let hash = blake3::hash(&bytes).to_hex().to_string();
-    let pixels = photos::central_square(path, SIDE)?;
+    let (pixels, _) = photos::central_square(path, SIDE)?;
     let mut rng = random::generator(0, index as u64, 0);
     let grey = masks::draw(&mut rng, SIDE, SIDE, HOLES.0..=HOLES.1, Style::Brush);
     let mask = Mask::from_grey(SIDE, SIDE, &grey).map_err(super::evaluate::EvaluateError::from)?;

@@ -19,7 +19,7 @@
 //! Hazard: figures compare only over the same pictures, masks and size. The report states them.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     error::Error,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -261,11 +261,12 @@ pub fn read_samples(folder: &Path, side: usize) -> Result<Vec<Sample>, EvaluateE
     let mut paths = Vec::new();
     photos::list(folder, &mut paths)?;
     let mut samples = Vec::new();
-    let mut unreadable = 0;
+    let (mut unreadable, mut small) = (0, 0);
     for (place, path) in paths.into_iter().enumerate() {
         match photos::central_square(&path, side) {
-            Ok(data) => {
+            Ok((data, is_small)) => {
                 let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+                small += usize::from(is_small);
                 samples.push(Sample { name, place, picture: RgbPicture::new(side, side, data)? });
             }
             Err(error) => {
@@ -277,13 +278,43 @@ pub fn read_samples(folder: &Path, side: usize) -> Result<Vec<Sample>, EvaluateE
     if samples.is_empty() {
         return Err(DataError::NoPictures { path: folder.to_owned(), unreadable }.into());
     }
+    if small > 0 {
+        log::warn!(
+            "{small} pictures have a side below {side} pixels and are scaled up, which makes them easier \
+             to fill; leave them out, or give a smaller --size"
+        );
+    }
     Ok(samples)
 }
 
-/// All masks below `folder` (white = fill) in the order of their paths.
-pub fn read_masks(folder: &Path) -> Result<Masks, EvaluateError> {
+/// All masks below `folder` (white = fill): each picture's own, if every picture has one of its name but
+/// for the ending, else in the order of their paths, which is said.
+pub fn read_masks(folder: &Path, samples: &[Sample]) -> Result<Masks, EvaluateError> {
     let mut paths = Vec::new();
     photos::list(folder, &mut paths)?;
+    let named: HashMap<PathBuf, &PathBuf> = paths
+        .iter()
+        .map(|path| (path.strip_prefix(folder).unwrap_or(path).with_extension(""), path))
+        .collect();
+    let own = |sample: &Sample| named.get(&Path::new(&sample.name).with_extension("")).copied();
+    if let Some(own) = samples.iter().map(own).collect::<Option<Vec<_>>>() {
+        // Others than pictures that could be read have none.
+        let places = samples.iter().map(|sample| sample.place + 1).max().unwrap_or(0);
+        let mut masks = vec![Mask::empty(1, 1)?; places];
+        for (sample, path) in samples.iter().zip(own) {
+            masks[sample.place] = Mask::read(path)?;
+        }
+        return Ok(Masks::Given(masks));
+    }
+    if !paths.is_empty() {
+        log::warn!(
+            "{}: {} masks for {} pictures, in the order of their names, in turn; masks that are called \
+             as their pictures go with those",
+            folder.display(),
+            paths.len(),
+            samples.len()
+        );
+    }
     // A mask that is left out would shift all others to other pictures: none may fail.
     let masks = paths.iter().map(|path| Mask::read(path)).collect::<Result<Vec<_>, _>>()?;
     if masks.is_empty() {

@@ -361,7 +361,7 @@ fn folders_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let empty = read_samples(folder.path(), 32).unwrap_err().to_string();
     assert!(empty.contains("no readable picture"), "{empty}");
-    assert!(read_masks(folder.path()).unwrap_err().to_string().contains("white = fill"));
+    assert!(read_masks(folder.path(), &[]).unwrap_err().to_string().contains("white = fill"));
     let exact = &samples(1)[0].picture;
     crate::picture::write_png(&folder.path().join("a.png"), exact).unwrap();
     let wide = image::RgbImage::from_fn(90, 40, |x, _| image::Rgb([(x * 2) as u8; 3]));
@@ -372,7 +372,7 @@ fn folders_are_read() {
     // Columns 25 to 65 of 90 remain: brightness 50 to 130.
     let row = &read[1].picture.data[..3 * 32];
     assert!((48..=54).contains(&row[0]) && (125..=130).contains(&row[3 * 31]), "{row:?}");
-    let Masks::Given(masks) = read_masks(folder.path()).unwrap() else { panic!("given masks") };
+    let Masks::Given(masks) = read_masks(folder.path(), &read).unwrap() else { panic!("given") };
     assert_eq!(masks.len(), 2);
     std::fs::write(folder.path().join("c.png"), "no").unwrap();
     crate::picture::write_png(&folder.path().join("d.png"), exact).unwrap();
@@ -382,5 +382,30 @@ fn folders_are_read() {
     // Masks stay with their pictures; the sheet is of a report.
     let read = read_samples(folder.path(), 32).unwrap();
     assert_eq!(read.iter().map(|sample| sample.place).collect::<Vec<_>>(), [0, 1, 3]);
-    assert!(read_masks(folder.path()).unwrap_err().to_string().contains("c.png"));
+    let others = [Sample { name: "other.png".into(), ..read[0].clone() }];
+    assert!(read_masks(folder.path(), &others).unwrap_err().to_string().contains("c.png"));
+}
+
+#[test]
+fn masks_go_with_the_pictures_that_are_called_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let mask = |name: &str, hidden: u32| {
+        let white = image::GrayImage::from_fn(4, 4, |x, y| {
+            image::Luma([if 4 * y + x < hidden { 255 } else { 0 }])
+        });
+        white.save(folder.path().join(name)).unwrap();
+    };
+    (1..=10).for_each(|number| mask(&format!("{number}.png"), number));
+    let all = samples(1);
+    let sample = |name: &str, place| Sample { name: name.into(), place, ..all[0].clone() };
+    let holes = |samples: &[Sample]| -> Vec<usize> {
+        let Masks::Given(masks) = read_masks(folder.path(), samples).unwrap() else {
+            panic!("given masks")
+        };
+        samples.iter().map(|sample| masks[sample.place % masks.len()].hole_pixels()).collect()
+    };
+    let named = [sample("1.jpg", 0), sample("10.jpg", 1), sample("2.jpg", 4)];
+    assert_eq!(holes(&named), [1, 10, 2]);
+    // In the order of names, which is another.
+    assert_eq!(holes(&[sample("a.jpg", 0), sample("b.jpg", 1)]), [1, 10]);
 }

@@ -11,7 +11,8 @@ const STYLE: &str = "\
     @media(prefers-color-scheme:dark){:root{--rule:#555;--bad:#622;--good:#1e421e;--c0:#5ab4f0;\
     --c1:#ff9a4a;--c2:#3fd0a0;--c3:#f0a0d0;--c4:#e8d050;--c5:#b8a0ff;--c6:#ff7878;--c7:#b0b0b0}}\
     body{font:16px sans-serif;margin:2em auto;max-width:70em;padding:0 1em;overflow-wrap:anywhere}\
-    table{border-collapse:collapse}td,th{padding:.3em .8em;border-bottom:1px solid var(--rule);\
+    table{border-collapse:collapse;overflow-wrap:normal}td:not(.text){white-space:nowrap}\
+    td.text{overflow-wrap:anywhere;min-width:9em}td,th{padding:.3em .8em;border-bottom:1px solid var(--rule);\
     text-align:right}td:first-child,th:first-child,td.text,th.text{text-align:left}\
     th[scope=rowgroup]{vertical-align:top;font-weight:normal}td.best{background:var(--good)}\
     tr.worst{background:var(--bad)}img{max-width:100%}figure{margin:1em 0;width:fit-content}\
@@ -21,8 +22,9 @@ const STYLE: &str = "\
 
 /// Colours that the style has, `--c0` on.
 const COLOURS: usize = 8;
-/// Dashes as well: lines that lie on each other and greys in print stay apart.
-const DASHES: [&str; 3] = ["", "7 4", "2 3"];
+/// Dashes as well: lines that lie on each other and greys in print stay apart. Of another number than
+/// models have lines, so that not all of one model's look alike.
+const DASHES: [&str; 5] = ["", "7 4", "2 3", "10 3 2 3", "14 4"];
 
 /// A line chart over named positions.
 pub struct Chart<'a> {

@@ -139,13 +139,13 @@ pub(super) fn has_pixels(path: &Path) -> Result<(), image::ImageError> {
     ImageReader::open(path)?.with_guessed_format()?.into_dimensions().map(drop)
 }
 
-/// The central square of a picture file at `side x side`, packed RGB. A picture of that size
-/// comes back as it is.
-pub(super) fn central_square(path: &Path, side: usize) -> Result<Vec<u8>, PictureError> {
+/// The central square of a picture file at `side x side`, packed RGB, and whether it was scaled up for
+/// that. A picture of that size comes back as it is.
+pub(super) fn central_square(path: &Path, side: usize) -> Result<(Vec<u8>, bool), PictureError> {
     let picture = decode(path, usize::MAX)?;
     let short = picture.width.min(picture.height);
     let region = ((picture.width - short) / 2, (picture.height - short) / 2, short, short);
-    Ok(resized(&picture, region, (side, side), &mut Resizer::new()))
+    Ok((resized(&picture, region, (side, side), &mut Resizer::new()), short < side))
 }
 
 #[cfg(all(test, unix))]

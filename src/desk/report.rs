@@ -234,11 +234,18 @@ impl Report {
                 other => failed(&path, std::io::Error::other(other)),
             })
         };
+        let is_again = folder.join("report.json").is_file();
         write("report.json", format!("{:#}\n", self.to_json()))?;
         write("report.md", self.to_markdown())?;
         let sheet = self.sheet()?;
-        if let Some(sheet) = &sheet {
-            write_png(&folder.join("sheet.png"), sheet)?;
+        let place = folder.join("sheet.png");
+        match &sheet {
+            Some(sheet) => write_png(&place, sheet)?,
+            // That of the report before, which is replaced.
+            None if is_again && place.is_file() => {
+                fs::remove_file(&place).map_err(|source| failed(&place, source))?;
+            }
+            None => {}
         }
         write("report.html", self.to_html(sheet.as_ref()))
     }

@@ -189,7 +189,7 @@ impl Detail {
     /// How much of its match's fine band a target takes: a match for want of a better one would
     /// bring what is not like anything around. Up to [`FULL_TRUST`].
     fn trust(&self, target: &Target) -> i16 {
-        let corners = |at: u32| corners(&self.coarse, self.area.width, at as usize);
+        let corners = |at: u32| corners::<3>(&self.coarse, self.area.width, at as usize);
         let [mine, found] = [target.at, target.found].map(corners);
         let left = DISTRUSTED.saturating_sub(bytes_apart(&mine, &found));
         (left * FULL_TRUST as u32 / (DISTRUSTED - TRUSTED)).min(FULL_TRUST as u32) as i16
@@ -257,13 +257,13 @@ impl Alike for Look<'_> {
                 luma.copy_from_slice(&plane[at + row * self.width..][..SIDE]);
             }
         }
-        Patch { coarse: corners(self.coarse, self.width, at), luma }
+        Patch { coarse: corners::<3>(self.coarse, self.width, at), luma }
     }
 
     /// The sum of differences.
     fn cost(&self, mine: &Patch, other: usize, limit: u32) -> u32 {
-        let mut cost =
-            COARSE_WEIGHT * bytes_apart(&mine.coarse, &corners(self.coarse, self.width, other));
+        let mut cost = COARSE_WEIGHT
+            * bytes_apart(&mine.coarse, &corners::<3>(self.coarse, self.width, other));
         if let Some(plane) = self.luma {
             for (half, rows) in mine.luma.chunks(SIDE / 2).enumerate() {
                 if cost >= limit {

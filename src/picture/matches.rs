@@ -42,17 +42,19 @@ pub(super) trait Alike {
     fn cost(&self, patch: &Self::Patch, other: usize, limit: u32) -> u32;
 }
 
-/// Colours of four pixels of a patch in a coarse band, three bytes each.
+/// Four pixels of a patch in a coarse band, three or four bytes each.
 pub(super) type Corners = [u32; CORNERS.len() * CORNERS.len()];
 
-/// Those of the patch at `at`, in a picture `width` pixels wide.
+/// Those of the patch at `at`, in a picture `width` pixels wide with so many bytes each.
 #[inline(always)]
-pub(super) fn corners(coarse: &[u8], width: usize, at: usize) -> Corners {
+pub(super) fn corners<const BYTES: usize>(coarse: &[u8], width: usize, at: usize) -> Corners {
+    const { assert!(BYTES == 3 || BYTES == 4) };
     std::array::from_fn(|index| {
         let pixel = at + CORNERS[index / 2] * width + CORNERS[index % 2];
-        // With a byte of the next pixel, since that is one load: a patch has one behind each corner.
-        let bytes = *coarse[3 * pixel..].first_chunk().expect("a corner within its patch");
-        u32::from_le_bytes(bytes) & 0x00ff_ffff
+        // With a byte of the next pixel, where there are three: that is one load, and a patch has a
+        // pixel behind each corner.
+        let bytes = *coarse[BYTES * pixel..].first_chunk().expect("a corner within its patch");
+        u32::from_le_bytes(bytes) & (u32::MAX >> (32 - 8 * BYTES))
     })
 }
 

@@ -60,6 +60,7 @@ mod pool;
 mod region;
 mod repeats;
 mod seam;
+mod texture;
 
 pub use detail::Detail;
 pub use error::{FrameError, MaskError, PictureError};

@@ -12,7 +12,8 @@
 //! The network says what is where: patches are compared in the coarse band too, which is what is left
 //! of the picture at a quarter of its size or, in deep holes, a sixth, and which in a hole stays that of
 //! the network's fill. At first they are compared in nothing else: a blur is most like another, and would
-//! find what is smooth in place of what has its colour.
+//! find what is smooth in place of what has its colour. How rough a place is counts too, and in a hole
+//! that is how rough it is around ([`Texture`]).
 //!
 //! From frame to frame it goes on: one round a frame, with the matches of the frame before, which are
 //! left only for clearly better ones. So the fill follows what moves and does not flicker. Where the
@@ -28,6 +29,7 @@ use super::matches::{
     Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, ROW, SIDE, Search, Target, corners,
     place_in, reached, surroundings,
 };
+use super::texture::Texture;
 use super::{KNOWN, PixelBox, Region};
 use crate::kernels::patches::{Vote, apart, bytes_apart, vote};
 use crate::kernels::resample::{Filter, Resampler};
@@ -82,11 +84,15 @@ pub struct Patches {
     known: Vec<Range<usize>>,
     /// The picture in RGB, filled.
     picture: Vec<u8>,
-    /// Its coarse band with the network's fill, in full size and small, and the ways there.
-    coarse: Vec<u8>,
+    /// The same with the network's fill.
+    network: Vec<u8>,
+    /// The coarse band of that, small, and in full size with the roughness of what is known; and the ways
+    /// there.
     small: Vec<u8>,
+    coarse: Vec<u8>,
     shrink: Resampler<3>,
-    grow: Resampler<3>,
+    texture: Texture,
+    grow: Resampler<4>,
     /// Of each pixel, whether the picture has a fill of a frame before.
     begun: Vec<bool>,
     /// The part of the area that patches over holes take.
@@ -103,7 +109,7 @@ pub struct Patches {
 }
 
 impl Patches {
-    /// For fills of this region, at the network's size: takes all memory that it needs, some 16 bytes
+    /// For fills of this region, at the network's size: takes all memory that it needs, some 21 bytes
     /// for each pixel around the holes, and 40 for each of theirs. `None` where there is nothing to
     /// fill, or no patch to take.
     pub fn new(region: &Region, search: Search) -> Option<Self> {
@@ -134,8 +140,10 @@ impl Patches {
             holes: holes.runs(|pixel| pixel != KNOWN),
             known: holes.runs(|pixel| pixel == KNOWN),
             picture: vec![0; 3 * width * height],
-            coarse: vec![0; 3 * width * height],
+            network: vec![0; 3 * width * height],
             small: vec![0; 3 * small.0 * small.1],
+            coarse: vec![0; 4 * width * height],
+            texture: Texture::new(&holes, COARSE[deep]),
             shrink: Resampler::new((width, height), small, Filter::Bilinear),
             grow: Resampler::new(small, (width, height), Filter::Bilinear),
             begun: vec![false; width * height],
@@ -143,7 +151,7 @@ impl Patches {
             weights: vec![0; reached.width * reached.height],
             reached,
             turn: 0,
-            based: Vec::with_capacity(3 * width * height),
+            based: Vec::with_capacity(4 * width * height),
             passes: 0,
         })
     }
@@ -283,13 +291,14 @@ impl Patches {
 
     /// Makes the coarse band, with the network's fill.
     fn blur(&mut self, fill: &[u8]) {
-        self.coarse.copy_from_slice(&self.picture);
+        self.network.copy_from_slice(&self.picture);
         for run in self.holes.iter().cloned() {
             let fill = &fill[3 * self.place(run.start)..][..3 * run.len()];
-            self.coarse[3 * run.start..3 * run.end].copy_from_slice(fill);
+            self.network[3 * run.start..3 * run.end].copy_from_slice(fill);
         }
-        self.shrink.run(&self.coarse, &mut self.small);
-        self.grow.run(&self.small, &mut self.coarse);
+        self.shrink.run(&self.network, &mut self.small);
+        let band = self.texture.beside(&self.small, &self.network);
+        self.grow.run(band, &mut self.coarse);
     }
 
     /// Whether the coarse band in the holes is another than when the search began.
@@ -298,7 +307,7 @@ impl Patches {
             return false;
         }
         let changes = || {
-            let [now, before] = [&self.coarse, &self.based].map(|band| band.as_chunks::<3>().0);
+            let [now, before] = [&self.coarse, &self.based].map(|band| band.as_chunks::<4>().0);
             let holes = self.holes.iter().cloned();
             let pixels = holes.flat_map(move |run| now[run.clone()].iter().zip(&before[run]));
             pixels.map(|(now, before)| -> [i32; 3] {
@@ -366,7 +375,7 @@ impl Patches {
     }
 }
 
-/// What is compared: colours of the coarse band, and of the picture unless it is `None`.
+/// What is compared: colours and roughness of the coarse band, and of the picture unless it is `None`.
 struct Look<'a> {
     coarse: &'a [u8],
     picture: Option<&'a [u8]>,
@@ -393,13 +402,13 @@ impl Alike for Look<'_> {
         if let Some(picture) = self.picture {
             rows.iter_mut().zip(self.rows(picture, at)).for_each(|(to, from)| *to = *from);
         }
-        Patch { coarse: corners(self.coarse, self.width, at), rows }
+        Patch { coarse: corners::<4>(self.coarse, self.width, at), rows }
     }
 
     /// The sum of differences.
     fn cost(&self, mine: &Patch, other: usize, limit: u32) -> u32 {
-        let mut cost =
-            COARSE_WEIGHT * bytes_apart(&mine.coarse, &corners(self.coarse, self.width, other));
+        let mut cost = COARSE_WEIGHT
+            * bytes_apart(&mine.coarse, &corners::<4>(self.coarse, self.width, other));
         if let Some(picture) = self.picture {
             let stride = 3 * self.width;
             for (half, rows) in mine.rows.chunks(SIDE / 2).enumerate() {
