@@ -361,7 +361,9 @@ fn folders_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let empty = read_samples(folder.path(), 32).unwrap_err().to_string();
     assert!(empty.contains("no readable picture"), "{empty}");
-    assert!(read_masks(folder.path(), &[]).unwrap_err().to_string().contains("white = fill"));
+    assert!(
+        read_masks(folder.path(), &samples(1)).unwrap_err().to_string().contains("white = fill")
+    );
     let exact = &samples(1)[0].picture;
     crate::picture::write_png(&folder.path().join("a.png"), exact).unwrap();
     let wide = image::RgbImage::from_fn(90, 40, |x, _| image::Rgb([(x * 2) as u8; 3]));
