@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::mask_feed::{FedMask, Feeder, now};
 use super::{
-    CameraError, CameraFormat, CameraWish, MaskSourceError, Source, SourceSpec, open_with,
+    CameraError, CameraFormat, CameraWish, MaskSourceError, SILENCE, Source, SourceSpec, open_with,
 };
 use crate::picture::{Mask, MaskError, Pool};
 
@@ -53,6 +53,8 @@ fn feed(
 ) {
     let pool = Pool::default();
     let mut pictures = Pictures::default();
+    // When a picture was good last, or the device was opened.
+    let mut good = now();
     while feeder.is_wanted() {
         let Some(opened) = &mut device else {
             std::thread::sleep(retry);
@@ -63,15 +65,25 @@ fn feed(
                     None
                 }
             };
-            pictures = Pictures::default();
+            (pictures, good) = (Pictures::default(), now());
             continue;
         };
         match opened.next() {
             Ok(Some(_)) if !pictures.is_new(opened.taken(), settle) => {}
             Ok(Some(captured)) => {
                 let at = now();
-                // A damaged one is passed over: it is for their age that masks stop to count.
-                let Ok(frame) = captured.decode(&pool) else { continue };
+                // A damaged one is passed over: it is for their age that masks stop to count. Where all
+                // are, opening the device anew may mend that.
+                let Ok(frame) = captured.decode(&pool) else {
+                    if at.saturating_sub(good) >= SILENCE {
+                        let seconds = SILENCE.as_secs();
+                        let name = opened.describe();
+                        tell(&mut told, format!("{name}: no good picture for {seconds} seconds"));
+                        device = None;
+                    }
+                    continue;
+                };
+                good = at;
                 match feeder.give(Mask::from_frame(&frame), at) {
                     Ok(()) if told.take().is_some() => log::info!("masks: {}", opened.describe()),
                     Ok(()) => {}

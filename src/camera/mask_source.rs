@@ -151,7 +151,7 @@ impl Masks {
     /// for whom nobody is there when it starts, a restart is no word that they suit another.
     pub fn remember_camera(&mut self, file: PathBuf) {
         match std::fs::read_to_string(&file) {
-            Ok(name) => self.meant = Some(name.trim_end().to_owned()),
+            Ok(name) => self.meant = Some(name.strip_suffix('\n').unwrap_or(&name).to_owned()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => log::warn!("{}: cannot be read ({error})", file.display()),
         }

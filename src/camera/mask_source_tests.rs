@@ -213,7 +213,7 @@ fn another_camera_under_the_same_name_hides_all() {
         masks.remember_camera(kept.clone());
         masks
     };
-    for (camera, hidden) in [("A", 3), ("B", 8), ("A", 3)] {
+    for (camera, hidden) in [("A ", 3), ("B", 8), ("A ", 3)] {
         let mut masks = after_restart();
         masks.come_from(camera);
         assert_eq!(holes(&mut masks), Some(hidden), "{camera}");

@@ -76,7 +76,8 @@ pub struct Detail {
 
 impl Detail {
     /// For fills of this region, and its holes: takes all memory that it needs, some 8 bytes for each
-    /// pixel around the holes, and 13 for each of theirs. `None` where there is nothing to fill, or no patch to take.
+    /// pixel around the holes, and 13 for each of theirs. `None` where there is nothing to fill, or no
+    /// patch to take.
     pub fn new(region: &Region, search: Search) -> Option<Self> {
         let area = surroundings(&region.owned)?;
         let (width, height) = (area.width, area.height);

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Fill, FillError, ServiceError};
 use crate::file::{Check, Model};
@@ -16,6 +17,8 @@ pub const NETWORK_SIDE: usize = 256;
 /// How far around a hole of a region that is scaled up the network's picture is looked at: the soft
 /// seam takes two pixels, and scaling two more on each side of those.
 const SOFT_RIM: usize = 6;
+/// How often the log says how far a picture of many parts is.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// Models looked for without `--model`, the first found wins.
 const MODELS: [&str; 2] = ["small-int8.lbam", "small-f16.lbam"];
 /// Where they are looked for, after the program's own `../share/lbam`.
@@ -144,8 +147,12 @@ impl Fill for Filler {
     }
 
     fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
-        let mut spare = Vec::new();
+        let (mut spare, mut told) = (Vec::new(), Instant::now());
         for number in 0..self.pictured.len() {
+            if told.elapsed() >= TELL_EVERY {
+                log::info!("{number} of {} parts are filled", self.pictured.len());
+                told = Instant::now();
+            }
             let mut work = self.prepare(self.pictured[number].clone(), &mut spare)?;
             self.runner.run(&mut work, frame)?;
             spare = vec![work.session];
