@@ -16,6 +16,27 @@ fn sky() -> Vec<u8> {
     picture(|x, y| [60 + y / 2, 90 + y / 3, 160 + (SIZE - x) * (SIZE - x) / 400].map(|l| l as u8))
 }
 
+/// The sky under so many levels of noise.
+fn grainy(levels: u8) -> Vec<u8> {
+    let noise = noise(3 * SIZE * SIZE, 2);
+    sky().iter().zip(noise).map(|(level, noise)| level + noise % levels).collect()
+}
+
+/// A tower up to the hole, so much lighter than what is behind it.
+fn with_tower(mut picture: Vec<u8>, lighter: u8) -> Vec<u8> {
+    for (at, pixel) in picture.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+        if (60..68).contains(&(at % SIZE)) && (88..104).contains(&(at / SIZE)) {
+            *pixel = pixel.map(|level| level.saturating_add(lighter));
+        }
+    }
+    picture
+}
+
+/// As much of the hole as is away from the tower.
+fn above() -> Region {
+    region_of(&[(HOLE_BOX.0, HOLE_BOX.1, HOLE_BOX.2, 28)])
+}
+
 /// Tiles of noise, so many pixels wide and high, the first `phase` pixels further left.
 fn tiles(width: usize, height: usize, phase: usize) -> Vec<u8> {
     let tile = noise(width * height, 1);
@@ -50,10 +71,78 @@ fn a_sky_goes_on_under_its_noise() {
     let region = region_of(&[HOLE_BOX]);
     let truth = sky();
     assert!(off(&filled(&truth, 128, &region), &truth, &region) <= 1);
-    let grainy: Vec<u8> =
-        truth.iter().zip(noise(truth.len(), 2)).map(|(level, noise)| level + noise % 8).collect();
     let mean: Vec<u8> = truth.iter().map(|level| level + 4).collect();
-    assert!(off(&filled(&grainy, 128, &region), &mean, &region) <= 2);
+    assert!(off(&filled(&grainy(8), 128, &region), &mean, &region) <= 2);
+}
+
+#[test]
+fn a_sky_goes_on_but_for_what_is_beside_a_tower() {
+    let region = region_of(&[HOLE_BOX]);
+    let truth = sky();
+    let mean: Vec<u8> = truth.iter().map(|level| level + 4).collect();
+    for (known, truth) in [(sky(), truth), (grainy(8), mean)] {
+        let fill = filled(&with_tower(known, 255), 128, &region);
+        assert!(off(&fill, &truth, &above()) <= 2);
+        let tip = 3 * (87 * SIZE + 64);
+        assert_eq!(fill[tip..tip + 3], [128; 3]);
+    }
+}
+
+/// From all of the rim to its rest.
+#[test]
+fn a_sky_stays_while_a_tower_appears() {
+    let region = region_of(&[HOLE_BOX]);
+    let (truth, above) = (sky(), above());
+    let mut continuation = Continuation::new(&region).unwrap();
+    for lighter in (0..=120).step_by(4) {
+        let mut fill = vec![128; truth.len()];
+        continuation.add(&with_tower(sky(), lighter), &mut fill);
+        assert!(off(&fill, &truth, &above) <= 3, "{lighter}");
+    }
+}
+
+/// What is left of the rim is off by as many levels as lie in the middle between smooth and rough.
+#[test]
+fn a_half_smooth_rest_counts_half() {
+    let region = region_of(&[HOLE_BOX]);
+    let half: Vec<u8> = sky().iter().map(|level| u8::midpoint(128, level + 5)).collect();
+    let fill = filled(&with_tower(grainy(12), 255), 128, &region);
+    assert!(off(&fill, &half, &above()) <= 3);
+}
+
+#[test]
+fn where_nothing_stands_out_all_of_the_rim_counts() {
+    let region = region_of(&[HOLE_BOX]);
+    for levels in [1, 8, 14, 16, 18, 20] {
+        let known = grainy(levels);
+        let mut whole = Continuation::new(&region).unwrap();
+        whole.cells.clear();
+        let mut fill = vec![128; known.len()];
+        whole.add(&known, &mut fill);
+        assert!(filled(&known, 128, &region) == fill, "{levels}");
+    }
+}
+
+#[test]
+fn a_rough_rim_is_not_smooth_beside_a_tower() {
+    let region = region_of(&[HOLE_BOX]);
+    for levels in [18, 22, 28] {
+        let fill = filled(&with_tower(grainy(levels), 255), 77, &region);
+        assert!(fill.iter().all(|level| *level == 77), "{levels}");
+    }
+}
+
+#[test]
+fn the_frames_before_leave_nothing_in_a_surface() {
+    let region = region_of(&[HOLE_BOX]);
+    let mut continuation = Continuation::new(&region).unwrap();
+    let known = with_tower(grainy(8), 255);
+    let fills = [known.clone(), grainy(28), known].map(|known| {
+        let mut fill = vec![128; known.len()];
+        continuation.add(&known, &mut fill);
+        fill
+    });
+    assert!(fills[0] == fills[2] && fills[0] != fills[1]);
 }
 
 /// A surface that bends away from what is known ends at its lightest.
@@ -186,6 +275,17 @@ fn the_same_bytes_everywhere() {
     assert_eq!(&all.finalize().to_hex()[..16], "9ed97ad7a7e30233");
 }
 
+/// A surface through the rest of the rim, under noise, and half of one.
+#[test]
+fn the_same_bytes_beside_a_tower_everywhere() {
+    let region = region_of(&[HOLE_BOX]);
+    let mut all = blake3::Hasher::new();
+    for known in [sky(), grainy(8), grainy(12)] {
+        all.update(&filled(&with_tower(known, 255), 128, &region));
+    }
+    assert_eq!(&all.finalize().to_hex()[..16], "261260b80f1c450c");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -195,7 +295,7 @@ proptest! {
     fn what_a_hole_hides_is_not_read(
         boxes in prop::collection::vec((0..SIZE, 0..SIZE, 1..70_usize, 1..70_usize), 1..4),
         seed in any::<u32>(),
-        kind in 0..3,
+        kind in 0..4,
     ) {
         let boxes: Vec<_> = boxes
             .into_iter()
@@ -205,6 +305,7 @@ proptest! {
         let picture = match kind {
             0 => sky(),
             1 => tiles(23, 17, 0),
+            2 => with_tower(sky(), 255),
             _ => noise(3 * SIZE * SIZE, seed),
         };
         let hidden = noise(picture.len(), seed.wrapping_add(1));
