@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::mask_source::MaskSource;
-use super::{MaskSourceError, TELL_EVERY};
+use super::{MaskSourceError, TELL_AT_ONCE, TELL_EVERY};
 use crate::picture::{Mask, MaskError};
 use crate::process::Seldom;
 
@@ -104,7 +104,7 @@ impl FedMask {
                 newest,
                 stale_after: STALE_AFTER,
                 given: None,
-                silence: Seldom::every(TELL_EVERY),
+                silence: Seldom::every(TELL_EVERY).at_once(TELL_AT_ONCE),
                 told_silence: false,
             },
             feeder,
@@ -127,19 +127,19 @@ impl MaskSource for FedMask {
         let age = |at: Duration| now().saturating_sub(at);
         let fresh = newest.mask.as_ref().filter(|(_, at)| age(*at) < self.stale_after);
         let state = (fresh.map(|_| newest.number), width, height);
-        if self.given.replace(state) == Some(state) {
-            return Ok(None);
-        }
-        match state.0 {
-            None => {
-                let told =
+        match fresh {
+            // However often masks came and went before, a silence that lasts is told.
+            None if !self.told_silence && self.silence.may_tell() => {
+                self.told_silence =
                     self.silence.warn(format_args!("{}: no mask comes; all is hidden", self.name));
-                self.told_silence |= told;
             }
             Some(_) if std::mem::take(&mut self.told_silence) => {
                 log::info!("{}: masks come", self.name);
             }
-            Some(_) => {}
+            _ => {}
+        }
+        if self.given.replace(state) == Some(state) {
+            return Ok(None);
         }
         let mask = match fresh {
             Some((mask, _)) => mask.stretched(width, height),
@@ -193,6 +193,19 @@ mod tests {
         assert_eq!(hidden(&mut masks), Some(8));
         feeder.give(Ok(quarter.clone()), now()).expect("a mask");
         assert_eq!(hidden(&mut masks), Some(4));
+        let (mut masks, feeder) = FedMask::new("there".into());
+        masks.silence = Seldom::every(Duration::from_secs(3600));
+        for told in [true, false] {
+            assert_eq!(hidden(&mut masks), Some(8));
+            assert_eq!(masks.told_silence, told);
+            feeder.give(Ok(quarter.clone()), now()).expect("a mask");
+            assert_eq!(hidden(&mut masks), Some(4));
+            feeder.lose();
+        }
+        assert_eq!(hidden(&mut masks), Some(8));
+        masks.silence = Seldom::every(Duration::ZERO);
+        assert_eq!(hidden(&mut masks), None);
+        assert!(masks.told_silence, "it lasts");
         // As it is outside of tests: for two seconds.
         let (mut masks, feeder) = FedMask::new("there".into());
         assert_eq!(masks.stale_after, Duration::from_secs(2));

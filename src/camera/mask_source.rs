@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 #[cfg(unix)]
 use super::mask_socket::SocketMask;
 use super::natural::{number_of, pictures_in};
-use super::{MaskSourceError, MaskSpec, TELL_EVERY, mask_device};
+use super::{MaskSourceError, MaskSpec, TELL_AT_ONCE, TELL_EVERY, mask_device};
 use crate::file::write_atomically;
 use crate::picture::{Length, MOST_PAINTED_PIXELS, Mask, MaskError, PictureError, Rect, read_size};
 use crate::process::Seldom;
@@ -425,7 +425,7 @@ impl PictureMask {
         let stamp = Stamp::of(path);
         let (seen, again) = (stamp.and_then(Stamp::settled), stamp.and_then(Stamp::look_again));
         let (path, mask) = (path.into(), read(path, most)?);
-        let changes = Seldom::every(TELL_EVERY);
+        let changes = Seldom::every(TELL_EVERY).at_once(TELL_AT_ONCE);
         Ok(Self {
             path,
             most,
@@ -682,26 +682,31 @@ pub fn check_in_step(frames: &Path, masks: &Path, most: usize) -> Result<(), Mas
     }
 }
 
-/// Whether a folder of masks may belong to a clip or a camera: numbers in all of its names are even steps
-/// apart. One that is missing, or one too many, would put all behind it in the place of others.
+/// Whether a folder of masks may belong to a clip or a camera, of which so many pictures are wanted at
+/// `most`. Where names are counted, by ones or tens, one that is missing or one too many would put all
+/// behind it in the place of others. Times in names may be unevenly apart.
 ///
 /// # Errors
-/// [`MaskSourceError::OutOfStep`] if they are not.
-pub fn check_steps(masks: &Path) -> Result<(), MaskSourceError> {
+/// [`MaskSourceError::OutOfStep`] if one is missing or one too many.
+pub fn check_steps(masks: &Path, most: usize) -> Result<(), MaskSourceError> {
     let read = |source| MaskSourceError::Read { path: masks.into(), source };
-    let pictures = pictures_in(masks).map_err(read)?;
+    let mut pictures = pictures_in(masks).map_err(read)?;
+    pictures.truncate(most);
     let numbers = pictures.iter().map(|path| number_of(path)).collect::<Option<Vec<_>>>();
     let Some(numbers) = numbers else { return Ok(()) };
     let steps = numbers.windows(2).map(|two| two[1].checked_sub(two[0]));
     // Where numbers fall, they are not what counts.
     let Some(steps) = steps.collect::<Option<Vec<_>>>() else { return Ok(()) };
-    let uneven = steps.windows(2).position(|two| two[0] != two[1]);
+    let Some(least) = steps.iter().copied().filter(|step| *step > 0).min() else { return Ok(()) };
+    let common = 2 * steps.iter().filter(|step| **step == least).count() >= steps.len();
+    let counted = common && steps.iter().all(|step| step % least == 0) || steps.contains(&0);
+    let uneven = steps.windows(2).position(|two| two[0] != two[1]).filter(|_| counted);
     uneven.map_or(Ok(()), |at| {
         let [before, here, next] = [at, at + 1, at + 2].map(|at| pictures[at].display());
         let path = masks.into();
         let reason = format!(
-            "from {before} to {here} it is {} and from there to {next} {}: is one missing, or one too \
-             many?",
+            "from {before} to {here} it is {} and from there to {next} {}, as if one were missing or one \
+             too many (numbers that rise evenly pass)",
             steps[at],
             steps[at + 1]
         );

@@ -343,7 +343,7 @@ fn a_clip_s_masks_with_one_left_out_are_refused() {
     let check = |names: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         names.iter().for_each(|name| std::fs::write(folder.path().join(name), "").unwrap());
-        check_steps(folder.path()).map_err(|error| error.to_string())
+        check_steps(folder.path(), 5).map_err(|error| error.to_string())
     };
     for even in [&["1.png"][..], &["0.png", "1.png", "2.png"], &["f5.png", "f10.png", "f15.png"]] {
         assert_eq!(check(even), Ok(()));
@@ -354,6 +354,10 @@ fn a_clip_s_masks_with_one_left_out_are_refused() {
     let error = check(&["1.png", "2.png", "4.png", "5.png"]).unwrap_err();
     assert!(error.contains("2.png") && error.contains("4.png"), "{error}");
     assert!(check(&["1.png", "2.png", "2_overlay.png", "3.png"]).is_err());
+    assert!(check(&["0033.png", "0033_overlay.png", "0067.png"]).is_err());
+    // Milliseconds of 30 frames a second, and what lies behind all that is wanted.
+    assert_eq!(check(&["0000.png", "0033.png", "0067.png", "0100.png"]), Ok(()));
+    assert_eq!(check(&["1.png", "2.png", "3.png", "4.png", "5.png", "8.png"]), Ok(()));
 }
 
 #[test]

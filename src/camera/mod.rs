@@ -58,6 +58,8 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(8);
 
 /// How often the log tells of masks what may come many times a second.
 const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How much of it is told before that: who tries things out wants to hear of each.
+const TELL_AT_ONCE: u32 = 10;
 
 /// Gives one picture after another.
 pub trait Source: Send {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tempfile::{NamedTempFile, PersistError};
 
@@ -18,6 +18,11 @@ const FRAME: &[u8] = b"FRAME\n";
 /// header has its length before it is known.
 const FRACTION: u32 = 1000;
 const DIGITS: usize = 9;
+/// A rate by the clock is told with so many intervals between frames: the first may be short, where the
+/// network is still being prepared.
+const ENOUGH: usize = 30;
+/// Nothing came for so long: the source was away, and a clip does not stand still for it.
+const PAUSE: Duration = Duration::from_secs(8);
 
 /// Writes frames as y4m. Planes go out as they are; RGB, which y4m does not know, as 4:4:4.
 pub(super) struct Y4mWriter<W: Write> {
@@ -114,11 +119,11 @@ impl<W: Write> Y4mWriter<W> {
 
 impl Y4mWriter<BufWriter<NamedTempFile>> {
     /// The file with all whole frames and nothing more, if there are any: the last one may be a part,
-    /// or not yet be written, when the disk is full. And whether all could be written. `seconds` are
-    /// those from the first frame to the last, where the clock tells the rate.
+    /// or not yet be written, when the disk is full. And whether all could be written. `rate` is that
+    /// of the clock over [`FRACTION`], if it tells one.
     fn into_whole(
         self,
-        seconds: Option<f64>,
+        rate: Option<u32>,
     ) -> std::io::Result<(Option<NamedTempFile>, std::io::Result<()>)> {
         let Self { writer, header, frame, frames, begun, mut stream, digits, .. } = self;
         let (mut file, rest) = writer.into_parts();
@@ -127,21 +132,23 @@ impl Y4mWriter<BufWriter<NamedTempFile>> {
             Ok::<_, std::io::Error>(file.as_file().metadata()?.len() as usize)
         };
         let missing = (header + frames * frame).saturating_sub(length(&file)?);
-        let written = file.write_all(&rest[..missing.min(rest.len())]);
+        let mut written = file.write_all(&rest[..missing.min(rest.len())]);
         let frames = frames.min(length(&file)?.saturating_sub(header) / frame.max(1));
         if frames == 0 {
             return Ok((None, written));
         }
-        file.as_file().set_len((header + frames * frame) as u64)?;
-        if let (Some(shape), Some(seconds)) = (begun, seconds)
-            && frames > 1
-        {
-            stream.rate = (measured(frames - 1, seconds), FRACTION);
+        let whole = header + frames * frame;
+        if length(&file)? > whole {
+            file.as_file().set_len(whole as u64)?;
+        }
+        if let (Some(shape), Some(rate)) = (begun, rate) {
+            stream.rate = (rate, FRACTION);
             let told = self::header(shape, &stream, digits);
             // The source may have come to say other things of its stream meanwhile.
             if told.len() == header {
-                file.seek(SeekFrom::Start(0))?;
-                file.write_all(told.as_bytes())?;
+                // A full disk may have no place for what is written over, either.
+                let start = file.seek(SeekFrom::Start(0));
+                written = written.and(start).and_then(|_| file.write_all(told.as_bytes()));
             }
         }
         Ok((Some(file), written))
@@ -186,9 +193,32 @@ pub(super) struct Clip {
     /// What it was to be called, where clips that are there stay.
     asked: Option<PathBuf>,
     writer: Y4mWriter<BufWriter<NamedTempFile>>,
-    by_clock: bool,
-    /// When the first and the last frame came.
-    times: Option<[Instant; 2]>,
+    clock: Option<Clock>,
+}
+
+/// Finds the rate at which frames come.
+#[derive(Default)]
+struct Clock {
+    last: Option<Instant>,
+    intervals: usize,
+    /// The intervals' sum.
+    spent: Duration,
+}
+
+impl Clock {
+    fn tick(&mut self, now: Instant) {
+        let interval = self.last.replace(now).map(|last| now - last);
+        if let Some(interval) = interval.filter(|interval| *interval < PAUSE) {
+            self.intervals += 1;
+            self.spent += interval;
+        }
+    }
+
+    /// Over [`FRACTION`]; `None` as long as there are few.
+    fn rate(&self) -> Option<u32> {
+        let Self { intervals, spent, .. } = self;
+        (*intervals >= ENOUGH).then(|| measured(*intervals, spent.as_secs_f64()))
+    }
 }
 
 impl Clip {
@@ -203,7 +233,7 @@ impl Clip {
         match aside(&path) {
             Ok(file) => {
                 let writer = Y4mWriter::new(BufWriter::with_capacity(BUFFER, file));
-                Ok(Self { path, asked, writer, by_clock, times: None })
+                Ok(Self { path, asked, writer, clock: by_clock.then(Clock::default) })
             }
             Err(source) => Err(OutputError::Write { path, source }),
         }
@@ -243,16 +273,15 @@ impl Sink for Clip {
     fn start(&mut self, stream: &StreamInfo) {
         self.writer.stream = stream.clone();
         let (over, under) = stream.rate;
-        if self.by_clock && under > 0 {
+        if self.clock.is_some() && under > 0 {
             let rate = measured(over as usize, f64::from(under));
             (self.writer.stream.rate, self.writer.digits) = ((rate, FRACTION), DIGITS);
         }
     }
 
     fn write(&mut self, frame: &Frame) -> Result<(), OutputError> {
-        if self.by_clock {
-            let now = Instant::now();
-            self.times = Some([self.times.map_or(now, |[first, _]| first), now]);
+        if let Some(clock) = &mut self.clock {
+            clock.tick(Instant::now());
         }
         self.writer.write(frame, &self.path.display()).map_err(|fault| match fault {
             Fault::Io(source) => OutputError::Write { path: self.path.clone(), source },
@@ -261,10 +290,10 @@ impl Sink for Clip {
     }
 
     fn finish(self: Box<Self>) -> Result<(), OutputError> {
-        let Self { path, asked, writer, times, .. } = *self;
-        let seconds = times.map(|[first, last]| (last - first).as_secs_f64());
+        let Self { path, asked, writer, clock } = *self;
+        let rate = clock.and_then(|clock| clock.rate());
         let fail = |source| OutputError::Write { path: path.clone(), source };
-        let (file, written) = writer.into_whole(seconds).map_err(fail)?;
+        let (file, written) = writer.into_whole(rate).map_err(fail)?;
         // If no frame ever came: leave what is there alone.
         let Some(file) = file else { return written.map_err(fail) };
         // Also where the disk says only now that it is full: a recording is not thrown away.
@@ -281,7 +310,6 @@ impl Sink for Clip {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::time::Duration;
 
     use super::*;
 
@@ -302,8 +330,7 @@ mod tests {
             clip.writer
         };
         let finish = |writer| {
-            let (path, times) = (path.clone(), None);
-            Box::new(Clip { path, asked: None, writer, by_clock: false, times }).finish()
+            Box::new(Clip { path: path.clone(), asked: None, writer, clock: None }).finish()
         };
         finish(begun(3)).unwrap();
         let three = std::fs::read(&path).unwrap();
@@ -383,22 +410,58 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left over");
     }
 
-    /// A camera that says 30 frames a second and sends one in 0.1 s.
-    #[test]
-    fn a_clip_by_the_clock_lasts_as_long_as_its_frames_took() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("o.y4m");
-        let mut clip = Clip::open(&path, false, true).unwrap();
+    /// A camera that says 30 frames a second.
+    fn clip_by_clock(path: &Path, clock: Clock) -> Clip {
+        let mut clip = Clip::open(path, false, true).unwrap();
         clip.start(&StreamInfo { rate: (30, 1), ..StreamInfo::default() });
         (0..5).for_each(|_| clip.write(&frame(PixelFormat::Grey8)).unwrap());
-        let first = Instant::now();
-        clip.times = Some([first, first + Duration::from_millis(400)]);
-        Box::new(clip).finish().unwrap();
-        let bytes = std::fs::read(&path).unwrap();
+        clip.clock = Some(clock);
+        clip
+    }
+
+    /// One frame in 0.1 s, and a night between two of them.
+    fn slow_clock(intervals: usize) -> Clock {
+        let mut clock = Clock::default();
+        let mut now = Instant::now();
+        for interval in 0..=intervals {
+            clock.tick(now);
+            now += Duration::from_millis(if interval == 2 { 40_000_000 } else { 100 });
+        }
+        clock
+    }
+
+    #[test]
+    fn a_clip_by_the_clock_has_the_rate_at_which_its_frames_came() {
+        assert_eq!([0, 30].map(|intervals| slow_clock(intervals).rate()), [None; 2]);
+        assert_eq!(slow_clock(31).rate(), Some(10_000));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("o.y4m");
+        let finish = |clock| {
+            Box::new(clip_by_clock(&path, clock)).finish().unwrap();
+            std::fs::read(&path).unwrap()
+        };
+        // Of a few frames it is what the camera says.
+        assert!(finish(slow_clock(4)).starts_with(b"YUV4MPEG2 W5 H3 F000030000:1000 Ip"));
+        let bytes = finish(slow_clock(99));
         assert!(bytes.starts_with(b"YUV4MPEG2 W5 H3 F000010000:1000 Ip"));
         let end = bytes.iter().position(|&byte| byte == b'\n').unwrap();
         assert_eq!(bytes.len(), end + 1 + 5 * (6 + 15));
         assert!(bytes[end + 1..].starts_with(FRAME));
+    }
+
+    /// It has its frames all the same.
+    #[test]
+    fn a_clip_whose_header_cannot_be_written_anew_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("o.y4m");
+        let mut clip = clip_by_clock(&path, slow_clock(99));
+        clip.writer.writer.flush().unwrap();
+        let (file, name) = clip.writer.writer.into_inner().unwrap().into_parts();
+        drop(file);
+        let read_only = NamedTempFile::from_parts(File::open(&name).unwrap(), name);
+        clip.writer.writer = BufWriter::with_capacity(BUFFER, read_only);
+        assert!(Box::new(clip).finish().is_err());
+        assert!(std::fs::read(&path).unwrap().starts_with(b"YUV4MPEG2 W5 H3 F000030000:1000 Ip"));
     }
 
     #[test]

@@ -7,23 +7,38 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Seldom {
     every: Duration,
-    told: Option<Instant>,
+    /// How many may come at once.
+    at_once: u32,
+    /// By when all that was told has come round, at one every so long.
+    paid: Option<Instant>,
     untold: u64,
 }
 
 impl Seldom {
     /// Once in so long.
     pub fn every(every: Duration) -> Self {
-        Self { every, told: None, untold: 0 }
+        Self { every, at_once: 1, paid: None, untold: 0 }
+    }
+
+    /// So many at once after a while without any: they may be different things.
+    pub fn at_once(self, at_once: u32) -> Self {
+        Self { at_once, ..self }
+    }
+
+    /// Whether it is time to tell something.
+    pub fn may_tell(&self) -> bool {
+        let ahead = self.paid.map_or(Duration::ZERO, |paid| paid - Instant::now());
+        ahead <= self.every * (self.at_once - 1)
     }
 
     /// Whether it is time to tell something, and if so how often it was not since.
     pub fn is_due(&mut self) -> Option<u64> {
-        if self.told.is_some_and(|told| told.elapsed() < self.every) {
+        if !self.may_tell() {
             self.untold += 1;
             return None;
         }
-        self.told = Some(Instant::now());
+        let now = Instant::now();
+        self.paid = Some(self.paid.map_or(now, |paid| paid.max(now)) + self.every);
         Some(std::mem::take(&mut self.untold))
     }
 
@@ -48,8 +63,11 @@ mod tests {
         assert_eq!([(); 2].map(|()| often.is_due()), [Some(0); 2]);
         let mut seldom = Seldom::every(Duration::from_secs(3600));
         assert_eq!([(); 3].map(|()| seldom.is_due()), [Some(0), None, None]);
-        seldom.every = Duration::ZERO;
-        assert_eq!([(); 2].map(|()| seldom.is_due()), [Some(2), Some(0)]);
-        assert!(seldom.warn("again"));
+        seldom.paid = Some(Instant::now());
+        assert!(seldom.may_tell());
+        assert_eq!([(); 2].map(|()| seldom.is_due()), [Some(2), None]);
+        assert!(!seldom.may_tell() && !seldom.warn("again"));
+        let mut some = Seldom::every(Duration::from_secs(3600)).at_once(3);
+        assert_eq!([(); 4].map(|()| some.is_due()), [Some(0), Some(0), Some(0), None]);
     }
 }

@@ -161,7 +161,7 @@ impl LiveOptions {
         self.masks.iter().try_for_each(|mask| match mask {
             MaskSpec::Path(masks) if masks.is_dir() => match &self.camera {
                 SourceSpec::Folder(frames) => check_in_step(frames, masks, most),
-                _ => check_steps(masks),
+                _ => check_steps(masks, most),
             },
             _ => Ok(()),
         })
