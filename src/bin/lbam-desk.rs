@@ -120,7 +120,7 @@ struct Eval {
     /// Side of the pictures compared in pixels, a multiple of 128
     #[arg(long, default_value_t = 256, value_parser = side)]
     size: usize,
-    /// Folder of masks (white: fill), in turn
+    /// Folder of masks (white: fill): each picture's own where they are called alike, else in turn
     #[arg(long, conflicts_with = "seed")]
     masks: Option<PathBuf>,
     /// Seed of brush masks, one in each bucket for every picture

@@ -67,6 +67,20 @@ pub enum EvaluateError {
         /// The folder.
         path: PathBuf,
     },
+    /// Some pictures have a mask of their name, and some not.
+    #[error(
+        "{}: no mask is called as {picture}, but {found} are as their pictures; give each picture one, or \
+         name all otherwise to take them in turn",
+        folder.display()
+    )]
+    MaskMissing {
+        /// The masks' folder.
+        folder: PathBuf,
+        /// The first picture without.
+        picture: String,
+        /// How many have one.
+        found: usize,
+    },
     /// Nothing was measured.
     #[error("no mask has a hole in what is seen of its picture; white means fill")]
     NoHoles,
@@ -114,6 +128,19 @@ pub type FillError = Box<dyn Error + Send + Sync>;
 /// Fills the holes of a picture; known pixels of its answer are not looked at.
 pub type Filler<'a> = dyn FnMut(&RgbPicture, &Mask) -> Result<RgbPicture, FillError> + 'a;
 
+/// The pictures to evaluate on.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// The folder they were found in, as it was named.
+    pub folder: PathBuf,
+    /// Those that could be read.
+    pub list: Vec<Sample>,
+    /// How many could not.
+    pub unreadable: usize,
+    /// How many of the list had a side below what they were scaled to.
+    pub small: usize,
+}
+
 /// A picture to evaluate on.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -128,11 +155,23 @@ pub struct Sample {
 /// Where holes come from.
 #[derive(Clone, Debug)]
 pub enum Masks {
-    /// Picture `i` gets mask `i`, starting over when there are fewer masks. A mask of another
-    /// size is scaled. Masks outside all buckets count in the overall row alone.
-    Given(Vec<Mask>),
+    /// Every picture gets one. A mask of another size is scaled. Masks outside all buckets count
+    /// in the overall row alone.
+    Given(GivenMasks),
     /// Every picture gets one brush mask in each bucket, from this seed and its position.
     Seed(u64),
+}
+
+/// Masks from files.
+#[derive(Clone, Debug)]
+pub struct GivenMasks {
+    /// The folder they were found in, as it was named.
+    pub folder: PathBuf,
+    /// Whether mask `i` is that of the sample at position `i`; else it is that of the picture whose
+    /// place is `i`, starting over when there are fewer masks.
+    pub by_name: bool,
+    /// Each with its path below the folder, without its ending.
+    pub masks: Vec<(String, Mask)>,
 }
 
 /// One composite's scores, or their means over several.
@@ -157,6 +196,8 @@ pub struct Scores {
 pub struct Trial {
     /// The picture's name.
     pub picture: String,
+    /// The mask's path below its folder, without its ending; `None` where it was drawn.
+    pub mask: Option<String>,
     /// Position in [`BUCKETS`]; `None` outside all of them.
     pub bucket: Option<usize>,
     /// Share of hole, `0.0..=1.0`.
@@ -181,8 +222,11 @@ pub struct ModelFile {
     pub filler: String,
     /// The file.
     pub path: PathBuf,
-    /// How kernels are stored, and the checksum of the content: what a `.lbam` file states.
-    pub stated: Option<(&'static str, String)>,
+    /// How kernels are stored, which `.lbam` files state.
+    pub precision: Option<&'static str>,
+    /// `blake3:` and 64 hexadecimal digits: what a `.lbam` file states of its content, of other files
+    /// that of the whole.
+    pub checksum: String,
 }
 
 /// One filler's results.
@@ -201,6 +245,14 @@ pub struct FillerReport {
 pub struct Report {
     /// Pictures evaluated.
     pub pictures: usize,
+    /// The folder they are from, as it was named.
+    pub images: PathBuf,
+    /// Pictures of it that could not be read.
+    pub unreadable: usize,
+    /// Pictures evaluated that had a side below what they were scaled to.
+    pub small: usize,
+    /// Pictures that no mask has a hole in: nothing of them is scored.
+    pub unscored: usize,
     /// Width and height of the first; [`read_samples`] makes all alike.
     pub size: Option<(usize, usize)>,
     /// Where holes came from, in words.
@@ -220,18 +272,17 @@ pub struct Report {
     pub worst: Vec<Case>,
 }
 
-/// Names for models, then baselines: a model goes by its file name, or its path where two files
-/// share one.
+/// Names for models, then baselines: a model goes by its file name, and where others share that by
+/// its path, less the leading folders that all of these have in common.
 pub fn filler_names(
     models: &[PathBuf],
     baselines: &[String],
 ) -> Result<Vec<String>, EvaluateError> {
-    let shared = |path: &PathBuf| {
-        models.iter().filter(|other| other.file_name() == path.file_name()).count() > 1
-    };
-    let models = models.iter().map(|path| match path.file_name() {
-        Some(name) if !shared(path) => name.to_string_lossy().into_owned(),
-        _ => path.display().to_string(),
+    let models = models.iter().map(|path| {
+        // The path itself among them: alone it has all of its folders in common.
+        let same = models.iter().filter(|other| other.file_name() == path.file_name());
+        let common = same.map(|other| common_folders(path, other)).min().unwrap_or(0);
+        path.components().skip(common).collect::<PathBuf>().display().to_string()
     });
     let names: Vec<String> = models.chain(baselines.iter().cloned()).collect();
     let mut seen = HashSet::new();
@@ -241,33 +292,50 @@ pub fn filler_names(
     }
 }
 
+/// How many leading folders two paths share.
+fn common_folders(a: &Path, b: &Path) -> usize {
+    match (a.parent(), b.parent()) {
+        (Some(a), Some(b)) => {
+            a.components().zip(b.components()).take_while(|(a, b)| a == b).count()
+        }
+        _ => 0,
+    }
+}
+
 impl ModelFile {
     /// What is known of the file at `path`.
     pub fn read(filler: &str, path: &Path) -> Result<Self, FileError> {
-        let stated = match path.extension().is_some_and(|extension| extension == "lbam") {
+        let (precision, checksum) = match path.extension().is_some_and(|end| end == "lbam") {
             true => {
                 let model = Model::open(path)?;
-                Some((model.precision().name(), model.checksum().to_owned()))
+                (Some(model.precision().name()), model.checksum().to_owned())
             }
-            false => None,
+            false => (None, checksum(path).map_err(|source| FileError::read(path, source))?),
         };
-        Ok(Self { filler: filler.to_owned(), path: path.to_owned(), stated })
+        Ok(Self { filler: filler.to_owned(), path: path.to_owned(), precision, checksum })
     }
+}
+
+/// BLAKE3 of a whole file, written as `.lbam` files write theirs.
+fn checksum(path: &Path) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(std::fs::File::open(path)?)?;
+    Ok(format!("blake3:{}", hasher.finalize().to_hex()))
 }
 
 /// All pictures below `folder` in the order of their paths, each cut to its central square and
 /// scaled to `side x side` (which leaves pictures of that size as they are).
-pub fn read_samples(folder: &Path, side: usize) -> Result<Vec<Sample>, EvaluateError> {
+pub fn read_samples(folder: &Path, side: usize) -> Result<Samples, EvaluateError> {
     let mut paths = Vec::new();
     photos::list(folder, &mut paths)?;
-    let mut samples = Vec::new();
+    let mut list = Vec::new();
     let (mut unreadable, mut small) = (0, 0);
     for (place, path) in paths.into_iter().enumerate() {
         match photos::central_square(&path, side) {
             Ok((data, is_small)) => {
                 let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
                 small += usize::from(is_small);
-                samples.push(Sample { name, place, picture: RgbPicture::new(side, side, data)? });
+                list.push(Sample { name, place, picture: RgbPicture::new(side, side, data)? });
             }
             Err(error) => {
                 unreadable += 1;
@@ -275,7 +343,7 @@ pub fn read_samples(folder: &Path, side: usize) -> Result<Vec<Sample>, EvaluateE
             }
         }
     }
-    if samples.is_empty() {
+    if list.is_empty() {
         return Err(DataError::NoPictures { path: folder.to_owned(), unreadable }.into());
     }
     if small > 0 {
@@ -284,62 +352,74 @@ pub fn read_samples(folder: &Path, side: usize) -> Result<Vec<Sample>, EvaluateE
              to fill; leave them out, or give a smaller --size"
         );
     }
-    Ok(samples)
+    Ok(Samples { folder: folder.to_owned(), list, unreadable, small })
 }
 
-/// All masks below `folder` (white = fill): each picture's own, if every picture has one of its name but
-/// for the ending, else in the order of their paths, which is said.
-pub fn read_masks(folder: &Path, samples: &[Sample]) -> Result<Masks, EvaluateError> {
+/// All masks below `folder` (white = fill): each picture's own, of its name but for the ending; or, if none
+/// is called so, in the order of their paths, which is said.
+pub fn read_masks(folder: &Path, samples: &Samples) -> Result<Masks, EvaluateError> {
     let mut paths = Vec::new();
     photos::list(folder, &mut paths)?;
-    let named: HashMap<PathBuf, &PathBuf> = paths
-        .iter()
-        .map(|path| (path.strip_prefix(folder).unwrap_or(path).with_extension(""), path))
-        .collect();
-    let own = |sample: &Sample| named.get(&Path::new(&sample.name).with_extension("")).copied();
-    if let Some(own) = samples.iter().map(own).collect::<Option<Vec<_>>>() {
-        // Others than pictures that could be read have none.
-        let places = samples.iter().map(|sample| sample.place + 1).max().unwrap_or(0);
-        let mut masks = vec![Mask::empty(1, 1)?; places];
-        for (sample, path) in samples.iter().zip(own) {
-            masks[sample.place] = Mask::read(path)?;
-        }
-        return Ok(Masks::Given(masks));
-    }
-    if !paths.is_empty() {
-        log::warn!(
-            "{}: {} masks for {} pictures, in the order of their names, in turn; masks that are called \
-             as their pictures go with those",
-            folder.display(),
-            paths.len(),
-            samples.len()
-        );
-    }
-    // A mask that is left out would shift all others to other pictures: none may fail.
-    let masks = paths.iter().map(|path| Mask::read(path)).collect::<Result<Vec<_>, _>>()?;
-    if masks.is_empty() {
+    if paths.is_empty() {
         return Err(EvaluateError::NoMasks { path: folder.to_owned() });
     }
-    Ok(Masks::Given(masks))
+    let name = |path: &Path| path.strip_prefix(folder).unwrap_or(path).with_extension("");
+    let named: HashMap<PathBuf, &PathBuf> = paths.iter().map(|path| (name(path), path)).collect();
+    let own = |sample: &Sample| named.get(&Path::new(&sample.name).with_extension("")).copied();
+    let found: Vec<&PathBuf> = samples.list.iter().filter_map(own).collect();
+    let without = samples.list.iter().find(|sample| own(sample).is_none());
+    let by_name = match (found.len(), without) {
+        (_, None) => true,
+        (0, Some(_)) => false,
+        (found, Some(Sample { name, .. })) => {
+            let (folder, picture) = (folder.to_owned(), name.clone());
+            return Err(EvaluateError::MaskMissing { folder, picture, found });
+        }
+    };
+    if !by_name {
+        log::warn!(
+            "{}: {} masks for {} pictures, in turn in the order of their names; masks that are called as \
+             their pictures go with those",
+            folder.display(),
+            paths.len(),
+            samples.list.len()
+        );
+    }
+    let paths = if by_name { found } else { paths.iter().collect() };
+    // A mask that is left out would shift all others to other pictures: none may fail.
+    let masks = paths
+        .into_iter()
+        .map(|path| Ok((name(path).display().to_string(), Mask::read(path)?)))
+        .collect::<Result<Vec<_>, EvaluateError>>()?;
+    Ok(Masks::Given(GivenMasks { folder: folder.to_owned(), by_name, masks }))
 }
 
 impl Masks {
-    /// The masks for picture number `index`.
-    fn for_picture(&self, index: usize, picture: &RgbPicture) -> Result<Vec<Mask>, MaskError> {
-        let (width, height) = (picture.width, picture.height);
+    /// The masks for the sample at position `index`, those from files with their names.
+    fn for_sample(
+        &self,
+        index: usize,
+        sample: &Sample,
+    ) -> Result<Vec<(Option<String>, Mask)>, MaskError> {
+        let (width, height) = (sample.picture.width, sample.picture.height);
         match self {
-            Self::Given(masks) if masks.is_empty() => Ok(Vec::new()),
-            Self::Given(masks) => Ok(vec![scaled(&masks[index % masks.len()], width, height)?]),
+            Self::Given(given) => {
+                let in_turn = sample.place % given.masks.len().max(1);
+                let mask = given.masks.get(if given.by_name { index } else { in_turn });
+                mask.map(|(name, mask)| Ok((Some(name.clone()), scaled(mask, width, height)?)))
+                    .into_iter()
+                    .collect()
+            }
             Self::Seed(seed) => (0_u64..)
                 .zip(BUCKETS)
                 .map(|(bucket, (_, above, to))| {
                     // Neighbouring seeds would give the same masks to other pictures. Published scores
                     // are of seed 1 as it is.
                     let seed = if *seed == 1 { 1 } else { random::apart(*seed) };
-                    let mut rng = random::generator(seed, index as u64, bucket);
+                    let mut rng = random::generator(seed, sample.place as u64, bucket);
                     let ratio: RangeInclusive<f32> = above.next_up()..=to;
                     let grey = masks::draw(&mut rng, width, height, ratio, Style::Brush);
-                    Mask::from_grey(width, height, &grey)
+                    Ok((None, Mask::from_grey(width, height, &grey)?))
                 })
                 .collect(),
         }
@@ -347,7 +427,10 @@ impl Masks {
 
     fn describe(&self) -> String {
         match self {
-            Self::Given(masks) => format!("{} given masks", masks.len()),
+            Self::Given(GivenMasks { folder, by_name, masks }) => {
+                let how = if *by_name { "each for the picture of its name" } else { "in turn" };
+                format!("{} masks of {}, {how}", masks.len(), folder.display())
+            }
             Self::Seed(seed) => format!("brush masks of seed {seed}, one in each bucket"),
         }
     }
@@ -374,7 +457,7 @@ fn scaled(mask: &Mask, width: usize, height: usize) -> Result<Mask, MaskError> {
 /// rows are kept for a contact sheet, spread over samples and buckets; `progress` is told the
 /// composites done and in all after each mask.
 pub fn evaluate(
-    samples: &[Sample],
+    samples: &Samples,
     masks: &Masks,
     fillers: &mut [(&str, &mut Filler)],
     lpips: Option<&Lpips>,
@@ -382,19 +465,19 @@ pub fn evaluate(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Report, EvaluateError> {
     let per_sample = if matches!(masks, Masks::Seed(_)) { BUCKETS.len() } else { 1 };
-    let runs = samples.len() * per_sample;
+    let runs = samples.list.len() * per_sample;
     // One bucket after the other, from the first sample to the last.
     let examples = examples.min(runs);
     let shown: Vec<usize> = (0..examples)
-        .map(|example| example * samples.len() / examples * per_sample + example % per_sample)
+        .map(|example| example * samples.list.len() / examples * per_sample + example % per_sample)
         .collect();
     let (mut trials, mut kept, mut worst) = (Vec::new(), Vec::new(), Vec::new());
-    let mut run = 0;
-    for sample in samples {
+    let (mut run, mut unscored) = (0, 0);
+    for (index, sample) in samples.list.iter().enumerate() {
         // One case of a picture is enough: else the worst would be one picture in all its masks.
         let mut worst_of_sample: Option<Case> = None;
         let original = lpips.map(|lpips| (lpips, lpips.look(&sample.picture)));
-        for mask in masks.for_picture(sample.place, &sample.picture)? {
+        for (name, mask) in masks.for_sample(index, sample)? {
             let blank = sheet::painted(&sample.picture, &mask, [0; 3])?;
             let composites = fill(sample, &blank, &mask, fillers)?;
             let scores = composites
@@ -410,7 +493,7 @@ pub fn evaluate(
             // A mask without a hole asks for nothing, so there is nothing to score.
             if let Some(scores) = scores.into_iter().collect::<Option<Vec<_>>>() {
                 let (hole, picture) = (mask.hole_ratio(), sample.name.clone());
-                let trial = Trial { picture, bucket: bucket(hole), hole, scores };
+                let trial = Trial { picture, mask: name, bucket: bucket(hole), hole, scores };
                 trials.push(trial.clone());
                 let case = Case { trial, row };
                 if worst_of_sample.as_ref().is_none_or(|worst| case.psnr() < worst.psnr()) {
@@ -420,6 +503,7 @@ pub fn evaluate(
             run += 1;
             progress(run * fillers.len(), runs * fillers.len());
         }
+        unscored += usize::from(worst_of_sample.is_none());
         worst.extend(worst_of_sample);
         worst.sort_by(|a: &Case, b| a.psnr().total_cmp(&b.psnr()));
         worst.truncate(WORST);
@@ -438,8 +522,12 @@ pub fn evaluate(
         }
     };
     Ok(Report {
-        pictures: samples.len(),
-        size: samples.first().map(|sample| (sample.picture.width, sample.picture.height)),
+        pictures: samples.list.len(),
+        images: samples.folder.clone(),
+        unreadable: samples.unreadable,
+        small: samples.small,
+        unscored,
+        size: samples.list.first().map(|sample| (sample.picture.width, sample.picture.height)),
         masks: masks.describe(),
         models: Vec::new(),
         lpips: lpips.map(Lpips::name),

@@ -13,15 +13,25 @@ fn samples(count: u8) -> Vec<Sample> {
     (0..count).map(sample).collect()
 }
 
+fn all_of(samples: &[Sample]) -> Samples {
+    Samples { folder: "photos".into(), list: samples.to_vec(), unreadable: 0, small: 0 }
+}
+
+fn in_turn(masks: Vec<Mask>) -> Masks {
+    let named = |(at, mask): (usize, Mask)| (format!("m/{at}"), mask);
+    let masks = masks.into_iter().enumerate().map(named).collect();
+    Masks::Given(GivenMasks { folder: "holes".into(), by_name: false, masks })
+}
+
 fn run(samples: &[Sample], masks: &Masks, fillers: &mut [(&str, &mut Filler)]) -> Report {
-    evaluate(samples, masks, fillers, None, 3, &mut |_, _| ()).unwrap()
+    evaluate(&all_of(samples), masks, fillers, None, 3, &mut |_, _| ()).unwrap()
 }
 
 /// Against figures worked out by hand: half of the picture is off by 10 levels.
 #[test]
 fn scores_are_the_definitions() {
     let grey: Vec<u8> = (0..32 * 32).map(|at| if at < 512 { 255 } else { 0 }).collect();
-    let masks = Masks::Given(vec![Mask::from_grey(32, 32, &grey).unwrap()]);
+    let masks = in_turn(vec![Mask::from_grey(32, 32, &grey).unwrap()]);
     let data = vec![100; 3 * 32 * 32];
     let picture = RgbPicture::new(32, 32, data).unwrap();
     let samples = [Sample { name: "grey".into(), place: 0, picture }];
@@ -63,7 +73,7 @@ fn each_picture_meets_each_bucket_and_the_perfect_filler_wins() {
     let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
     let mut told = Vec::new();
     let report = evaluate(
-        &samples,
+        &all_of(&samples),
         &Masks::Seed(3),
         &mut [("perfect", &mut perfect), ("telea", &mut telea), ("mean", &mut mean)],
         None,
@@ -108,7 +118,7 @@ fn seeds_decide() {
 #[test]
 fn given_masks_are_cycled_and_scaled() {
     let large: Vec<u8> = (0..64 * 64).map(|at| if at / 64 < 16 { 255 } else { 0 }).collect();
-    let masks = Masks::Given(vec![
+    let masks = in_turn(vec![
         Mask::from_grey(64, 64, &large).unwrap(),
         Mask::empty(32, 32).unwrap(),
         Mask::from_grey(1, 1, &[255]).unwrap(),
@@ -127,6 +137,14 @@ fn given_masks_are_cycled_and_scaled() {
     assert_eq!(report.fillers[0].overall.unwrap().count, 4);
     assert_eq!(report.fillers[0].buckets[1].unwrap().count, 3);
     assert!(report.fillers[0].buckets[3].is_none());
+    let (json, html) = (report.to_json(), report.to_html(None));
+    let taken: Vec<_> = json["scores"].as_array().unwrap().iter().map(|s| &s["mask"]).collect();
+    assert_eq!(taken, ["m/0", "m/2", "m/3", "m/0"]);
+    assert_eq!(json["images"], "photos");
+    assert_eq!(json["unscored"], 1);
+    assert_eq!(json["masks"], "4 masks of holes, in turn");
+    assert!(html.contains("5 pictures of photos (1 with nothing to fill, not scored)"), "{html}");
+    assert!(html.contains(", hole: 25.0 %, mask: m/3<"), "{html}");
 }
 
 #[test]
@@ -134,7 +152,7 @@ fn failures_name_filler_and_picture() {
     let samples = samples(1);
     let fails = |filler: &mut Filler| {
         let mut fillers = [("the model", filler)];
-        evaluate(&samples, &Masks::Seed(1), &mut fillers, None, 0, &mut |_, _| ())
+        evaluate(&all_of(&samples), &Masks::Seed(1), &mut fillers, None, 0, &mut |_, _| ())
             .unwrap_err()
             .to_string()
     };
@@ -216,6 +234,7 @@ fn worst_cases_are_the_first_fillers_lowest_of_each_picture_in_order() {
     }
     let html = report.to_html(None);
     let worst = html.split("<h2>Worst cases</h2>").nth(1).unwrap();
+    assert!(worst.contains("<br>input</div>") && worst.contains("<br>first<br>PSNR "), "{worst}");
     let at = |name: &str| worst.find(&format!("<b>&lt;{name}&gt;</b>"));
     assert!(at("6").is_some() && at("6") < at("3") && at("3") < at("0"));
     assert_eq!((at("2"), at("5")), (None, None));
@@ -286,6 +305,7 @@ fn lpips_is_a_column_where_it_is_taken() {
     let mut perfect = perfect(&samples);
     let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
     let fillers: &mut [(&str, &mut Filler)] = &mut [("p", &mut perfect), ("mean", &mut mean)];
+    let samples = all_of(&samples);
     let report =
         evaluate(&samples, &Masks::Seed(1), fillers, Some(&lpips), 0, &mut |_, _| ()).unwrap();
     let distances: Vec<_> = report
@@ -308,7 +328,7 @@ fn lpips_is_a_column_where_it_is_taken() {
 
 #[test]
 fn masks_outside_buckets_are_listed_without_one() {
-    let masks = Masks::Given(vec![Mask::from_grey(1, 1, &[255]).unwrap()]);
+    let masks = in_turn(vec![Mask::from_grey(1, 1, &[255]).unwrap()]);
     let mut black = |picture: &RgbPicture, _: &Mask| Ok(picture.clone());
     let report = run(&samples(1), &masks, &mut [("black", &mut black)]);
     let json = report.to_json();
@@ -327,8 +347,11 @@ fn several_models_have_names_of_their_own() {
     assert_eq!(names(&["x/a.lbam", "b.lbam"], &["mean"]).unwrap(), ["a.lbam", "b.lbam", "mean"]);
     let shared = names(&["x/a.lbam", "y/a.lbam", "b.lbam"], &[]).unwrap();
     assert_eq!(shared, ["x/a.lbam", "y/a.lbam", "b.lbam"]);
+    let runs = ["/r/one/w.safetensors", "/r/two/w.safetensors", "/r/two/old/w.safetensors"];
+    let shorter = ["one/w.safetensors", "two/w.safetensors", "two/old/w.safetensors"];
+    assert_eq!(names(&runs, &[]).unwrap(), shorter);
     let twice = names(&["x/a.lbam", "b.lbam", "x/a.lbam"], &[]).unwrap_err();
-    assert!(twice.contains("\"x/a.lbam\" is given twice"), "{twice}");
+    assert!(twice.contains("\"a.lbam\" is given twice"), "{twice}");
     assert!(names(&["telea"], &["mean", "telea"]).unwrap_err().contains("\"telea\""));
 }
 
@@ -339,6 +362,8 @@ fn reports_say_where_they_come_from() {
     let weights = crate::desk::import(&parity.join("official_width_8.pth")).unwrap();
     let paths = ["a&b.lbam", "c.safetensors"].map(|name| folder.path().join(name));
     crate::file::write_model(&weights, crate::file::Precision::F16, &paths[0]).unwrap();
+    assert!(ModelFile::read("m", &paths[1]).unwrap_err().to_string().contains("c.safetensors"));
+    std::fs::write(&paths[1], "abc").unwrap();
     let mut mean = |picture: &RgbPicture, mask: &Mask| Ok(mean_colour(picture, mask)?);
     let mut report = run(&samples(1), &Masks::Seed(7), &mut [("mean", &mut mean)]);
     report.models = paths.iter().map(|path| ModelFile::read("m", path).unwrap()).collect();
@@ -351,6 +376,10 @@ fn reports_say_where_they_come_from() {
     let checksum = json["models"][0]["checksum"].as_str().unwrap();
     let html = report.to_html(None);
     assert!(html.contains(&format!("a&amp;b.lbam, f16, {checksum}")), "{html}");
+    let abc = format!("blake3:{}", blake3::hash(b"abc").to_hex());
+    assert_eq!(json["models"][1]["checksum"], abc);
+    assert!(html.contains(&format!("c.safetensors, {abc}")), "{html}");
+    assert!(json["scores"][0]["mask"].is_null(), "it was drawn");
     assert!(html.contains("seed 7") && html.contains("32x32"), "{html}");
     std::fs::write(&paths[0], "no model").unwrap();
     assert!(ModelFile::read("m", &paths[0]).is_err());
@@ -362,30 +391,44 @@ fn folders_are_read() {
     let empty = read_samples(folder.path(), 32).unwrap_err().to_string();
     assert!(empty.contains("no readable picture"), "{empty}");
     assert!(
-        read_masks(folder.path(), &samples(1)).unwrap_err().to_string().contains("white = fill")
+        read_masks(folder.path(), &all_of(&samples(1)))
+            .unwrap_err()
+            .to_string()
+            .contains("white = fill")
     );
     let exact = &samples(1)[0].picture;
     crate::picture::write_png(&folder.path().join("a.png"), exact).unwrap();
     let wide = image::RgbImage::from_fn(90, 40, |x, _| image::Rgb([(x * 2) as u8; 3]));
     wide.save(folder.path().join("b.png")).unwrap();
     let read = read_samples(folder.path(), 32).unwrap();
-    assert_eq!(read[0].name, "a.png");
-    assert!(read[0].picture == *exact, "a picture of the right size is not touched");
+    assert_eq!((read.list[0].name.as_str(), read.folder.as_path()), ("a.png", folder.path()));
+    assert!(read.list[0].picture == *exact, "a picture of the right size is not touched");
     // Columns 25 to 65 of 90 remain: brightness 50 to 130.
-    let row = &read[1].picture.data[..3 * 32];
+    let row = &read.list[1].picture.data[..3 * 32];
     assert!((48..=54).contains(&row[0]) && (125..=130).contains(&row[3 * 31]), "{row:?}");
-    let Masks::Given(masks) = read_masks(folder.path(), &read).unwrap() else { panic!("given") };
-    assert_eq!(masks.len(), 2);
+    let Masks::Given(given) = read_masks(folder.path(), &read).unwrap() else { panic!("given") };
+    assert_eq!((given.masks.len(), given.by_name), (2, true));
     std::fs::write(folder.path().join("c.png"), "no").unwrap();
     crate::picture::write_png(&folder.path().join("d.png"), exact).unwrap();
     std::fs::write(folder.path().join("report.json"), "").unwrap();
     std::fs::write(folder.path().join("report.html"), "").unwrap();
     crate::picture::write_png(&folder.path().join("sheet.png"), exact).unwrap();
     // Masks stay with their pictures; the sheet is of a report.
-    let read = read_samples(folder.path(), 32).unwrap();
-    assert_eq!(read.iter().map(|sample| sample.place).collect::<Vec<_>>(), [0, 1, 3]);
-    let others = [Sample { name: "other.png".into(), ..read[0].clone() }];
-    assert!(read_masks(folder.path(), &others).unwrap_err().to_string().contains("c.png"));
+    let read = read_samples(folder.path(), 64).unwrap();
+    assert_eq!(read.list.iter().map(|sample| sample.place).collect::<Vec<_>>(), [0, 1, 3]);
+    let others = [Sample { name: "other.png".into(), ..read.list[0].clone() }];
+    let refused = read_masks(folder.path(), &all_of(&others)).unwrap_err().to_string();
+    assert!(refused.contains("c.png"), "{refused}");
+    // All three have 32 or 40 pixels a side.
+    let mut black = |picture: &RgbPicture, _: &Mask| Ok(picture.clone());
+    let fillers: &mut [(&str, &mut Filler)] = &mut [("black", &mut black)];
+    let report = evaluate(&read, &Masks::Seed(1), fillers, None, 0, &mut |_, _| ()).unwrap();
+    let (json, markdown) = (report.to_json(), report.to_markdown());
+    for (field, count) in [("unreadable", 1), ("scaled_up", 3), ("unscored", 0)] {
+        assert_eq!(json[field], count, "{field}");
+    }
+    let said = "(1 more unreadable; 3 with a side below 64 pixels, scaled up: easier to fill), ";
+    assert!(markdown.starts_with("3 pictures of ") && markdown.contains(said), "{markdown}");
 }
 
 #[test]
@@ -400,14 +443,20 @@ fn masks_go_with_the_pictures_that_are_called_as_they_are() {
     (1..=10).for_each(|number| mask(&format!("{number}.png"), number));
     let all = samples(1);
     let sample = |name: &str, place| Sample { name: name.into(), place, ..all[0].clone() };
-    let holes = |samples: &[Sample]| -> Vec<usize> {
-        let Masks::Given(masks) = read_masks(folder.path(), samples).unwrap() else {
-            panic!("given masks")
-        };
-        samples.iter().map(|sample| masks[sample.place % masks.len()].hole_pixels()).collect()
+    let taken = |samples: &[Sample]| -> Vec<(String, usize)> {
+        let masks = read_masks(folder.path(), &all_of(samples)).unwrap();
+        assert!(masks.describe().contains(folder.path().to_str().unwrap()));
+        let of = |(at, sample)| masks.for_sample(at, sample).unwrap().remove(0);
+        let name = |(name, mask): (Option<String>, Mask)| (name.unwrap(), mask.hole_pixels());
+        samples.iter().enumerate().map(of).map(name).collect()
     };
+    let pixels = 32 * 32 / 16;
+    let mask = |number: usize| (number.to_string(), number * pixels);
     let named = [sample("1.jpg", 0), sample("10.jpg", 1), sample("2.jpg", 4)];
-    assert_eq!(holes(&named), [1, 10, 2]);
-    // In the order of names, which is another.
-    assert_eq!(holes(&[sample("a.jpg", 0), sample("b.jpg", 1)]), [1, 10]);
+    assert_eq!(taken(&named), [1, 10, 2].map(mask));
+    // In the order of names, which is another; a picture that could not be read keeps its turn.
+    assert_eq!(taken(&[sample("a.jpg", 0), sample("b.jpg", 2)]), [1, 2].map(mask));
+    let some = all_of(&[sample("1.jpg", 0), sample("b.jpg", 2)]);
+    let refused = read_masks(folder.path(), &some).unwrap_err().to_string();
+    assert!(refused.contains("called as b.jpg, but 1 are"), "{refused}");
 }

@@ -11,14 +11,16 @@ const STYLE: &str = "\
     @media(prefers-color-scheme:dark){:root{--rule:#555;--bad:#622;--good:#1e421e;--c0:#5ab4f0;\
     --c1:#ff9a4a;--c2:#3fd0a0;--c3:#f0a0d0;--c4:#e8d050;--c5:#b8a0ff;--c6:#ff7878;--c7:#b0b0b0}}\
     body{font:16px sans-serif;margin:2em auto;max-width:70em;padding:0 1em;overflow-wrap:anywhere}\
-    table{border-collapse:collapse;overflow-wrap:normal}td:not(.text){white-space:nowrap}\
+    table{border-collapse:collapse;overflow-wrap:normal}td:not(.text),th[scope]{white-space:nowrap}\
     td.text{overflow-wrap:anywhere;min-width:9em}td,th{padding:.3em .8em;border-bottom:1px solid var(--rule);\
     text-align:right}td:first-child,th:first-child,td.text,th.text{text-align:left}\
     th[scope=rowgroup]{vertical-align:top;font-weight:normal}td.best{background:var(--good)}\
     tr.worst{background:var(--bad)}img{max-width:100%}figure{margin:1em 0;width:fit-content}\
     .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(26em,100%),1fr));gap:2em}\
     .row{display:grid;grid-auto-flow:column;grid-auto-columns:minmax(0,1fr);gap:.3em;\
-    text-align:center;font-size:.85em}";
+    text-align:center;font-size:.85em}\
+    .cells{display:flex;flex-wrap:wrap;gap:.6em .3em;text-align:center;font-size:.85em}\
+    .cells>div{min-width:9em;max-width:min(24em,100%)}";
 
 /// Colours that the style has, `--c0` on.
 const COLOURS: usize = 8;

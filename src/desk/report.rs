@@ -39,11 +39,12 @@ impl FillerReport {
 }
 
 impl Report {
-    /// `{"version", "models", "pictures", "size", "masks", "lpips", "results": {filler: {"0.1-0.2":
-    /// {"psnr", "psnr_hole", "ssim", "l1", "lpips", "count"}, ..., "overall": {...}}}, "scores":
-    /// [{"picture", "bucket", "hole", "filler", "psnr", ...}, ...]}`. A bucket without masks has a
-    /// count of 0 and nulls; a mask outside all buckets has a null for its bucket. The first
-    /// "lpips" is the network behind it; all are null where it was not taken.
+    /// `{"version", "models", "pictures", "images", "unreadable", "unscored", "scaled_up", "size",
+    /// "masks", "lpips", "results": {filler: {"0.1-0.2": {"psnr", "psnr_hole", "ssim", "l1", "lpips",
+    /// "count"}, ..., "overall": {...}}}, "scores": [{"picture", "mask", "bucket", "hole", "filler",
+    /// "psnr", ...}, ...]}`. A bucket without masks has a count of 0 and nulls; a mask outside all
+    /// buckets has a null for its bucket, and one that was drawn for its name. The first "lpips" is
+    /// the network behind it; all are null where it was not taken.
     pub fn to_json(&self) -> Value {
         let mut results = Map::new();
         for filler in &self.fillers {
@@ -60,6 +61,7 @@ impl Report {
             for (filler, scores) in self.fillers.iter().zip(&trial.scores) {
                 let mut entry = Map::new();
                 entry.insert("picture".to_owned(), trial.picture.clone().into());
+                entry.insert("mask".to_owned(), trial.mask.clone().into());
                 entry.insert("bucket".to_owned(), trial.bucket.map(|at| BUCKETS[at].0).into());
                 entry.insert("hole".to_owned(), trial.hole.into());
                 entry.insert("filler".to_owned(), filler.name.clone().into());
@@ -71,6 +73,10 @@ impl Report {
             "version": env!("CARGO_PKG_VERSION"),
             "models": self.models.iter().map(model_to_json).collect::<Vec<_>>(),
             "pictures": self.pictures,
+            "images": self.images.to_string_lossy(),
+            "unreadable": self.unreadable,
+            "unscored": self.unscored,
+            "scaled_up": self.small,
             "size": self.size.map(|(width, height)| [width, height]),
             "masks": self.masks,
             "lpips": self.lpips,
@@ -81,7 +87,7 @@ impl Report {
 
     /// One table: a row for each bucket and filler, the best of each bucket in bold.
     pub fn to_markdown(&self) -> String {
-        let mut text = format!("{} pictures, {}.\n\n| hole | filler |", self.pictures, self.masks);
+        let mut text = format!("{}, {}.\n\n| hole | filler |", self.pictures_said(), self.masks);
         let columns = self.columns();
         columns.iter().for_each(|(title, ..)| text += &format!(" {title} |"));
         text += &format!(" count |\n|---|---|{}---|\n", "---|".repeat(columns.len()));
@@ -101,13 +107,31 @@ impl Report {
     pub fn to_html(&self, sheet: Option<&RgbPicture>) -> String {
         let mut text = self.provenance() + &self.table() + &self.charts() + &self.worst_cases();
         if let Some(sheet) = sheet {
+            let title = |title| format!("<div>{}</div>", html::escape(title));
             text += &format!(
-                "<h2>Examples</h2><figure>{}{}</figure>",
-                self.headings(),
+                "<h2>Examples</h2><figure><div class=\"row\">{}</div>{}</figure>",
+                self.titles().map(title).collect::<String>(),
                 html::picture("examples", sheet)
             );
         }
         html::page("Inpainting report", &text)
+    }
+
+    /// How many pictures of which folder, and how many were left out or scaled up.
+    fn pictures_said(&self) -> String {
+        let side = self.size.map_or(0, |(width, _)| width);
+        let notes = [
+            (self.unreadable, "more unreadable".to_owned()),
+            (self.unscored, "with nothing to fill, not scored".to_owned()),
+            (self.small, format!("with a side below {side} pixels, scaled up: easier to fill")),
+        ];
+        let notes: Vec<_> = notes
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, note)| format!("{count} {note}"))
+            .collect();
+        let all = format!("{} pictures of {}", self.pictures, self.images.display());
+        if notes.is_empty() { all } else { format!("{all} ({})", notes.join("; ")) }
     }
 
     fn provenance(&self) -> String {
@@ -117,11 +141,10 @@ impl Report {
             text += &format!("<tr><td>{title}</td><td class=\"text\">{value}</td></tr>\n");
         };
         for model in &self.models {
-            let stated =
-                model.stated.iter().map(|(precision, sum)| format!(", {precision}, {sum}"));
-            row("model", &(model.path.display().to_string() + &stated.collect::<String>()));
+            let precision = model.precision.map(|name| format!(", {name}")).unwrap_or_default();
+            row("model", &format!("{}{precision}, {}", model.path.display(), model.checksum));
         }
-        row("pictures", &self.pictures.to_string());
+        row("pictures", &self.pictures_said());
         if let Some((width, height)) = self.size {
             row("size", &format!("{width}x{height} pixels"));
         }
@@ -138,7 +161,12 @@ impl Report {
             "<h2>Scores</h2><p>Means over pictures of each composite against its original. Higher \
              PSNR and SSIM (structural similarity) are better, lower l1 (mean absolute difference) \
              and LPIPS (learned perceptual similarity) are; the best of each bucket is marked. In \
-             full, with each picture's scores: report.json.</p>\n<table><tr><th>hole</th><th class=\"text\">filler</th>",
+             full, with each picture's scores: report.json.</p>\n<p>SSIM is the mean over red, green \
+             and blue, and over all places of its window, 11x11 pixels with the weights of a Gaussian of \
+             sigma 1.5, that lie inside the picture. l1 is of values from 0 to 1, in per cent; PSNR \
+             counts as 101 dB at most, which equal pictures get; \"overall\" takes in masks outside all \
+             buckets. Other programs take other variants of SSIM, which differ by hundredths: compare \
+             figures within one report only.</p>\n<table><tr><th>hole</th><th class=\"text\">filler</th>",
         );
         for (title, _, _, more) in self.columns() {
             text += &format!("<th>{title} {}</th>", if *more { "&uarr;" } else { "&darr;" });
@@ -190,36 +218,31 @@ impl Report {
             html::escape(&first.name)
         );
         for case in &self.worst {
-            // The columns: input, each filler's, original; the two ends have no scores.
+            // Of input, each filler's, original: the two ends have no scores.
             let scores = case.trial.scores.iter().map(|scores| self.scores_below(scores));
             let below = [String::new()].into_iter().chain(scores).chain([String::new()]);
-            let cells: String = case
-                .row
-                .iter()
-                .zip(below)
-                .map(|(shown, below)| format!("<div>{}{below}</div>", html::picture("", shown)))
-                .collect();
+            let cell = |((title, shown), below): ((&str, &RgbPicture), String)| {
+                let (width, title) = (shown.width, html::escape(title));
+                let picture = html::picture("", shown);
+                format!("<div style=\"width:{width}px\">{picture}<br>{title}{below}</div>")
+            };
+            let cells: String = self.titles().zip(&case.row).zip(below).map(cell).collect();
+            let mask = case.trial.mask.iter().map(|name| format!(", mask: {}", html::escape(name)));
             text += &format!(
-                "<figure><figcaption><b>{}</b>, hole: {:.1} %</figcaption>{}\
-                 <div class=\"row\">{cells}</div></figure>\n",
+                "<figure><figcaption><b>{}</b>, hole: {:.1} %{}</figcaption>\
+                 <div class=\"cells\">{cells}</div></figure>\n",
                 html::escape(&case.trial.picture),
                 case.trial.hole * 100.0,
-                self.headings(),
+                mask.collect::<String>(),
             );
         }
         text
     }
 
     /// The names of a row's pictures.
-    fn headings(&self) -> String {
+    fn titles(&self) -> impl Iterator<Item = &str> {
         let names = self.fillers.iter().map(|filler| filler.name.as_str());
-        let cells: String = ["input"]
-            .into_iter()
-            .chain(names)
-            .chain(["original"])
-            .map(|name| format!("<div>{}</div>", html::escape(name)))
-            .collect();
-        format!("<div class=\"row\">{cells}</div>")
+        ["input"].into_iter().chain(names).chain(["original"])
     }
 
     /// Writes `report.json`, `report.md`, `report.html` and, if there are examples, `sheet.png`
@@ -322,11 +345,10 @@ fn figures(scores: Option<&Scores>) -> Map<String, Value> {
 }
 
 fn model_to_json(model: &ModelFile) -> Value {
-    let (precision, checksum) = model.stated.clone().unzip();
     json!({
         "filler": model.filler,
         "path": model.path.to_string_lossy(),
-        "precision": precision,
-        "checksum": checksum,
+        "precision": model.precision,
+        "checksum": model.checksum,
     })
 }
