@@ -32,7 +32,8 @@ impl Dashboard {
         };
         let style = "{bar:40} {pos}/{len} [{elapsed} < {eta}]\n{msg}";
         let bar = bar.with_style(ProgressStyle::with_template(style).expect("a fixed template"));
-        let bar = bar.with_position(done);
+        // In this order, for what was done before took no time.
+        bar.set_position(done);
         bar.reset_eta();
         let (recent, course) = (VecDeque::new(), Course::new(done, steps));
         Self { bar, recent, course }
@@ -118,6 +119,8 @@ impl Course {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -137,6 +140,15 @@ mod tests {
         course.add(80, 1.0);
         assert_eq!(course.drawn(), "▁");
         Course::new(80, 80).add(80, 1.0);
+    }
+
+    /// Of one that goes on from step 900, the rate is not that of 901 steps at once.
+    #[test]
+    fn steps_of_before_took_no_time() {
+        let board = Dashboard::new(1000, 900);
+        std::thread::sleep(Duration::from_millis(20));
+        board.bar.set_position(901);
+        assert!(board.bar.per_sec() < 1000.0, "{}", board.bar.per_sec());
     }
 
     #[test]
