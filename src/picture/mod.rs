@@ -81,7 +81,7 @@ pub use mask::{HOLE, KNOWN, Length, Mask, PixelBox, Rect};
 pub use matches::Search;
 pub use paste::{Cut, FLAT_GREY, Paster, Seam, paint_flat};
 pub use pool::{Bytes, Pool};
-pub use region::{MOST_REGIONS, Region, plan, plan_picture, plan_whole};
+pub use region::{MOST_REGIONS, PicturePlan, Region, plan, plan_whole};
 
 /// The most memory the pixels of a single picture may take while it is read.
 pub const MAX_DECODE_BYTES: u64 = 1 << 30;

@@ -4,7 +4,7 @@
 //! One region a hole group and never a tiling of one hole: two tiles filled apart would meet
 //! in a seam in the middle of the hole. A hole too wide for a square gets an oblong region. Only of what
 //! is thin, as scratches, wires and dust, are the parts of a *picture* run apart, unscaled
-//! ([`plan_picture`]): there no seam is seen, and a network that sees a long one scaled down sees
+//! ([`PicturePlan`]): there no seam is seen, and a network that sees a long one scaled down sees
 //! nothing of what lies beside it.
 
 use super::{Mask, MaskError, PixelBox};
@@ -28,8 +28,8 @@ const MERGE_OVERLAP: (usize, usize) = (1, 2);
 pub const MOST_REGIONS: usize = 8;
 /// Holes nearer than a cell or two form one group.
 const CELL: usize = 16;
-/// Holes are thin from each of whose pixels it is no more than so many steps to a known one: strokes and
-/// specks up to 64 pixels wide. (8, 16 and 32 were tried on 1 to 20 megapixels; more was always better.)
+/// Holes are thin where it is no more than so many steps to a known pixel: upright strokes up to 64 pixels
+/// wide. (8, 16 and 32 were tried on 1 to 20 megapixels; more was always better.)
 const THIN: u16 = 32;
 /// Groups the pairwise merge is given; a noisier mask is grouped by coarser cells.
 const MOST_GROUPS: usize = 128;
@@ -109,83 +109,92 @@ pub fn plan(mask: &Mask, network: usize) -> Result<Vec<Region>, MaskError> {
     plan_of(mask, mask, network)
 }
 
-/// As [`plan`], for a picture, where time counts less: thin holes are run in squares of `network` pixels,
+/// As [`plan`], for a picture, where time counts less: thin holes are run in squares of the network's size,
 /// unscaled, each of which owns what lies in its middle half, if by [`plan`] some region would be scaled
 /// down.
-pub fn plan_picture(mask: &Mask, network: usize) -> Result<Vec<Region>, MaskError> {
-    let regions = plan(mask, network)?;
-    let network = network.max(1).next_multiple_of(SIDE_MULTIPLE);
-    let (width, height) = (mask.width(), mask.height());
-    let is_scaled = |region: &Region| region.network_width < region.width;
-    if width.min(height) < network || !regions.iter().any(is_scaled) {
-        return Ok(regions);
-    }
-    let thin = thin_holes(mask)?;
-    let mut thick = mask.clone();
-    for y in 0..height {
-        for x in 0..width {
-            if thin.is_hole(x, y) {
-                thick.set(x, y, false);
-            }
-        }
-    }
-    let mut regions = plan_of(mask, &thick, network)?;
-    let cell = network / 2;
-    for y in (0..height).step_by(cell) {
-        for x in (0..width).step_by(cell) {
-            let part = PixelBox { x, y, width: cell.min(width - x), height: cell.min(height - y) };
-            if thin.cut(&part)?.is_empty() {
-                continue;
-            }
-            let ((x, width), (y, height)) =
-                (place(x, part.width, network, width), place(y, part.height, network, height));
-            let area = PixelBox { x, y, width, height };
-            let mut owned = thin.cut(&area)?;
-            for row in 0..area.height {
-                for column in 0..area.width {
-                    let (x, y) = (area.x + column, area.y + row);
-                    let is_mine =
-                        (part.x..part.right()).contains(&x) && (part.y..part.bottom()).contains(&y);
-                    if !is_mine {
-                        owned.set(column, row, false);
-                    }
-                }
-            }
-            regions.push(Region::new(area, network_size(&area, network), mask, owned)?);
-        }
-    }
-    Ok(regions)
+#[derive(Debug)]
+pub struct PicturePlan {
+    mask: Mask,
+    network: usize,
+    regions: Vec<Region>,
+    /// What is run unscaled, and the squares' middle halves that have some of it.
+    thin: Mask,
+    parts: Vec<PixelBox>,
 }
 
-/// The holes that are thin, as a whole.
-fn thin_holes(mask: &Mask) -> Result<Mask, MaskError> {
-    let (width, height) = (mask.width(), mask.height());
-    let (depths, mut seen) = (mask.depths(), vec![false; width * height]);
-    let mut thin = Mask::empty(width, height)?;
-    let (mut open, mut hole) = (Vec::new(), Vec::new());
-    for start in 0..depths.len() {
-        if depths[start] == 0 || std::mem::replace(&mut seen[start], true) {
-            continue;
+impl PicturePlan {
+    /// For a network of `network` x `network` pixels.
+    pub fn new(mask: &Mask, network: usize) -> Result<Self, MaskError> {
+        let regions = plan(mask, network)?;
+        let network = network.max(1).next_multiple_of(SIDE_MULTIPLE);
+        let (width, height) = (mask.width(), mask.height());
+        let is_scaled = |region: &Region| region.network_width < region.width;
+        if width.min(height) < network || !regions.iter().any(is_scaled) {
+            let thin = Mask::empty(1, 1)?;
+            return Ok(Self { mask: mask.clone(), network, regions, thin, parts: Vec::new() });
         }
-        hole.clear();
-        open.push(start);
-        while let Some(at) = open.pop() {
-            hole.push(at);
-            let (x, y) = (at % width, at / width);
-            for row in y.saturating_sub(1)..(y + 2).min(height) {
-                for column in x.saturating_sub(1)..(x + 2).min(width) {
-                    let next = row * width + column;
-                    if depths[next] > 0 && !std::mem::replace(&mut seen[next], true) {
-                        open.push(next);
-                    }
+        drop(regions);
+        let (thick, thin) = by_width(mask)?;
+        let regions = plan_of(mask, &thick, network)?;
+        let cell = network / 2;
+        let mut parts = Vec::new();
+        for y in (0..height).step_by(cell) {
+            for x in (0..width).step_by(cell) {
+                let (width, height) = (cell.min(width - x), cell.min(height - y));
+                let part = PixelBox { x, y, width, height };
+                if !thin.cut(&part)?.is_empty() {
+                    parts.push(part);
                 }
             }
         }
-        if hole.iter().all(|at| depths[*at] <= THIN) {
-            hole.iter().for_each(|at| thin.set(at % width, at / width, true));
-        }
+        Ok(Self { mask: mask.clone(), network, regions, thin, parts })
     }
-    Ok(thin)
+
+    /// How many regions there are.
+    pub fn count(&self) -> usize {
+        self.regions.len() + self.parts.len()
+    }
+
+    /// All of them, of which those of thin holes, which may be thousands, are made when it is their turn.
+    pub fn regions(&self) -> impl Iterator<Item = Result<Region, MaskError>> {
+        let parts = self.parts.iter().map(|part| self.square_around(part));
+        self.regions.iter().cloned().map(Ok).chain(parts)
+    }
+
+    fn square_around(&self, part: &PixelBox) -> Result<Region, MaskError> {
+        let Self { mask, network, thin, .. } = self;
+        let (x, width) = place(part.x, part.width, *network, mask.width());
+        let (y, height) = place(part.y, part.height, *network, mask.height());
+        let area = PixelBox { x, y, width, height };
+        let mut owned = thin.cut(&area)?;
+        for row in 0..area.height {
+            for column in 0..area.width {
+                let (x, y) = (area.x + column, area.y + row);
+                let is_mine =
+                    (part.x..part.right()).contains(&x) && (part.y..part.bottom()).contains(&y);
+                if !is_mine {
+                    owned.set(column, row, false);
+                }
+            }
+        }
+        Region::new(area, network_size(&area, *network), mask, owned)
+    }
+}
+
+/// The holes in two parts: what is more than [`THIN`] deep with what is near that, and the rest.
+fn by_width(mask: &Mask) -> Result<(Mask, Mask), MaskError> {
+    let width = mask.width();
+    let mut shallow = Mask::full(width, mask.height())?;
+    for (at, depth) in mask.depths().into_iter().enumerate() {
+        shallow.set(at % width, at / width, depth <= THIN);
+    }
+    let (mut thick, mut thin) = (mask.clone(), mask.clone());
+    for (at, away) in shallow.depths().into_iter().enumerate() {
+        // Twice as far, so that corners of what is thick belong to it.
+        let other = if away > 2 * THIN + 2 { &mut thick } else { &mut thin };
+        other.set(at % width, at / width, false);
+    }
+    Ok((thick, thin))
 }
 
 /// Regions for the holes of `wanted`, which are some of the mask's, or all.

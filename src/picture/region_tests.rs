@@ -13,7 +13,14 @@ fn mask_of(width: usize, height: usize, boxes: &[(usize, usize, usize, usize)]) 
 fn check(mask: &Mask, network: usize) -> Vec<Region> {
     let regions = check_these(mask, network, plan(mask, network).unwrap());
     assert!(regions.len() <= MOST_REGIONS);
-    check_these(mask, network, plan_picture(mask, network).unwrap());
+    check_these(mask, network, plan_picture(mask, network));
+    regions
+}
+
+fn plan_picture(mask: &Mask, network: usize) -> Vec<Region> {
+    let plan = PicturePlan::new(mask, network).unwrap();
+    let regions: Vec<_> = plan.regions().map(Result::unwrap).collect();
+    assert_eq!(regions.len(), plan.count());
     regions
 }
 
@@ -53,14 +60,29 @@ fn scratches_and_dust_of_a_picture_are_seen_unscaled() {
         mask.fill_box(&PixelBox { x: 40 * at, y: 520 + 7 * at, width: 9, height: 9 });
     });
     check(&mask, 256);
-    let regions = plan_picture(&mask, 256).unwrap();
+    let regions = plan_picture(&mask, 256);
     let (scaled, native): (Vec<_>, Vec<_>) = regions.iter().partition(|region| !region.is_native());
     assert_eq!(scaled.len(), 1, "the wide one");
     assert_eq!(scaled[0].owned.hole_pixels(), 300 * 200);
     assert!(native.len() > 13);
     // What fits a region as it is stays whole.
     let small = mask_of(1600, 900, &[(700, 300, 100, 4), (100, 100, 30, 30)]);
-    assert_eq!(plan_picture(&small, 256).unwrap(), plan(&small, 256).unwrap());
+    assert_eq!(plan_picture(&small, 256), plan(&small, 256).unwrap());
+}
+
+#[test]
+fn a_scratch_over_a_spot_is_seen_unscaled_but_there() {
+    let (spot, scratch) = ((700, 300, 80, 80), (0, 338, 1600, 4));
+    let mask = mask_of(1600, 900, &[spot, scratch]);
+    check(&mask, 256);
+    let regions = plan_picture(&mask, 256);
+    let (near, far): (Vec<_>, Vec<_>) = regions
+        .iter()
+        .partition(|region| region.owned.is_hole(740 - region.x.min(740), 330 - region.y));
+    assert_eq!(near.len(), 1);
+    let pixels = near[0].owned.hole_pixels();
+    assert!((80 * 80..80 * 80 + 4 * 80).contains(&pixels), "{pixels}");
+    assert!(far.len() >= 12 && far.iter().all(|region| region.is_native()));
 }
 
 #[test]

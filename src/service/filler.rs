@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::{Fill, FillError, ServiceError};
 use crate::file::{Check, Model};
 use crate::picture::{
-    Finish, Frame, Mask, Paster, Region, Seam, Search, plan, plan_picture, plan_whole,
+    Finish, Frame, Mask, Paster, PicturePlan, Region, Seam, Search, plan, plan_whole,
 };
 use crate::runtime::{RIM, RuntimeError, Session, kernel_name};
 
@@ -37,8 +37,8 @@ pub struct Filler {
     /// Whether fills get detail.
     detailed: bool,
     regions: Vec<Work>,
-    /// Of a picture, which are run once, and prepared one after the other.
-    pictured: Vec<Region>,
+    /// Of a picture, whose regions are run once, and prepared one after the other.
+    pictured: Option<PicturePlan>,
     runner: Runner,
 }
 
@@ -75,21 +75,14 @@ impl Filler {
     fn new(model: impl Into<Arc<Model>>, whole_pixels: usize, search: Search) -> Self {
         let model = model.into();
         let detailed = model.fills_smoothly();
-        let (regions, pictured) = (Vec::new(), Vec::new());
+        let (regions, pictured) = (Vec::new(), None);
         let runner = Runner { paster: Paster::new(), input: Vec::new(), output: Vec::new() };
         Self { model, whole_pixels, search, detailed, regions, pictured, runner }
     }
 
-    fn plan(&self, mask: &Mask) -> Result<Vec<Region>, FillError> {
-        if mask.width() * mask.height() <= self.whole_pixels
-            && let Some(whole) = plan_whole(mask)?
-        {
-            return Ok(vec![whole]);
-        }
-        Ok(match self.search {
-            Search::Thorough => plan_picture(mask, NETWORK_SIDE)?,
-            Search::Live => plan(mask, NETWORK_SIDE)?,
-        })
+    fn plan_whole(&self, mask: &Mask) -> Result<Option<Region>, FillError> {
+        let fits = mask.width() * mask.height() <= self.whole_pixels;
+        Ok(if fits { plan_whole(mask)? } else { None })
     }
 
     /// What fills a region, with one of these sessions if it suits: building one costs more than a frame.
@@ -127,15 +120,20 @@ impl Runner {
 
 impl Fill for Filler {
     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
-        let plan = self.plan(mask)?;
+        let mut pictured = None;
+        let plan = match (self.plan_whole(mask)?, self.search) {
+            (Some(whole), _) => vec![whole],
+            (None, Search::Live) => plan(mask, NETWORK_SIDE)?,
+            (None, Search::Thorough) => {
+                pictured = Some(PicturePlan::new(mask, NETWORK_SIDE)?);
+                Vec::new()
+            }
+        };
+        self.pictured = pictured;
         let (mut spare, mut before) = (Vec::new(), Vec::new());
         for Work { session, finish, region } in self.regions.drain(..) {
             spare.push(session);
             before.push((region, finish));
-        }
-        if self.search == Search::Thorough {
-            self.pictured = plan;
-            return Ok(());
         }
         for region in plan {
             let mut work = self.prepare(region, &mut spare)?;
@@ -148,14 +146,16 @@ impl Fill for Filler {
 
     fn fill(&mut self, frame: &mut Frame) -> Result<(), FillError> {
         let (mut spare, mut told) = (Vec::new(), Instant::now());
-        for number in 0..self.pictured.len() {
-            if told.elapsed() >= TELL_EVERY {
-                log::info!("{number} of {} parts are filled", self.pictured.len());
-                told = Instant::now();
+        if let Some(plan) = &self.pictured {
+            for (number, region) in plan.regions().enumerate() {
+                if told.elapsed() >= TELL_EVERY {
+                    log::info!("{number} of {} parts are filled", plan.count());
+                    told = Instant::now();
+                }
+                let mut work = self.prepare(region?, &mut spare)?;
+                self.runner.run(&mut work, frame)?;
+                spare = vec![work.session];
             }
-            let mut work = self.prepare(self.pictured[number].clone(), &mut spare)?;
-            self.runner.run(&mut work, frame)?;
-            spare = vec![work.session];
         }
         self.regions.iter_mut().try_for_each(|work| self.runner.run(work, frame))
     }
