@@ -32,11 +32,13 @@ pub fn bytes_apart(mine: &[u32; 4], other: &[u32; 4]) -> u32 {
     // SAFETY: SSE2 is part of x86-64.
     #[cfg(target_arch = "x86_64")]
     return unsafe { sse2::bytes_apart(mine, other) };
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    return neon::bytes_apart(mine, other);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     bytes_apart_here(mine, other)
 }
 
-#[cfg(any(test, not(target_arch = "x86_64")))]
+#[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
 #[inline]
 fn bytes_apart_here(mine: &[u32; 4], other: &[u32; 4]) -> u32 {
     let [mine, other] = [mine, other].map(|words| words.map(u32::to_ne_bytes));
@@ -46,6 +48,7 @@ fn bytes_apart_here(mine: &[u32; 4], other: &[u32; 4]) -> u32 {
 
 /// By lanes of a register, whose 16 bits hold the differences of 257 bytes.
 #[cfg(any(test, not(target_arch = "x86_64")))]
+#[inline]
 fn apart_here<const N: usize>(mine: &[[u8; N]], other: &[u8], stride: usize) -> u32 {
     const { assert!(N.is_multiple_of(8)) };
     let mut whole = 0;
@@ -249,6 +252,21 @@ mod neon {
     use core::arch::aarch64::*;
 
     use super::ROW;
+
+    #[inline(always)]
+    pub fn bytes_apart(mine: &[u32; 4], other: &[u32; 4]) -> u32 {
+        // SAFETY: NEON is part of 64-bit Arm.
+        unsafe { vaddlvq_u8(vabdq_u8(words(mine), words(other))).into() }
+    }
+
+    /// From registers: words that were just stored one by one are waited for when they are loaded
+    /// together.
+    #[inline(always)]
+    fn words(&[a, b, c, d]: &[u32; 4]) -> uint8x16_t {
+        let pair = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
+        // SAFETY: NEON is part of 64-bit Arm.
+        unsafe { vcombine_u8(vcreate_u8(pair(a, b)), vcreate_u8(pair(c, d))) }
+    }
 
     /// Eight levels at a time, multiplied and added in one.
     #[inline(always)]

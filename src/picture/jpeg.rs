@@ -141,6 +141,9 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
 struct Table {
     /// Of the next [`SHORT`] bits: how many of them are a code, 0 if it is longer, and its symbol.
     short: Vec<(u8, u8)>,
+    /// The same of values that follow the first: how many bits a code is with its value, 0 if it is longer
+    /// or none, and how many values it steps over, 0 at a block's end.
+    steps: Vec<(u8, u8)>,
     /// Of each length: one more than its last code, and what is added to a code for its symbol's place.
     long: [(u32, i32); 17],
     symbols: Vec<u8>,
@@ -168,7 +171,13 @@ impl Table {
             place += usize::from(count);
             code = end << 1;
         }
-        Some(Self { short, long, symbols: symbols.to_vec() })
+        let step = |&(length, symbol): &(u8, u8)| match (length, symbol >> 4, symbol & 15) {
+            (0, ..) | (_, 1..15, 0) => (0, 0),
+            (length, 0, 0) => (length, 0),
+            (length, zeros, size) => (length + size, zeros + 1),
+        };
+        let steps = short.iter().map(step).collect();
+        Some(Self { short, steps, long, symbols: symbols.to_vec() })
     }
 }
 
@@ -247,6 +256,18 @@ impl<'a> Bits<'a> {
         self.skip(size)?;
         let mut at = 1;
         while at < BLOCK {
+            self.fill();
+            match others.steps[(self.window >> (64 - SHORT)) as usize] {
+                (0, _) => {}
+                (bits, over) => {
+                    self.skip(bits.into())?;
+                    if over == 0 {
+                        break;
+                    }
+                    at += u32::from(over);
+                    continue;
+                }
+            }
             let (length, symbol) = self.code(others)?;
             let (zeros, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
             self.skip(length + size)?;

@@ -64,9 +64,9 @@ pub(super) struct Pass {
     /// From the last target to the first.
     pub back: bool,
     /// Random matches that are tried for a target: one in all of the picture, then always nearer
-    /// to the best one so far.
+    /// to the best one so far, by how many halves.
     pub tries: usize,
-    pub nearer: usize,
+    pub halves: u32,
     /// A match stays unless another is clearly better.
     pub stays: bool,
     /// Only the targets of one quarter, one in each square of four.
@@ -74,10 +74,10 @@ pub(super) struct Pass {
 }
 
 pub(super) const FORTH: Pass =
-    Pass { back: false, tries: 8, nearer: 2, stays: false, quarter: None };
+    Pass { back: false, tries: 8, halves: 1, stays: false, quarter: None };
 pub(super) const BACK: Pass = Pass { back: true, ..FORTH };
 /// With matches of the frame before.
-pub(super) const KEPT: Pass = Pass { tries: 3, nearer: 4, stays: true, ..FORTH };
+pub(super) const KEPT: Pass = Pass { tries: 3, halves: 2, stays: true, ..FORTH };
 /// With some matches of another mask.
 pub(super) const FOLLOWED: Pass = Pass { stays: true, ..FORTH };
 
@@ -252,15 +252,16 @@ impl Matches {
         }
         let mut reach = self.width.max(self.height);
         for _ in 0..pass.tries {
-            let (x, y) = (target.found as usize % self.width, target.found as usize / self.width);
+            let (x, y) = (target.found % self.width as u32, target.found / self.width as u32);
             let mut near = |centre: usize, length: usize| {
                 let (from, to) =
                     (centre.saturating_sub(reach), (centre + reach).min(length - SIDE));
                 from + below(&mut self.random, to - from + 1)
             };
-            let candidate = near(y, self.height) * self.width + near(x, self.width);
+            let candidate =
+                near(y as usize, self.height) * self.width + near(x as usize, self.width);
             self.consider(&mut target, candidate as u32, &beside, alike, &mine, pass);
-            reach /= pass.nearer;
+            reach >>= pass.halves;
         }
         self.targets[number] = target;
     }

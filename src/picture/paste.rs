@@ -51,9 +51,9 @@ pub struct Paster {
     v: Vec<u8>,
     /// Of each chroma sample that pixels share, how much of it holes hide.
     hiding: Vec<u8>,
-    rgba: Vec<u8>,
+    /// The region on its way to the network, four bytes a pixel, and its fill on the way back, three.
+    region: Vec<u8>,
     scaled: Vec<u8>,
-    fill: Vec<u8>,
     /// Some lines of the fill, and their planes.
     lines: Vec<u8>,
     planes: Vec<u8>,
@@ -96,16 +96,17 @@ impl Paster {
             return;
         }
         let (size, network) = sizes(region);
-        self.rgba.resize(size.0 * size.1 * 4, 0);
+        self.region.resize(size.0 * size.1 * 4, 0);
         // Holes are zero, so that scaling sums up known pixels, and in the fourth channel how much
         // of them there is.
         let pixels = self.known.as_chunks::<3>().0.iter().zip(region.holes.data());
-        for (rgba, (&[r, g, b], &hole)) in self.rgba.as_chunks_mut::<4>().0.iter_mut().zip(pixels) {
+        for (rgba, (&[r, g, b], &hole)) in self.region.as_chunks_mut::<4>().0.iter_mut().zip(pixels)
+        {
             *rgba = [r, g, b, !hole];
         }
         self.scaled.resize(network.0 * network.1 * 4, 0);
         kept(&mut self.shrinkers, size, network, Filter::Bilinear)
-            .run(&self.rgba, &mut self.scaled);
+            .run(&self.region, &mut self.scaled);
         let pixels = self.scaled.as_chunks::<4>().0.iter().zip(region.network_holes.data());
         for (&[r, g, b, known], &hole) in pixels {
             input.extend_from_slice(&match (hole, known) {
@@ -265,31 +266,34 @@ impl Cut<'_> {
         if region.is_native() && seam == Seam::None && detail.is_none() {
             return paster.write(frame, region, &work, fill);
         }
-        let mut scaled = std::mem::take(&mut paster.fill);
+        let mut buffer = std::mem::take(&mut paster.region);
+        let (size, network) = sizes(region);
+        let bytes = size.0 * size.1 * 3;
+        if buffer.len() < bytes {
+            buffer.resize(bytes, 0);
+        }
+        let scaled = &mut buffer[..bytes];
         if region.is_native() {
-            scaled.clear();
-            scaled.extend_from_slice(fill);
+            scaled.copy_from_slice(fill);
         } else {
-            let (size, network) = sizes(region);
-            scaled.resize(size.0 * size.1 * 3, 0);
             // Detail looks at the holes of other regions too.
             let area = widen(holes, region);
             kept(&mut paster.growers, network, size, Filter::CatmullRom).run_within(
                 fill,
-                &mut scaled,
+                scaled,
                 area.x..area.right(),
                 area.y..area.bottom(),
             );
         }
         if seam == Seam::Soft {
             let (holes, owned) = (&region.holes, &region.owned);
-            paster.seam.soften(&work, holes, owned, &paster.known, &mut scaled);
+            paster.seam.soften(&work, holes, owned, &paster.known, scaled);
         }
         if let Some(detail) = detail {
-            detail.add(&paster.known, &mut scaled);
+            detail.add(&paster.known, scaled);
         }
-        paster.write(frame, region, &work, &scaled)?;
-        paster.fill = scaled;
+        paster.write(frame, region, &work, scaled)?;
+        paster.region = buffer;
         Ok(())
     }
 }

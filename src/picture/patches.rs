@@ -320,10 +320,10 @@ impl Patches {
             alike.iter_mut().zip(change).for_each(|(sum, change)| *sum += change);
         }
         let alike = alike.map(|sum| sum / count.max(1) as i32);
-        let beside = changes().map(|change| {
-            let levels = change.iter().zip(alike).map(|(change, alike)| change.abs_diff(alike));
-            u64::from(levels.sum::<u32>())
-        });
+        // By name: an array would be read from memory, for each pixel anew.
+        let [red, green, blue] = alike;
+        let beside = changes()
+            .map(|[a, b, c]| u64::from(a.abs_diff(red) + b.abs_diff(green) + c.abs_diff(blue)));
         beside.sum::<u64>() > u64::from(3 * DRIFT) * count as u64
     }
 

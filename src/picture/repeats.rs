@@ -202,7 +202,6 @@ impl Steps {
         let Self { width, height, known, luma, costs, covers, .. } = self;
         let (width, height) = (*width, *height);
         let down = line as isize + 1 - height as isize;
-        costs.fill(0);
         covers.fill(0);
         // Of a pixel, the first step to the row it is led to, and that row's pixels.
         let row = |at: u32| {
@@ -210,15 +209,6 @@ impl Steps {
             let first = width - 1 - at as usize % width;
             (y < height).then(|| (first, y * width..(y + 1) * width))
         };
-        for &at in &self.ring_samples {
-            let Some((first, row)) = row(at) else { continue };
-            let mine = luma[at as usize];
-            let others = luma[row.clone()].iter().zip(&known[row]);
-            for (cost, (other, known)) in costs[first..].iter_mut().zip(others) {
-                let apart = u32::from(mine.abs_diff(*other));
-                *cost += ((apart * apart) | (1 << COUNT_BITS)) * u32::from(*known);
-            }
-        }
         for &at in &self.hole_samples {
             let Some((first, row)) = row(at) else { continue };
             covers[first..]
@@ -226,13 +216,35 @@ impl Steps {
                 .zip(&known[row])
                 .for_each(|(sum, known)| *sum += u8::from(*known));
         }
+        // Most steps lead from the holes into the holes, or out of the picture.
+        let covered = |cover: &u8| {
+            usize::from(*cover) * HOLES_KNOWN.1 >= self.hole_samples.len() * HOLES_KNOWN.0
+        };
+        let Some(begin) = covers.iter().position(covered) else { return };
+        let end = covers.iter().rposition(covered).map_or(begin, |last| last + 1);
+        costs[begin..end].fill(0);
+        for &at in &self.ring_samples {
+            let Some((first, row)) = row(at) else { continue };
+            let (from, to) = (begin.max(first), end.min(first + width));
+            if from >= to {
+                continue;
+            }
+            let mine = luma[at as usize];
+            let row = row.start + from - first..row.start + to - first;
+            let others = luma[row.clone()].iter().zip(&known[row]);
+            for (cost, (other, known)) in costs[from..to].iter_mut().zip(others) {
+                let apart = u16::from(mine.abs_diff(*other));
+                let counted = u32::from(apart * apart) | (1 << COUNT_BITS);
+                *cost += if *known { counted } else { 0 };
+            }
+        }
         let best = &mut self.best[line / SQUARE * costs.len().div_ceil(SQUARE)..];
-        for (column, (cost, cover)) in costs.iter().zip(covers).enumerate() {
+        let columns = (begin..end).zip(&costs[begin..end]).zip(&covers[begin..end]);
+        for ((column, cost), _) in columns.filter(|(_, cover)| covered(cover)) {
             let count = (*cost >> COUNT_BITS) as usize;
             let step = (down, column as isize + 1 - width as isize);
             let short = step.0.unsigned_abs() < SHORTEST && step.1.unsigned_abs() < SHORTEST;
-            let is_known = count * RING_KNOWN.1 >= self.ring_samples.len() * RING_KNOWN.0
-                && usize::from(*cover) * HOLES_KNOWN.1 >= self.hole_samples.len() * HOLES_KNOWN.0;
+            let is_known = count * RING_KNOWN.1 >= self.ring_samples.len() * RING_KNOWN.0;
             if short || !is_known || count == 0 {
                 continue;
             }

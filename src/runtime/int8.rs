@@ -84,12 +84,16 @@ impl Layer {
         }
     }
 
-    /// A plane for this layer's features: what stands for 0 everywhere.
-    fn plane(&self, model: &Model, height: usize, width: usize) -> Plane {
+    /// What stands for 0 in a pixel of this layer's features.
+    fn zero(&self, model: &Model) -> Vec<u8> {
         let zeros = model.int8_part(&self.parts[0]).zeros.as_flattened();
         // Whole numbers from 0 to 255, as was checked when the file was opened.
-        let pixel: Vec<u8> = zeros.iter().map(|&zero| zero as u8).collect();
-        Plane::new(height, width, &pixel)
+        zeros.iter().map(|&zero| zero as u8).collect()
+    }
+
+    /// A plane for this layer's features.
+    fn plane(&self, model: &Model, height: usize, width: usize) -> Plane {
+        Plane::new(height, width, &self.zero(model))
     }
 }
 
@@ -101,21 +105,24 @@ struct Branch {
     layers: Vec<(Layer, String)>,
     /// Attention, level by level.
     maps: Vec<Plane>,
-    /// Updated masks, likewise.
-    updates: Vec<Plane>,
 }
 
 impl Branch {
+    /// With planes for updated masks, level by level, which only this reads.
     fn run(
         &mut self,
+        updates: &mut [Plane],
         model: &Model,
         kernel: Kernel,
         masking: &[(Pixels, Vec<Alike>)],
         laps: &mut Option<Vec<Instant>>,
     ) {
+        for plane in &mut *updates {
+            plane.set_border(&vec![0; plane.channels()]);
+        }
         let levels = self.layers.iter().zip(&mut self.maps).zip(masking);
         for (index, (((layer, attention), map), (pixels, alike))) in levels.enumerate() {
-            let (below, from) = self.updates.split_at_mut(index);
+            let (below, from) = updates.split_at_mut(index);
             let input = below.last().unwrap_or(&self.start);
             let convolution = layer.convolution(model, 0);
             let table = model.attention_table(attention);
@@ -170,7 +177,6 @@ impl Int8Session {
         let branch = |convs: Vec<Conv>| Branch {
             start: Plane::new(height, width, &[0]),
             maps: convs.iter().map(|conv| blank(conv.level, conv.output)).collect(),
-            updates: convs.iter().map(|conv| blank(conv.level, conv.output)).collect(),
             layers: convs
                 .into_iter()
                 .map(|conv| {
@@ -241,6 +247,9 @@ impl Int8Session {
     }
 
     /// Runs the mask stage: `holes` is one byte a pixel, 0 = known.
+    ///
+    /// Its updated masks have the shapes of the features, and lie in their planes: the frame stage reads
+    /// only what it computed itself, and the borders, which are set again.
     pub fn set_mask(&mut self, holes: &[u8], threads: usize) {
         let (width, rim) = (self.width, self.rim);
         let kernel = self.kernel.on_threads(threads);
@@ -250,7 +259,7 @@ impl Int8Session {
         let mut spread = |laps: &mut _| {
             let starts = (&mut forward.start, &mut reverse.start);
             spread_mask(holes, width, starts, input);
-            *masking = find_alike(holes, width, rim.is_none(), &forward.updates);
+            *masking = find_alike(holes, width, rim.is_none(), encoded);
             lap(laps);
         };
         let mut plan = |laps: &mut _| {
@@ -270,12 +279,18 @@ impl Int8Session {
         if threads == 2 && laps.is_none() {
             // A branch each: their layers are too small to be handed over one by one.
             workers::join(
-                || forward.run(model, self.kernel, masking, &mut None),
-                || reverse.run(model, self.kernel, masking, &mut None),
+                || forward.run(encoded, model, self.kernel, masking, &mut None),
+                || reverse.run(decoded, model, self.kernel, masking, &mut None),
             );
         } else {
-            forward.run(model, kernel, masking, laps);
-            reverse.run(model, kernel, masking, laps);
+            forward.run(encoded, model, kernel, masking, laps);
+            reverse.run(decoded, model, kernel, masking, laps);
+        }
+        for (plane, layer) in encoded.iter_mut().zip(&self.encoder) {
+            plane.set_border(&layer.zero(model));
+        }
+        for (layer, level) in self.decoder.iter().filter(|(_, level)| *level > 0) {
+            decoded[level - 1].set_border(&layer.zero(model));
         }
     }
 

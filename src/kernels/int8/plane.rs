@@ -49,6 +49,25 @@ impl Plane {
         (self.width + 2) * self.channels
     }
 
+    /// Sets what is read as padding to `pixel`, one byte a channel.
+    ///
+    /// # Panics
+    /// If it has another number of channels: the caller's mistake.
+    pub fn set_border(&mut self, pixel: &[u8]) {
+        let (height, width, channels) = (self.height, self.width, self.channels);
+        let mut rows = self.bytes.chunks_exact_mut((width + 2) * channels);
+        let mut set = |pixels: &mut [u8]| {
+            pixels.chunks_exact_mut(channels).for_each(|to| to.copy_from_slice(pixel));
+        };
+        rows.next().into_iter().for_each(&mut set);
+        for row in rows.by_ref().take(height) {
+            let (first, rest) = row.split_at_mut(channels);
+            set(first);
+            set(&mut rest[width * channels..]);
+        }
+        rows.for_each(set);
+    }
+
     /// Row `y` without its border, `width * channels` bytes.
     pub fn row_mut(&mut self, y: usize) -> &mut [u8] {
         let begin = (y + 1) * self.row_bytes() + self.channels;

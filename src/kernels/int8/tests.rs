@@ -359,3 +359,13 @@ fn a_pixel_outside_is_refused() {
     case.sources = vec![Plane::new(4, 8, &[0; 16])];
     case.modulated(Kernel::best());
 }
+
+#[test]
+fn a_border_is_set_and_nothing_else() {
+    let mut plane = Plane::new(3, 2, &[7, 8]);
+    (0..3).for_each(|y| plane.row_mut(y).fill(1));
+    plane.set_border(&[4, 5]);
+    let mut expected = Plane::new(3, 2, &[4, 5]);
+    (0..3).for_each(|y| expected.row_mut(y).fill(1));
+    assert_eq!(plane, expected);
+}
