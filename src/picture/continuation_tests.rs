@@ -230,6 +230,14 @@ fn the_next_mask_waits_as_the_one_before_did() {
     let mut fill = vec![128; truth.len()];
     next.add(&truth, &mut fill);
     assert!(next.steps.step().is_none() && fill.iter().all(|level| *level == 128));
+    // What one has begun to search the next does not know.
+    let found = (2..=31).find(|_| {
+        let before = std::mem::replace(&mut next, Continuation::new(&region).unwrap());
+        next.follow(&before);
+        next.add(&truth, &mut fill);
+        is_copied(&fill, &truth, &region)
+    });
+    assert_eq!(found, Some(31));
 }
 
 #[test]

@@ -33,7 +33,8 @@ const BLUR: usize = 5;
 const ASKED: usize = 8;
 /// In place of the best step where there is none.
 const NO_STEP: (f32, Step) = (f32::INFINITY, (0, 0));
-/// Frames until a step is looked for again where none was found.
+/// Frames until a step is looked for again where none was found. Each does its share of the search: all of
+/// it takes as long as a frame.
 const WAIT: u32 = 30;
 
 /// Looks for the step, frame after frame.
@@ -49,6 +50,8 @@ pub(super) struct Steps {
     hole_samples: Vec<u32>,
     step: Option<Step>,
     wait: u32,
+    /// How many lines of steps were tried, with the picture that was there at the first.
+    tried: usize,
     /// For a search: the picture's luma; the squares of differences of all steps so far down, above them
     /// how many are known, and how many of the holes; and the best of each square of steps.
     luma: Vec<u8>,
@@ -72,6 +75,7 @@ impl Steps {
             ring,
             step: None,
             wait: 0,
+            tried: 0,
             luma: vec![0; width * height],
             costs: vec![0; across],
             covers: vec![0; across],
@@ -102,13 +106,7 @@ impl Steps {
             self.wait *= u32::from(self.step == Some(step));
         }
         if self.step.is_none() {
-            self.wait = match self.wait {
-                0 => {
-                    self.step = self.search(picture);
-                    WAIT
-                }
-                wait => wait - 1,
-            };
+            self.step = self.search(picture);
         }
         self.step
     }
@@ -183,11 +181,21 @@ impl Steps {
         sum / count as f32
     }
 
-    /// Tries all steps.
+    /// Tries some steps while there is time, and all that are left at its end, when the best is found.
     fn search(&mut self, picture: &[[u8; 3]]) -> Option<Step> {
-        self.luma.iter_mut().zip(picture).for_each(|(luma, pixel)| *luma = luma_of(pixel));
-        self.best.fill(NO_STEP);
-        (0..2 * self.height - 1).for_each(|line| self.try_line(line));
+        if self.tried == 0 {
+            self.luma.iter_mut().zip(picture).for_each(|(luma, pixel)| *luma = luma_of(pixel));
+            self.best.fill(NO_STEP);
+        }
+        let lines = 2 * self.height - 1;
+        let share = if self.wait > 0 { lines.div_ceil(WAIT as usize) } else { lines };
+        let end = lines.min(self.tried + share);
+        (self.tried..end).for_each(|line| self.try_line(line));
+        if let Some(wait) = self.wait.checked_sub(1) {
+            (self.tried, self.wait) = (end, wait);
+            return None;
+        }
+        (self.tried, self.wait) = (0, WAIT);
         self.best.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let tried = self.best.iter().take(TRIED).filter(|(cost, _)| cost.is_finite());
         let tried = tried.filter_map(|&(_, step)| Some((self.difference(step, picture)?, step)));
