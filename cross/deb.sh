@@ -88,8 +88,10 @@ system, or raise depends in Cargo.toml"
 pack() {
     local architecture=$1 triple=$2 program=$3 packaging revision
     shift 3
-    # apt takes packages of one version for the same, whatever is in them.
-    revision=$(git log -1 --format=%cd --date=format:%Y%m%d%H%M%S 2>/dev/null || true)
+    # apt takes packages of one version for the same, whatever is in them. git asks about the folder's
+    # owner where root builds.
+    revision=$(TZ=UTC git -c safe.directory="$PWD" log -1 --format=%cd \
+        --date=format-local:%Y%m%d%H%M%S 2>/dev/null || true)
     check_libraries "$program"
     packaging=$(dirname "$program")/packaging
     rm -rf "$packaging"

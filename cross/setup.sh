@@ -5,9 +5,10 @@
 #   . cross/setup.sh          # to build
 #   . cross/setup.sh run      # to run Arm programs here as well
 #
-# rustup's standard library for Arm is taken if it is installed. Otherwise, on Debian, compiler and
-# standard library are Debian's `rustc-web` (the one it keeps current for browsers), and cargo
-# stays what it is; that needs arm64 as a foreign architecture of dpkg, which is added.
+# rustup's standard library for Arm is taken if it is installed, then Debian's if that is, then what
+# rustup fetches. Otherwise, on Debian, compiler and standard library are Debian's `rustc-web` (the
+# one it keeps current for browsers), and cargo stays what it is; that needs arm64 as a foreign
+# architecture of dpkg, which is added.
 
 cross_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cross_purpose=${1:-build}
@@ -41,30 +42,32 @@ cross_has_std() {
     [ -d "$("$1" --print sysroot 2>/dev/null)/lib/rustlib/$cross_target/lib" ]
 }
 
+# Takes Debian's compiler if it is version $1 or later and has the standard library.
+cross_debian_rust() {
+    local found
+    found=$(/usr/bin/rustc --version 2>/dev/null | cut -d ' ' -f 2 || true)
+    setup_at_least "${found:-0}" "$1" && cross_has_std /usr/bin/rustc || return
+    export RUSTC=/usr/bin/rustc
+}
+
 cross_rust() {
     local wanted found
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$cross_root/Cargo.toml")
     # Both compilers may be here; rustup's needs no word from us.
-    if cross_has_std rustc; then return; fi
+    if cross_has_std rustc || cross_debian_rust "$wanted"; then return; fi
+    # Nothing of the system's changes for it.
+    if command -v rustup >/dev/null && rustup target add "$cross_target" >&2 &&
+        cross_has_std rustc; then return; fi
     if command -v apt-get >/dev/null; then
-        found=$(/usr/bin/rustc --version 2>/dev/null | cut -d ' ' -f 2 || true)
-        if ! setup_at_least "${found:-0}" "$wanted" || ! cross_has_std /usr/bin/rustc; then
-            setup_apt_update
-            found=$(cross_offered rustc-web)
-            if setup_at_least "${found:-0}" "$wanted"; then
-                cross_foreign
-                # Not in place of another package of Debian's with the same program.
-                setup_apt rustc-web libstd-rust-web-dev:arm64 ||
-                    setup_say "Debian's rustc-web cannot be had beside what is here"
+        setup_apt_update
+        found=$(cross_offered rustc-web)
+        if setup_at_least "${found:-0}" "$wanted"; then
+            cross_foreign
+            if setup_apt rustc-web libstd-rust-web-dev:arm64 && cross_debian_rust "$wanted"; then
+                return
             fi
         fi
-        found=$(/usr/bin/rustc --version 2>/dev/null | cut -d ' ' -f 2 || true)
-        if setup_at_least "${found:-0}" "$wanted" && cross_has_std /usr/bin/rustc; then
-            export RUSTC=/usr/bin/rustc
-            return
-        fi
     fi
-    if command -v rustup >/dev/null && rustup target add "$cross_target" >&2; then return; fi
     setup_stop "found no Rust standard library for $cross_target: neither Debian's packages \
 nor rustup have one of $wanted or later; install one by hand, then run this again"
 }

@@ -45,23 +45,25 @@ setup_as_root() {
 
 setup_apt_ready=
 setup_apt_update() {
-    local try
+    local try told
     if [ -n "$setup_apt_ready" ]; then return; fi
-    # A fresh machine updates itself first, and apt-get does not wait for that.
-    for try in {1..10}; do
-        if setup_as_root apt-get update -qq >&2; then
+    # A fresh machine updates itself first, and apt-get update does not wait for that.
+    for try in {1..40}; do
+        if told=$(setup_as_root env LC_ALL=C apt-get update -qq 2>&1); then
+            if [ -n "$told" ]; then echo "$told" >&2; fi
             setup_apt_ready=yes
             return
         fi
-        [ "$try" = 10 ] || {
-            setup_say "apt-get update failed (another program may be updating); trying again"
-            sleep 15
-        }
+        [[ $told == *"Could not get lock"* ]] || break
+        [ "$try" != 1 ] || setup_say "another program uses apt; waiting for it, up to ten minutes"
+        sleep 15
     done
+    echo "$told" >&2
     setup_stop "apt-get update failed; mend that, then run this again"
 }
 
 setup_apt() {
+    local removed
     command -v apt-get >/dev/null ||
         setup_stop "this system has no apt-get; please install by hand what corresponds to: $*"
     setup_apt_update
@@ -69,7 +71,13 @@ setup_apt() {
     # What the user has is not taken away for it.
     setup_as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends --no-remove \
-        -o DPkg::Lock::Timeout=600 "$@" >&2
+        -o DPkg::Lock::Timeout=600 "$@" >&2 && return
+    removed=$(apt-get install -s -qq --no-install-recommends "$@" 2>/dev/null |
+        sed -n 's/^Remv \([^ ]*\).*/\1/p' | xargs || true)
+    [ -z "$removed" ] ||
+        setup_say "apt would remove $removed for it, which this does not; if you can do without, \
+remove that by hand, then run this again"
+    return 1
 }
 
 # Succeeds if apt can install the package.
@@ -107,6 +115,8 @@ setup_libclang() {
 # a snap alone.
 setup_browser() {
     if command -v chromedriver >/dev/null || ! command -v apt-get >/dev/null; then return; fi
+    # Without lists nothing is offered.
+    compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null || setup_apt_update
     if setup_offers chromium-driver; then setup_apt chromium chromium-driver; fi
 }
 
@@ -155,11 +165,15 @@ setup_rust() {
             setup_apt rustup
         fi
         if command -v rustup >/dev/null; then
-            # An override of the folder or the environment would still pick the old one.
             rustup toolchain install stable --profile minimal >&2 ||
                 setup_stop "rustup could not install stable Rust; $by_hand"
-            export RUSTUP_TOOLCHAIN=stable
-            setup_toolchain=stable
+            hash -r
+            found=$(setup_cargo_version)
+            # Another default or an override still picks the old one.
+            if ! setup_at_least "${found:-0}" "$wanted"; then
+                export RUSTUP_TOOLCHAIN=stable
+                setup_overridden=yes
+            fi
         else
             setup_say "installing Rust for this user with rustup's own installer"
             # Fetched whole before anything of it runs.
@@ -191,15 +205,17 @@ setup_rust() {
 # What cargo installs must be found in other shells, too. rustup's own installer sees to that; where
 # rustup comes from apt, nobody does.
 setup_hint() {
-    local folder=${CARGO_HOME:-$HOME/.cargo}/bin
-    if [ -n "${setup_toolchain:-}" ]; then
+    local home=${CARGO_HOME:-$HOME/.cargo}
+    local folder=$home/bin
+    if [ -n "${setup_overridden:-}" ]; then
         setup_say "your default Rust is older; type cargo +stable in place of cargo, or first: \
 rustup default stable"
     fi
     case :$setup_path: in
         *:"$folder":*) return ;;
     esac
-    if grep -qsF .cargo/env ~/.profile ~/.bash_profile ~/.bash_login ~/.zshenv; then
+    # rustup's installer names the folder in full, or from $HOME on.
+    if grep -qsF "${home#"$HOME/"}/env" ~/.profile ~/.bash_profile ~/.bash_login ~/.zshenv; then
         setup_say "open a new shell: $folder is on its path"
     else
         setup_say "$folder, where cargo installs programs, is not on your path; add this line to \
