@@ -2,14 +2,14 @@
 //!
 //! Batch `k` of a seed is a pure function of the folder, the seed and `k`: every sample draws its
 //! picture, crop and flip from a generator seeded by (seed, step, index). So any number of
-//! threads makes the same stream, and a resumed training goes on with the very next batch.
+//! threads makes the same stream, and a resumed training goes on with the very next batch. (A shuffle
+//! buffer filled with several crops of each decoded picture would make the stream depend on its past.)
 //!
-//! The obvious other way, a shuffle buffer filled with several crops for each decoded picture,
-//! was not taken: it makes the stream depend on its past, and it is not needed. The folders this
-//! trains on hold hundreds of pictures, which fit in memory decoded and scaled to a short side
-//! of [`CACHED_SIDE`]; after the first minute nothing is decoded any more and a sample costs one
-//! small resize. A folder that outgrows the budget evicts the picture that was read first and
-//! decodes it again when it is drawn again.
+//! Hundreds of pictures fit in memory decoded and scaled to a short side of [`CACHED_SIDE`]; after the
+//! first minute nothing is decoded any more and a sample costs one small resize. A folder that outgrows
+//! the budget evicts the picture that was read first. To decode one for each sample would take longer
+//! than to train on it: there each place of a batch keeps its picture for [`MANY_CROPS`] steps, of which
+//! each takes another crop, and places change theirs in turns.
 //!
 //! Worker `w` of `n` makes steps `w, w + n, ...` into its own bounded channel and the consumer
 //! takes from the channels in turn, which keeps the order without a reordering buffer.
@@ -21,10 +21,11 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
+    num::NonZeroU64,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -138,6 +139,9 @@ pub struct BatchConfig {
     pub files: Option<Vec<PathBuf>>,
     /// Whether pictures are shown in other colours, too.
     pub vary_colours: bool,
+    /// Crops taken of a picture, one a step, before another is drawn; `None`: one, or [`MANY_CROPS`] of
+    /// more pictures than `cache_bytes` hold.
+    pub crops: Option<NonZeroU64>,
     /// Memory that decoded pictures may take, bytes.
     pub cache_bytes: usize,
     /// How long to wait for pictures that are away, all of them.
@@ -160,6 +164,7 @@ impl Default for BatchConfig {
             mask_border: Border::Half,
             files: None,
             vary_colours: false,
+            crops: None,
             cache_bytes: 3 << 30,
             patience: Duration::from_secs(30),
         }
@@ -215,6 +220,12 @@ pub(super) fn divides(pictures: usize, masks: usize, parts: usize) -> bool {
 /// and 789 photographs take less than 2 GiB.
 pub const CACHED_SIDE: usize = 1024;
 
+/// What a picture takes of the budget, about, bytes.
+const CACHED_BYTES: usize = 3 * CACHED_SIDE * CACHED_SIDE;
+
+/// Crops of a picture where pictures are more than memory holds.
+pub const MANY_CROPS: u64 = 8;
+
 /// The share of samples that show as much of the scene as a square can. The others take a crop
 /// whose side is log-uniform between the training size and the picture's short side.
 const WHOLE_SCENES: f32 = 0.25;
@@ -259,6 +270,11 @@ impl Batches {
     /// Pictures that batches are drawn from (those found unreadable later still count).
     pub fn picture_count(&self) -> usize {
         self.pool.files.len()
+    }
+
+    /// Crops taken of a picture before another is drawn.
+    pub fn crops(&self) -> u64 {
+        self.pool.crops
     }
 
     /// Why there is no next batch.
@@ -354,7 +370,10 @@ struct Pool {
     /// Short side of cached pictures, at most.
     side: usize,
     cache_bytes: usize,
+    crops: u64,
     cache: Mutex<Cache>,
+    /// A picture was read that others may wait for.
+    read: Condvar,
     /// A file that was decoded once.
     good: usize,
     masks: Option<MaskFolder>,
@@ -367,6 +386,18 @@ struct Cache {
     /// Files with pixels here, first read first.
     order: VecDeque<usize>,
     bytes: usize,
+    /// Files that are being read.
+    reading: Vec<usize>,
+}
+
+/// A file that is being read, until this is dropped.
+struct Reading<'a>(&'a Pool, usize);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.cache().reading.retain(|index| *index != self.1);
+        self.0.read.notify_all();
+    }
 }
 
 impl Pool {
@@ -399,6 +430,8 @@ impl Pool {
             })
             .collect();
         let cache = Cache { entries: (0..files.len()).map(|_| None).collect(), ..Cache::default() };
+        let are_many = files.len() > config.cache_bytes / CACHED_BYTES;
+        let crops = config.crops.map_or(if are_many { MANY_CROPS } else { 1 }, NonZeroU64::get);
         let mut pool = Self {
             folder: folder.to_owned(),
             files,
@@ -407,7 +440,9 @@ impl Pool {
             sources,
             side: CACHED_SIDE.max(config.size),
             cache_bytes: config.cache_bytes,
+            crops,
             cache: Mutex::new(cache),
+            read: Condvar::new(),
             good: 0,
             masks: None,
         };
@@ -429,13 +464,23 @@ impl Pool {
 
     /// A picture's pixels, from the cache or decoded now; `None` if the file is unreadable.
     fn picture(&self, index: usize) -> Option<Arc<Picture>> {
-        if let Some(known) = &self.cache().entries[index] {
-            return known.clone().ok();
+        let mut cache = self.cache();
+        loop {
+            if let Some(known) = &cache.entries[index] {
+                return known.clone().ok();
+            }
+            if !cache.reading.contains(&index) {
+                break;
+            }
+            cache = self.read.wait(cache).unwrap_or_else(PoisonError::into_inner);
         }
         if self.is_lost() {
             return None;
         }
-        // Decoded without the lock: two threads may both read one file, at worst.
+        cache.reading.push(index);
+        // Decoded without the lock.
+        drop(cache);
+        let _reading = Reading(self, index);
         let read = || decode(&self.files[index], self.side).map(Arc::new);
         let decoded = read().or_else(|error| {
             if are_away(&self.files) {
@@ -510,8 +555,15 @@ impl Pool {
         let mut pictures = vec![0.0; config.batch * 3 * plane];
         let seed = random::apart(config.seed);
         for (index, out) in pictures.chunks_exact_mut(3 * plane).enumerate() {
-            let mut rng = random::generator(seed, step, index as u64);
-            let picture = self.draw_picture(&mut rng);
+            let index = index as u64;
+            let mut rng = random::generator(seed, step, index);
+            let picture = match self.crops {
+                1 => self.draw_picture(&mut rng),
+                crops => {
+                    let (turn, index) = ((step + index) / crops, random::PICTURE_INDEX + index);
+                    self.draw_picture(&mut random::generator(seed, turn, index))
+                }
+            };
             crop(&picture, (config.size, config.vary_colours), &mut rng, resizer, out);
         }
         let mut known = Vec::with_capacity(config.masks_per_batch * plane);

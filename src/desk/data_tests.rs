@@ -40,10 +40,13 @@ fn folder() -> tempfile::TempDir {
 #[test]
 fn stream_is_the_same_for_any_threads_and_resumes() {
     let folder = folder();
-    let stream = |threads, start_step, cache_bytes| -> Vec<Batch> {
-        let config = BatchConfig { threads, start_step, cache_bytes, ..config() };
+    let stream_of = |crops, threads, start_step, cache_bytes| -> Vec<Batch> {
+        let config = BatchConfig { crops, threads, start_step, cache_bytes, ..config() };
         Batches::new(folder.path(), config).unwrap().take(10).collect()
     };
+    let one = Some(NonZeroU64::MIN);
+    let stream =
+        |threads, start_step, cache_bytes| stream_of(one, threads, start_step, cache_bytes);
     let reference = stream(1, 0, 1 << 30);
     assert_eq!(reference.iter().map(|batch| batch.step).collect::<Vec<_>>(), Vec::from_iter(0..10));
     assert!(reference == stream(3, 0, 1 << 30), "three threads made another stream");
@@ -55,6 +58,35 @@ fn stream_is_the_same_for_any_threads_and_resumes() {
     let other = BatchConfig { seed: 6, ..config() };
     let other = Batches::new(folder.path(), other).unwrap().next().unwrap();
     assert!(reference[0].pictures != other.pictures && reference[0].masks != other.masks);
+    let many = stream_of(NonZeroU64::new(MANY_CROPS), 1, 0, 1 << 30);
+    assert!(many == stream_of(None, 3, 0, 1), "what memory does not hold has as many crops");
+    assert!(many[4..] == stream_of(None, 2, 4, 1)[..6], "resumed at step 4");
+    assert!(reference == stream_of(None, 1, 0, 1 << 30));
+}
+
+/// Each place of a batch keeps its picture for four steps, and they do not change all at once.
+#[test]
+fn several_crops_are_taken_of_a_picture() {
+    let folder = folder();
+    let config = BatchConfig { crops: NonZeroU64::new(4), ..config() };
+    let batches = Batches::new(folder.path(), config).unwrap();
+    assert_eq!(batches.crops(), 4);
+    let plane = 32 * 32;
+    let batches: Vec<Vec<f32>> = batches.take(60).map(|batch| batch.pictures).collect();
+    let (mut changes, mut same) = ([0; 4], 0);
+    for (step, two) in (1..).zip(batches.windows(2)) {
+        for (place, (a, b)) in
+            two[0].chunks_exact(3 * plane).zip(two[1].chunks_exact(3 * plane)).enumerate()
+        {
+            same += usize::from(a == b);
+            // Blue tells the picture.
+            let [a, b] = [a, b].map(|picture| (255.0 * picture[2 * plane + plane / 2]).round());
+            changes[(step + place) % 4] += usize::from(a != b);
+        }
+    }
+    assert!(changes[0] > 15 && changes[1..] == [0; 3], "{changes:?}");
+    // All of a small one may be shown twice.
+    assert!(same < 40, "{same} of 177");
 }
 
 #[test]

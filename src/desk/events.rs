@@ -5,7 +5,7 @@
 //! file of its own, and TensorBoard shows all that lie in the folder as one.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -60,8 +60,10 @@ struct Value {
 
 /// An event file being written.
 pub(super) struct Events {
-    file: File,
-    path: PathBuf,
+    pub(super) file: File,
+    pub(super) path: PathBuf,
+    /// Bytes of whole events.
+    length: u64,
 }
 
 impl Events {
@@ -74,7 +76,7 @@ impl Events {
         let nanoseconds = since_1970().as_nanos();
         let path = folder.join(format!("events.out.tfevents.{nanoseconds:020}.lbam"));
         let file = File::create(&path).map_err(DeskError::io(&path))?;
-        let mut events = Self { file, path };
+        let mut events = Self { file, path, length: 0 };
         let file_version = Some(VERSION.to_owned());
         events.write(Event { file_version, ..Event::default() })?;
         events.write(Event {
@@ -95,7 +97,7 @@ impl Events {
         self.write(Event { step: step as i64, summary: Some(summary), ..Event::default() })
     }
 
-    /// Adds an event of now.
+    /// Adds an event of now, or nothing.
     fn write(&mut self, event: Event) -> Result<(), DeskError> {
         let event = Event { wall_time: since_1970().as_secs_f64(), ..event }.encode_to_vec();
         let length = (event.len() as u64).to_le_bytes();
@@ -104,7 +106,17 @@ impl Events {
         record.extend(&event);
         record.extend(checksum(&event).to_le_bytes());
         // In one piece: a program that reads along never meets half a record for long.
-        self.file.write_all(&record).map_err(DeskError::io(&self.path))
+        let written = self.file.write_all(&record);
+        match written {
+            Ok(()) => self.length += record.len() as u64,
+            // What there was room for.
+            Err(_) => {
+                let cut = self.file.set_len(self.length);
+                let end = cut.and_then(|()| self.file.seek(SeekFrom::Start(self.length)));
+                end.map_err(DeskError::io(&self.path))?;
+            }
+        }
+        written.map_err(DeskError::io(&self.path))
     }
 }
 

@@ -13,6 +13,8 @@ use rand_pcg::{Pcg64, rand_core::Rng};
 
 /// The first of a batch's masks.
 pub(super) const MASK_INDEX: u64 = 1 << 32;
+/// The first of a batch's pictures, where several crops are taken of each.
+pub(super) const PICTURE_INDEX: u64 = 1 << 36;
 /// Initial weights of the network.
 pub(super) const WEIGHTS_INDEX: u64 = 1 << 33;
 /// Initial weights of the discriminator.

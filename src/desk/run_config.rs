@@ -1,6 +1,7 @@
 //! What a training run is started with, as `config.json` in its folder has it.
 
 use std::f64::consts::PI;
+use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -117,6 +118,10 @@ pub struct RunConfig {
     /// Whether pictures are shown in other colours, too.
     #[serde(default)]
     pub vary_colours: bool,
+    /// Crops taken of a picture, one a step, before another is drawn; `None`: one, or more where the folder
+    /// has more pictures than memory holds.
+    #[serde(default = "one_crop")]
+    pub crops: Option<NonZeroU64>,
     /// `cpu`: written out for the processor; `cpu-burn`: the same in Burn; or a GPU backend the
     /// program was built with.
     pub backend: String,
@@ -139,6 +144,11 @@ fn all_taps() -> usize {
 
 fn one() -> usize {
     1
+}
+
+/// What runs had before there was a choice.
+fn one_crop() -> Option<NonZeroU64> {
+    Some(NonZeroU64::MIN)
 }
 
 fn adam_betas() -> (f32, f32) {
@@ -194,6 +204,7 @@ impl Default for RunConfig {
             mask_ratio: None,
             mask_style: Style::Mixed,
             mask_border: Border::Half,
+            crops: None,
             backend: "cpu".into(),
             gpus: 1,
             mixed_precision: false,
@@ -217,6 +228,28 @@ impl RunConfig {
     /// 400 steps.)
     pub fn first_rate(base_channels: usize) -> f64 {
         AUTHORS_RATE * Preset::Paper.base_channels() as f64 / base_channels.max(1) as f64
+    }
+
+    /// Losses with their weights, in words, and what would bring more.
+    pub(super) fn losses(&self) -> String {
+        let weights = [
+            ("hole", self.hole_weight),
+            ("valid", self.valid_weight),
+            ("ssim", self.ssim_weight),
+            ("perceptual", self.perceptual_weight),
+            ("style", self.style_weight),
+            ("adversarial", self.adversarial_weight),
+        ];
+        let taken = weights.iter().filter(|(_, weight)| *weight > 0.0);
+        let taken: Vec<_> = taken.map(|(name, weight)| format!("{name} {weight}")).collect();
+        let more = match self.vgg {
+            Some(_) => "",
+            None => {
+                "; perceptual and style ones need --vgg with torchvision's vgg16 (.pth), or with the file \
+                 that models/features/fetch.sh makes"
+            }
+        };
+        taken.join(", ") + more
     }
 
     pub(super) fn adam(&self) -> AdamSettings {

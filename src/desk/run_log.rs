@@ -27,6 +27,8 @@ pub(super) struct Figures {
 pub(super) struct Log {
     file: fs::File,
     path: PathBuf,
+    /// Bytes of whole lines.
+    length: u64,
     events: Events,
 }
 
@@ -45,10 +47,15 @@ impl Log {
         let head: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
         let places: Vec<Option<usize>> =
             columns.iter().map(|column| head.iter().position(|old| old == column)).collect();
+        let mut last = 0;
         for line in lines {
             let fields: Vec<&str> = line.split(',').collect();
-            if fields[0].parse().is_ok_and(|of: u64| of > step) {
-                break;
+            // The last line of a run that was killed, or whose disk was full, may be cut.
+            match fields[0].parse() {
+                Ok(of) if fields.len() == head.len() && (last + 1..=step).contains(&of) => {
+                    last = of
+                }
+                _ => break,
             }
             let field = |place: &Option<usize>| place.and_then(|at| fields.get(at)).unwrap_or(&"0");
             let fields: Vec<&str> = places.iter().map(|place| *field(place)).collect();
@@ -56,13 +63,13 @@ impl Log {
         }
         write_atomically(&path, text.as_bytes())?;
         let file = fs::OpenOptions::new().append(true).open(&path).map_err(DeskError::io(&path))?;
-        Ok(Self { file, path, events: Events::create(folder, step)? })
+        Ok(Self { file, path, length: text.len() as u64, events: Events::create(folder, step)? })
     }
 
     /// Adds a step.
     ///
     /// # Errors
-    /// [`DeskError::Io`] where it cannot be written: a full disk.
+    /// [`DeskError::Io`] where it cannot be written: a full disk. Nothing of it stands there then.
     pub fn line(&mut self, figures: Figures) -> Result<(), DeskError> {
         let Figures { step, seconds, losses, gradient, learning_rate, pictures_per_second } =
             figures;
@@ -71,14 +78,19 @@ impl Log {
             "{step},{seconds:.1},{values},{gradient},{learning_rate:.3e},\
              {pictures_per_second:.2}\n"
         );
-        self.file.write_all(line.as_bytes()).map_err(DeskError::io(&self.path))?;
         let tags = Losses::NAMES.map(|name| format!("loss/{name}"));
         let mut values: Vec<(&str, f32)> =
             tags.iter().map(String::as_str).zip(losses.values()).collect();
         values.push(("gradient", gradient));
         values.push(("learning rate", learning_rate as f32));
         values.push(("pictures per second", pictures_per_second as f32));
-        self.events.add(step, &values)
+        let written = self.file.write_all(line.as_bytes()).map_err(DeskError::io(&self.path));
+        let written = written.and_then(|()| self.events.add(step, &values));
+        match written {
+            Ok(()) => self.length += line.len() as u64,
+            Err(_) => self.file.set_len(self.length).map_err(DeskError::io(&self.path))?,
+        }
+        written
     }
 }
 
@@ -109,6 +121,50 @@ fn columns() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn figures(step: u64) -> Figures {
+        let losses = Losses::default();
+        let (seconds, gradient, learning_rate, pictures_per_second) = (0.0, 0.0, 0.0, 0.0);
+        Figures { step, seconds, losses, gradient, learning_rate, pictures_per_second }
+    }
+
+    #[test]
+    fn a_cut_line_is_no_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.csv");
+        let mut log = Log::open(folder.path(), 0).unwrap();
+        (1..=11).for_each(|step| log.line(figures(step)).unwrap());
+        let whole = fs::read_to_string(&path).unwrap();
+        // Of the twelfth.
+        for cut in ["1", "12,0.0,0", "12"] {
+            fs::write(&path, whole.clone() + cut).unwrap();
+            drop(Log::open(folder.path(), 12).unwrap());
+            assert_eq!(fs::read_to_string(&path).unwrap(), whole, "{cut}");
+        }
+    }
+
+    /// And is written whole when there is room.
+    #[test]
+    fn a_step_that_finds_no_room_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = Log::open(folder.path(), 0).unwrap();
+        log.line(figures(1)).unwrap();
+        let of_events = || {
+            let files = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+            let mut events = files.filter(|path| path.extension().is_some_and(|end| end == "lbam"));
+            fs::read(events.next().unwrap()).unwrap()
+        };
+        let before = (fs::read(&log.path).unwrap(), of_events());
+        let path = log.events.path.clone();
+        let file = std::mem::replace(&mut log.events.file, fs::File::open(path).unwrap());
+        assert!(log.line(figures(2)).is_err(), "it is open to be read alone");
+        log.events.file = file;
+        assert!((fs::read(&log.path).unwrap(), of_events()) == before);
+        log.line(figures(2)).unwrap();
+        let after = (fs::read(&log.path).unwrap(), of_events());
+        assert!(after.0.starts_with(&before.0) && after.0.len() > before.0.len());
+        assert!(after.1.starts_with(&before.1) && after.1.len() > before.1.len());
+    }
 
     #[test]
     fn lines_of_older_programs_keep_their_columns() {

@@ -6,7 +6,10 @@
 //! numbered in a fixed order, so a resumed run goes on to the same losses.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::iter::successors;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,8 +32,8 @@ use super::variants;
 use crate::file::{FILLS, SMOOTH, Weights, write_atomically};
 use crate::net::Network;
 use crate::picture::{PictureError, write_png};
-use crate::process::Stop;
 use crate::process::terminal::say;
+use crate::process::{Seldom, Stop};
 
 /// Most pictures in a sample strip.
 const SAMPLE_ROWS: usize = 4;
@@ -52,6 +55,9 @@ const NEW_CHECKPOINT: &str = "checkpoint.new";
 const OLD_CHECKPOINT: &str = "checkpoint.old";
 /// Grey that stands for the hole in sample strips.
 const HOLE_GREY: f32 = 0.5;
+/// How often to look for room on a full disk, and to tell of it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Where a run begins.
 #[derive(Debug)]
@@ -109,6 +115,7 @@ pub fn train(
             mask_style: config.mask_style,
             mask_border: config.mask_border,
             vary_colours: config.vary_colours,
+            crops: config.crops,
             ..BatchConfig::default()
         },
     )?;
@@ -120,6 +127,10 @@ pub fn train(
         trainer.progress.step,
         config.steps,
     ));
+    if batches.crops() > 1 {
+        say(format_args!("{} crops of a picture before another is drawn", batches.crops()));
+    }
+    say(format_args!("losses: {}", config.losses()));
     trainer.run(batches, stop)
 }
 
@@ -347,8 +358,8 @@ impl<'a> Trainer<'a> {
             self.save_checkpoint()?;
         }
         done?;
-        self.save_checkpoint()?;
-        let weights = self.write_weights()?;
+        with_room(stop, || self.save_checkpoint())?;
+        let weights = with_room(stop, || self.write_weights())?;
         say(format_args!("waited for data {:.1} % of the time", 100.0 * batches.wait_share()));
         Ok(weights)
     }
@@ -391,7 +402,7 @@ impl<'a> Trainer<'a> {
                 learning_rate: rate,
                 pictures_per_second: speed,
             };
-            log.line(figures)?;
+            with_room(stop, || log.line(figures))?;
             dashboard.show(&figures, batches.wait_share());
             if self.progress.step.is_multiple_of(AVERAGE_EVERY) {
                 self.average_weights()?;
@@ -399,7 +410,7 @@ impl<'a> Trainer<'a> {
             if self.progress.step.is_multiple_of(self.config.checkpoint_every)
                 || saved.elapsed() >= SAVE_AFTER
             {
-                self.save_checkpoint()?;
+                with_room(stop, || self.save_checkpoint())?;
                 saved = Instant::now();
             }
             if stop.is_set() && self.progress.step < self.config.steps {
@@ -493,8 +504,18 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// A strip: a row a picture, each input, output (composite), original.
+    /// A strip: a row a picture, each input, output (composite), original. A full disk has none.
     fn save_sample(&self, batch: &Batch, output: &[f32]) -> Result<(), DeskError> {
+        match self.write_sample(batch, output) {
+            Err(error) if is_full(&error) => {
+                log::warn!("{error}; there is no sample of this step");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn write_sample(&self, batch: &Batch, output: &[f32]) -> Result<(), DeskError> {
         let (size, plane) = (self.config.size, self.config.size * self.config.size);
         let pictures = batch.pictures.chunks_exact(3 * plane).zip(output.chunks_exact(3 * plane));
         // A mask that the batch shares is every picture's.
@@ -586,6 +607,34 @@ impl<'a> Trainer<'a> {
         }
         Ok(())
     }
+}
+
+/// Writes; where the disk is full waits for room, until a stop is asked for. `write` leaves what was there
+/// before where it fails.
+fn with_room<T>(
+    stop: &Stop,
+    mut write: impl FnMut() -> Result<T, DeskError>,
+) -> Result<T, DeskError> {
+    let mut trouble = Seldom::every(TELL_EVERY);
+    loop {
+        match write() {
+            Err(error) if is_full(&error) && !stop.is_set() => {
+                trouble.warn(format_args!("{error}; the run waits for room, and loses nothing"));
+                std::thread::sleep(LOOK_EVERY);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Whether it is for want of room on the disk.
+fn is_full(error: &DeskError) -> bool {
+    let kinds = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+    let error: &dyn Error = error;
+    let mut causes = successors(Some(error), |&error| error.source());
+    causes.any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| kinds.contains(&error.kind()))
+    })
 }
 
 fn next(batches: &mut Batches) -> Result<Batch, DeskError> {

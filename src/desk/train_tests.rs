@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::desk::masks::Style;
 use crate::desk::{features, masks};
+use crate::file::FileError;
 use crate::net::Variant;
 use crate::picture::{RgbPicture, write_png};
 
@@ -82,6 +83,22 @@ fn a_resumed_run_goes_on_to_the_same_losses() {
     let strip = image::open(whole.join("samples/0000003.png")).expect("a sample strip");
     let gap = GAP as u32;
     assert_eq!((strip.width(), strip.height()), (3 * 128 + 4 * gap, 2 * 128 + 3 * gap));
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let full = || DeskError::io(Path::new("log.csv"))(ErrorKind::StorageFull.into());
+    let tried = |stop: &Stop, mut errors: Vec<DeskError>| {
+        with_room(stop, || errors.pop().map_or(Ok(7), Err)).map_err(|error| error.to_string())
+    };
+    let stop = Stop::default();
+    assert_eq!(tried(&stop, vec![full()]), Ok(7));
+    let read = FileError::read(Path::new("w"), ErrorKind::PermissionDenied.into());
+    assert!(tried(&stop, vec![read.into()]).is_err(), "another error");
+    let within = FileError::read(Path::new("w"), ErrorKind::StorageFull.into());
+    assert_eq!(tried(&stop, vec![within.into()]), Ok(7));
+    stop.set();
+    assert!(tried(&stop, vec![full()]).is_err());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `lbam-desk train`: what a run is to be, from arguments and from the run that is resumed.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -131,6 +131,10 @@ pub struct Train {
     /// Show pictures in other colours, too, so that few teach more
     #[arg(long)]
     vary_colours: bool,
+    /// Crops of a picture, one a step, before another is drawn: decoding it takes longer than a step
+    /// [default: 1, or 8 of a folder of more pictures than 3 GiB hold, about 1000]
+    #[arg(long, value_name = "COUNT")]
+    crops: Option<NonZeroU64>,
     /// Give each picture of a batch a mask of its own (slower: the mask branches run for each)
     #[arg(long)]
     own_masks: bool,
@@ -285,6 +289,7 @@ pub fn train(a: Train) -> anyhow::Result<()> {
     }
     config.own_masks |= a.own_masks;
     config.vary_colours |= a.vary_colours;
+    config.crops = a.crops.or(config.crops);
     config.mixed_precision |= a.mixed_precision;
     config.masks = a.masks.or(config.masks);
     if let Some(ratio) = &a.mask_ratio {
