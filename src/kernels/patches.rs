@@ -9,6 +9,8 @@ pub struct Vote {
     pub to: usize,
     /// Number of the picture's pixel where the other patch begins.
     pub from: usize,
+    /// Of the patch only so many rows, from the first on.
+    pub rows: usize,
     pub weight: u16,
 }
 
@@ -145,7 +147,7 @@ pub const SIDE: usize = 8;
 /// Bytes of its row in packed RGB.
 pub const ROW: usize = 3 * SIDE;
 
-/// Adds up what patches of 8x8 pixels say: to `sums` levels by weights, three a pixel, and to `weights`
+/// Adds up what patches of 8x8 pixels, or their upper rows, say: to `sums` levels by weights, three a pixel, and to `weights`
 /// the weights. Both are `width` pixels wide, the `picture` (packed RGB) is `stride` pixels wide. Sums
 /// wrap around at 32 bits.
 ///
@@ -175,16 +177,16 @@ fn vote_by_rows(
     votes: impl Iterator<Item = Vote>,
     add_row: impl Fn(&mut [u32; ROW], &[u8; ROW], u16),
 ) {
-    let within = |begin: usize, width: usize, pixels: usize| {
-        let last = (SIDE - 1).checked_mul(width).and_then(|rows| rows.checked_add(begin + SIDE));
-        last.is_some_and(|end| end <= pixels)
+    let within = |begin: usize, rows: usize, width: usize, pixels: usize| {
+        let last = rows.saturating_sub(1).checked_mul(width);
+        let end = last.and_then(|last| last.checked_add(begin + SIDE));
+        begin <= pixels && end.is_some_and(|end| end <= pixels)
     };
-    let voted = weights.len().min(sums.len() / 3);
-    for Vote { to, from, weight } in votes {
-        assert!(to <= voted && within(to, width, voted), "a patch within what is voted on");
-        let pixels = picture.len() / 3;
-        assert!(from <= pixels && within(from, stride, pixels), "a patch within the picture");
-        for row in 0..SIDE {
+    let (voted, pixels) = (weights.len().min(sums.len() / 3), picture.len() / 3);
+    for Vote { to, from, rows, weight } in votes {
+        assert!(within(to, rows, width, voted), "a patch within what is voted on");
+        assert!(within(from, rows, stride, pixels), "a patch within the picture");
+        for row in 0..rows {
             let (to, from) = (to + row * width, from + row * stride);
             // SAFETY: the patch's last pixel lies within, as just asked, and so do all.
             let (weights, sums, says) = unsafe {
@@ -325,7 +327,7 @@ mod tests {
         let picture = noise(3 * 10 * 9, 3);
         let refused = |to: usize, from: usize, width: usize| {
             let (mut sums, mut weights) = (vec![0; 3 * 100], vec![0; 100]);
-            let votes = std::iter::once(Vote { to, from, weight: 1 });
+            let votes = std::iter::once(Vote { to, from, rows: SIDE, weight: 1 });
             let run = || vote((&mut sums, &mut weights, width), (&picture, 10), votes);
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
         };
@@ -346,8 +348,16 @@ mod tests {
     fn every_pixel_of_a_patch_has_its_say() {
         let (width, stride, height) = (19, 23, 21);
         let picture = noise(3 * stride * height, 3);
-        let votes = [(0, 0, 7), (5, 14, 65535), (1, 2, 1), (19 * 13 + 11, 23 * 13 + 15, 300)]
-            .map(|(to, from, weight)| Vote { to, from, weight });
+        let last = (19 * 13 + 11, 23 * 13 + 15);
+        let votes = [
+            (0, 0, 8, 7),
+            (5, 14, 8, 65535),
+            (1, 2, 8, 1),
+            (last.0, last.1, 8, 300),
+            (7, 3, 0, 2),
+            (last.0 + 19 * 5, last.1 + 23 * 5, 3, 5),
+        ]
+        .map(|(to, from, rows, weight)| Vote { to, from, rows, weight });
         let (mut sums, mut weights) = (vec![1; 3 * width * height], vec![2; width * height]);
         vote((&mut sums, &mut weights, width), (&picture, stride), votes.into_iter());
         let (mut more, mut heavier) = (vec![1; 3 * width * height], vec![2; width * height]);
@@ -356,10 +366,10 @@ mod tests {
         assert_eq!((&sums, &weights), (&more, &heavier));
         for at in 0..width * height {
             let mut expected = [1, 1, 1, 2];
-            for Vote { to, from, weight } in votes {
+            for Vote { to, from, rows, weight } in votes {
                 let Some(beyond) = at.checked_sub(to) else { continue };
                 let (x, y) = (beyond % width, beyond / width);
-                if x < 8 && y < 8 {
+                if x < 8 && y < rows {
                     let says = &picture[3 * (from + y * stride + x)..][..3];
                     let weight = u32::from(weight);
                     (0..3).for_each(|at| expected[at] += weight * u32::from(says[at]));

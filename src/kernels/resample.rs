@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use super::workers;
+
 /// A weight of 1.
 const ONE: i32 = 1 << 14;
 
@@ -86,9 +88,13 @@ impl Axis {
 }
 
 /// Rows that are scaled along both axes before the next: they stay in a core's cache.
-const ROWS: usize = 64;
-/// Bytes of a row whose sums stay in registers.
+const ROWS: usize = 32;
+/// Bytes of a row whose sums stay in registers; and of a line of [`ROWS`] pixels, which is three times that
+/// long or four.
 const CHUNK: usize = 64;
+const SHORT_CHUNK: usize = 32;
+/// Pixels of the target from which on two threads share them.
+const SHARED: usize = 64 * 64;
 /// Fraction bits of a sum.
 const SUM_BITS: u32 = 6;
 
@@ -103,6 +109,13 @@ pub struct Resampler<const CHANNELS: usize> {
     filter: Filter,
     across: Axis,
     down: Axis,
+    /// Of the upper half of what is scaled, and of the lower.
+    strips: [Strip; 2],
+}
+
+/// What one strip takes.
+#[derive(Debug)]
+struct Strip {
     /// [`ROWS`] rows of the target's, still as wide as the source.
     rows: Vec<u8>,
     /// The same turned: a line holds one place of each of these rows.
@@ -124,9 +137,11 @@ impl<const CHANNELS: usize> Resampler<CHANNELS> {
             filter,
             across: Axis::new(source.0, target.0, filter),
             down: Axis::new(source.1, target.1, filter),
-            rows: vec![0; ROWS * source.0 * CHANNELS],
-            turned: vec![0; ROWS * source.0 * CHANNELS],
-            scaled: vec![0; ROWS * target.0 * CHANNELS],
+            strips: [(); 2].map(|()| Strip {
+                rows: vec![0; ROWS * source.0 * CHANNELS],
+                turned: vec![0; ROWS * source.0 * CHANNELS],
+                scaled: vec![0; ROWS * target.0 * CHANNELS],
+            }),
         }
     }
 
@@ -158,45 +173,96 @@ impl<const CHANNELS: usize> Resampler<CHANNELS> {
         assert_eq!(to.len(), self.target.0 * self.target.1 * CHANNELS);
         assert!(!columns.is_empty() && columns.end <= self.target.0);
         assert!(!rows.is_empty() && rows.end <= self.target.1);
+        let Self { source, target, across, down, strips: [first, second], .. } = self;
+        let scale = Scale { source_row: source.0 * CHANNELS, columns, across, down };
+        let target_row = target.0 * CHANNELS;
+        let half = rows.start + rows.len() / 2;
+        let (upper, lower) = to[rows.start * target_row..rows.end * target_row]
+            .split_at_mut(rows.len() / 2 * target_row);
+        let pixels = scale.columns.len() * rows.len();
+        let work =
+            |strip: &mut Strip, to: &mut [u8], rows| scale.run::<CHANNELS>(strip, from, to, rows);
+        if pixels < SHARED {
+            work(first, upper, rows.start..half);
+            work(second, lower, half..rows.end);
+        } else {
+            workers::join(
+                || work(first, upper, rows.start..half),
+                || work(second, lower, half..rows.end),
+            );
+        }
+    }
+}
+
+/// What is scaled how: columns of the target, from rows of so many bytes.
+struct Scale<'a> {
+    source_row: usize,
+    columns: Range<usize>,
+    across: &'a Axis,
+    down: &'a Axis,
+}
+
+impl Scale<'_> {
+    /// Writes these rows of the target to `to`, which begins with the first of them.
+    fn run<const CHANNELS: usize>(
+        &self,
+        strip: &mut Strip,
+        from: &[u8],
+        to: &mut [u8],
+        rows: Range<usize>,
+    ) {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2.
-            return unsafe { self.run_avx2(from, to, columns, rows) };
+            return unsafe { self.run_avx2::<CHANNELS>(strip, from, to, rows) };
         }
-        self.run_here(from, to, columns, rows);
+        self.run_here::<CHANNELS>(strip, from, to, rows);
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn run_avx2(&mut self, from: &[u8], to: &mut [u8], columns: Range<usize>, rows: Range<usize>) {
-        self.run_here(from, to, columns, rows);
+    fn run_avx2<const CHANNELS: usize>(
+        &self,
+        strip: &mut Strip,
+        from: &[u8],
+        to: &mut [u8],
+        rows: Range<usize>,
+    ) {
+        self.run_here::<CHANNELS>(strip, from, to, rows);
     }
 
     #[inline(always)]
-    fn run_here(&mut self, from: &[u8], to: &mut [u8], columns: Range<usize>, rows: Range<usize>) {
-        let (source_row, target_row) = (self.source.0 * CHANNELS, self.target.0 * CHANNELS);
-        let strip = ROWS * CHANNELS;
+    fn run_here<const CHANNELS: usize>(
+        &self,
+        strip: &mut Strip,
+        from: &[u8],
+        to: &mut [u8],
+        rows: Range<usize>,
+    ) {
+        let Self { source_row, columns, across, down } = self;
+        let target_row = across.starts.len() * CHANNELS;
+        let line_bytes = ROWS * CHANNELS;
         // The columns of the source that count.
-        let first = self.across.starts[columns.start];
-        let width = self.across.starts[columns.end - 1] + self.across.taps - first;
-        for top in rows.clone().step_by(ROWS) {
+        let first = across.starts[columns.start];
+        let width = across.starts[columns.end - 1] + across.taps - first;
+        for (top, to) in rows.clone().step_by(ROWS).zip(to.chunks_mut(ROWS * target_row)) {
             let height = ROWS.min(rows.end - top);
-            let lines = self.rows.chunks_exact_mut(width * CHANNELS);
-            let places = self.down.places().skip(top).take(height);
+            let lines = strip.rows.chunks_exact_mut(width * CHANNELS);
+            let places = down.places().skip(top).take(height);
             for (line, (start, weights)) in lines.zip(places) {
                 let from = &from[start * source_row + first * CHANNELS..];
-                sum_rows(from, source_row, weights, line);
+                sum_rows::<CHUNK>(from, *source_row, weights, line);
             }
-            let lines = &self.rows[..ROWS * width * CHANNELS];
-            turn::<CHANNELS>(lines, width, &mut self.turned, ROWS, 0);
-            let lines = self.scaled.chunks_exact_mut(strip);
-            let places = self.across.places().skip(columns.start).take(columns.len());
+            let lines = &strip.rows[..ROWS * width * CHANNELS];
+            turn::<CHANNELS>(lines, width, &mut strip.turned, ROWS, 0);
+            let lines = strip.scaled.chunks_exact_mut(line_bytes);
+            let places = across.places().skip(columns.start).take(columns.len());
             for (line, (start, weights)) in lines.zip(places) {
-                sum_rows(&self.turned[(start - first) * strip..], strip, weights, line);
+                let from = &strip.turned[(start - first) * line_bytes..];
+                sum_rows::<SHORT_CHUNK>(from, line_bytes, weights, line);
             }
-            let lines = &self.scaled[..columns.len() * strip];
-            let to = &mut to[top * target_row..(top + height) * target_row];
-            turn::<CHANNELS>(lines, ROWS, to, self.target.0, columns.start);
+            let lines = &strip.scaled[..columns.len() * line_bytes];
+            turn::<CHANNELS>(lines, ROWS, to, across.starts.len(), columns.start);
         }
     }
 }
@@ -249,7 +315,12 @@ const MANY: usize = 32;
 
 /// As [`sum_rows`], of products in 32 bits that are rounded once.
 #[inline(always)]
-fn sum_many_rows(from: &[u8], row_bytes: usize, weights: &[i16], to: &mut [u8]) {
+fn sum_many_rows<const CHUNK: usize>(
+    from: &[u8],
+    row_bytes: usize,
+    weights: &[i16],
+    to: &mut [u8],
+) {
     for (index, chunk) in to.chunks_mut(CHUNK).enumerate() {
         let mut sums = [1 << (SUM_BITS + 15); CHUNK];
         for (row, &weight) in weights.iter().enumerate() {
@@ -267,9 +338,9 @@ fn sum_many_rows(from: &[u8], row_bytes: usize, weights: &[i16], to: &mut [u8]) 
 /// The sum of rows that are `row_bytes` apart, each with its weight. `from` begins with the first of
 /// them.
 #[inline(always)]
-fn sum_rows(from: &[u8], row_bytes: usize, weights: &[i16], to: &mut [u8]) {
+fn sum_rows<const CHUNK: usize>(from: &[u8], row_bytes: usize, weights: &[i16], to: &mut [u8]) {
     if weights.len() >= MANY {
-        return sum_many_rows(from, row_bytes, weights, to);
+        return sum_many_rows::<CHUNK>(from, row_bytes, weights, to);
     }
     // A half, to round; and half of the last bit of each share, which are rounded down.
     let begin = (1 << (SUM_BITS - 1)) + (weights.len() / 2) as i16;
@@ -338,8 +409,10 @@ mod tests {
         let mut resampler = Resampler::<CHANNELS>::new(source, target, filter);
         let (mut found, mut portable) = (vec![7; expected.len()], vec![9; expected.len()]);
         resampler.run(&from, &mut found);
-        resampler.run_here(&from, &mut portable, 0..target.0, 0..target.1);
-        assert!(found == portable, "instruction sets differ");
+        let Resampler { across, down, strips: [strip, _], .. } = &mut resampler;
+        let scale = Scale { source_row: source.0 * CHANNELS, columns: 0..target.0, across, down };
+        scale.run_here::<CHANNELS>(strip, &from, &mut portable, 0..target.1);
+        assert!(found == portable, "instruction sets or halves differ");
         expected.iter().zip(&found).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0)
     }
 

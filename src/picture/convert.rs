@@ -33,6 +33,22 @@ pub(crate) struct Planes<'a> {
 }
 
 impl Planes<'_> {
+    /// The upper half and the lower, as far as chroma samples can be parted.
+    pub(crate) fn halves(&self) -> [Self; 2] {
+        let Self { format, range, width, luma, u, v } = *self;
+        let (across, down) = format.chroma_block();
+        let blocks = luma.len() / width / 2 / down;
+        let (luma, luma_below) = luma.split_at(blocks * down * width);
+        // Grey has none.
+        let samples = blocks * width.div_ceil(across);
+        let [(u, u_below), (v, v_below)] =
+            [u, v].map(|plane| plane.split_at(samples.min(plane.len())));
+        [
+            Self { format, range, width, luma, u, v },
+            Self { format, range, width, luma: luma_below, u: u_below, v: v_below },
+        ]
+    }
+
     /// Chroma is taken from the pixel's own sample, never blended with a neighbour's: what a
     /// known pixel looks like must not depend on a hole's chroma further on.
     ///

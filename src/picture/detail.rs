@@ -17,12 +17,13 @@
 use std::ops::Range;
 
 use super::matches::{
-    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, ROW, SIDE, Search, Target, corners,
-    place_in, reached, surroundings,
+    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Part, Pass, ROW, SIDE, Search, Target,
+    corners, place_in, reached, surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
 use crate::kernels::patches::{apart, bytes_apart};
 use crate::kernels::resample::{Filter, Resampler};
+use crate::kernels::workers;
 
 /// From patch to patch that is matched: four lie over each pixel.
 const STEP: usize = SIDE / 2;
@@ -187,53 +188,81 @@ impl Detail {
         self.matches.improve(&look, pass);
     }
 
-    /// How much of its match's fine band a target takes: a match for want of a better one would
-    /// bring what is not like anything around. Up to [`FULL_TRUST`].
-    fn trust(&self, target: &Target) -> i16 {
-        let corners = |at: u32| corners::<3>(&self.coarse, self.area.width, at as usize);
-        let [mine, found] = [target.at, target.found].map(corners);
-        let left = DISTRUSTED.saturating_sub(bytes_apart(&mine, &found));
-        (left * FULL_TRUST as u32 / (DISTRUSTED - TRUSTED)).min(FULL_TRUST as u32) as i16
-    }
-
-    /// Lays the matches' fine band over the coarse one, in the fill and in luma.
+    /// Lays the matches' fine band over the coarse one, in the fill and in luma. Two threads share it, the
+    /// upper half and the lower.
     fn lay(&mut self, fill: &mut [u8]) {
-        let (width, reached) = (self.area.width, self.reached);
-        self.sums.fill(0);
-        for target in &self.matches.targets {
-            let trust = self.trust(target);
-            let first = place_in(&reached, target.at as usize, width);
-            for (row, down) in SHARES.into_iter().enumerate() {
-                let (to, from) = (first + row * reached.width, target.found as usize + row * width);
-                let shares: [i16; ROW] = std::array::from_fn(|byte| down * SHARES[byte / 3]);
-                let sums = &mut self.sums[3 * to..][..ROW];
-                let picture = &self.picture[3 * from..][..ROW];
-                let coarse = &self.coarse[3 * from..][..ROW];
-                for (sum, ((picture, coarse), share)) in
-                    sums.iter_mut().zip(picture.iter().zip(coarse).zip(shares))
-                {
-                    let fine = i16::from(*picture) - i16::from(*coarse);
-                    *sum += ((fine * trust + FULL_TRUST / 2) >> TRUST_BITS) * share;
+        let (width, reached, half) = (self.area.width, self.reached, self.reached.height / 2);
+        let first = (reached.y + half) * width;
+        let fills = fill.as_chunks_mut::<3>().0.split_at_mut(self.place(first));
+        let Self { matches, picture, coarse, luma, sums, reciprocals, owned, area, stride, .. } =
+            self;
+        let (matches, picture, coarse, reciprocals) =
+            (&*matches, &*picture, &*coarse, &*reciprocals);
+        let lay = |sums: &mut [i16], rows: Range<usize>| {
+            sums.fill(0);
+            for Part { target, rows, to, from } in matches.parts(&reached, rows) {
+                let trust = trust(&matches.targets[target], coarse, width);
+                for (row, down) in SHARES[rows].iter().enumerate() {
+                    let (to, from) = (to + row * reached.width, from + row * width);
+                    let shares: [i16; ROW] = std::array::from_fn(|byte| down * SHARES[byte / 3]);
+                    let sums = &mut sums[3 * to..][..ROW];
+                    let picture = &picture[3 * from..][..ROW];
+                    let coarse = &coarse[3 * from..][..ROW];
+                    for (sum, ((picture, coarse), share)) in
+                        sums.iter_mut().zip(picture.iter().zip(coarse).zip(shares))
+                    {
+                        let fine = i16::from(*picture) - i16::from(*coarse);
+                        *sum += ((fine * trust + FULL_TRUST / 2) >> TRUST_BITS) * share;
+                    }
                 }
             }
-        }
-        for run in self.owned.iter().cloned() {
-            let (to, from) = (self.place(run.start), place_in(&reached, run.start, width));
-            let bands = self.coarse.as_chunks::<3>().0[run.clone()].iter();
-            let bands = bands.zip(&self.sums.as_chunks::<3>().0[from..]);
-            let bands = bands.zip(&self.reciprocals[from..]);
-            let fill = fill.as_chunks_mut::<3>().0[to..].iter_mut();
-            let pixels = fill.zip(&mut self.luma[run]);
-            for ((fill, luma), ((coarse, sums), &reciprocal)) in pixels.zip(bands) {
-                let level = |channel: usize| {
-                    let fine = rounded(sums[channel], reciprocal);
-                    (i32::from(coarse[channel]) + fine).clamp(0, 255) as u8
-                };
-                let pixel = [level(0), level(1), level(2)];
-                (*fill, *luma) = (pixel, luma_of(&pixel));
+        };
+        // Those of a half: its sums, and what of the area, of the fill and of the reached box lies before.
+        let take = |runs: &[Range<usize>],
+                    (sums, luma, fill): (&[i16], &mut [u8], &mut [[u8; 3]]),
+                    before: [usize; 3]| {
+            for run in runs {
+                let to = (area.y + run.start / width) * *stride + area.x + run.start % width;
+                let from = place_in(&reached, run.start, width);
+                let bands = coarse.as_chunks::<3>().0[run.clone()].iter();
+                let bands = bands.zip(&sums.as_chunks::<3>().0[from - before[2]..]);
+                let bands = bands.zip(&reciprocals[from..]);
+                let fill = fill[to - before[1]..].iter_mut();
+                let pixels = fill.zip(&mut luma[run.start - before[0]..run.end - before[0]]);
+                for ((fill, luma), ((coarse, sums), &reciprocal)) in pixels.zip(bands) {
+                    let level = |channel: usize| {
+                        let fine = rounded(sums[channel], reciprocal);
+                        (i32::from(coarse[channel]) + fine).clamp(0, 255) as u8
+                    };
+                    let pixel = [level(0), level(1), level(2)];
+                    (*fill, *luma) = (pixel, luma_of(&pixel));
+                }
             }
-        }
+        };
+        let runs = owned.split_at(owned.partition_point(|run| run.start < first));
+        let before = [first, fills.0.len(), half * reached.width];
+        let sums = sums.split_at_mut(3 * before[2]);
+        let lumas = luma.split_at_mut(first);
+        workers::join(
+            || {
+                lay(sums.0, 0..half);
+                take(runs.0, (sums.0, lumas.0, fills.0), [0; 3]);
+            },
+            || {
+                lay(sums.1, half..reached.height);
+                take(runs.1, (sums.1, lumas.1, fills.1), before);
+            },
+        );
     }
+}
+
+/// How much of its match's fine band a target takes: a match for want of a better one would bring what is
+/// not like anything around. Up to [`FULL_TRUST`].
+fn trust(target: &Target, coarse: &[u8], width: usize) -> i16 {
+    let corners = |at: u32| corners::<3>(coarse, width, at as usize);
+    let [mine, found] = [target.at, target.found].map(corners);
+    let left = DISTRUSTED.saturating_sub(bytes_apart(&mine, &found));
+    (left * FULL_TRUST as u32 / (DISTRUSTED - TRUSTED)).min(FULL_TRUST as u32) as i16
 }
 
 /// What is compared: the coarse band, and luma unless it is `None`.

@@ -5,6 +5,8 @@
 //! What "like" means is for the caller to say ([`Alike`]). The random numbers have a fixed seed: the
 //! same pictures give the same matches everywhere.
 
+use std::ops::Range;
+
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
@@ -100,6 +102,17 @@ impl Target {
     }
 }
 
+/// Some rows of a target's patch.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    /// The target's number.
+    pub target: usize,
+    pub rows: Range<usize>,
+    /// Their first pixel, in what they lie in, and that of the match.
+    pub to: usize,
+    pub from: usize,
+}
+
 /// The matches in one picture.
 #[derive(Debug)]
 pub(super) struct Matches {
@@ -114,6 +127,7 @@ pub(super) struct Matches {
     /// Of each patch that may be a target, so many in a row, its number among them, or [`NONE`].
     grid: Vec<u32>,
     columns: usize,
+    /// In the order of their places.
     pub targets: Vec<Target>,
     /// A match counts as so much less like its target, one part in so many, for each neighbour whose
     /// match is not beside it: matches that lie together are one piece of the picture, with its texture,
@@ -154,6 +168,23 @@ impl Matches {
         let columns = columns.len();
         let random = Pcg32::new(SEED, 0);
         Some(Self { width, height, origin, step, whole, grid, columns, targets, apart, random })
+    }
+
+    /// What of the targets' patches lies in `rows` of `reached`, which holds all of them.
+    pub fn parts(&self, reached: &PixelBox, rows: Range<usize>) -> impl Iterator<Item = Part> {
+        let (reached, width) = (*reached, self.width);
+        let before = |row: usize| {
+            self.targets.partition_point(|target| (target.at as usize) < (reached.y + row) * width)
+        };
+        let reaching = before((rows.start + 1).saturating_sub(SIDE))..before(rows.end);
+        reaching.map(move |target| {
+            let Target { at, found, .. } = self.targets[target];
+            let (at, found) = (at as usize, found as usize);
+            let (x, y) = (at % width - reached.x, at / width - reached.y);
+            let (begin, end) = (rows.start.max(y), rows.end.min(y + SIDE));
+            let to = (begin - rows.start) * reached.width + x;
+            Part { target, rows: begin - y..end - y, to, from: found + (begin - y) * width }
+        })
     }
 
     /// Whether no target has a match so far.
@@ -228,10 +259,22 @@ impl Matches {
 
     /// Looks for better matches.
     pub fn improve(&mut self, alike: &impl Alike, pass: &Pass) {
+        let is_its_turn = |Target { column, row, .. }: &Target| {
+            pass.quarter.is_none_or(|quarter| quarter == column % 2 + 2 * (row % 2))
+        };
+        self.improve_some(alike, pass, is_its_turn);
+    }
+
+    /// The same for those targets that are `wanted`.
+    pub fn improve_some(
+        &mut self,
+        alike: &impl Alike,
+        pass: &Pass,
+        wanted: impl Fn(&Target) -> bool,
+    ) {
         for count in 0..self.targets.len() {
             let number = if pass.back { self.targets.len() - 1 - count } else { count };
-            let Target { column, row, .. } = self.targets[number];
-            if pass.quarter.is_none_or(|quarter| quarter == column % 2 + 2 * (row % 2)) {
+            if wanted(&self.targets[number]) {
                 self.improve_one(number, alike, pass);
             }
         }

@@ -10,6 +10,7 @@ use super::{
     Frame, KNOWN, MOST_REGIONS, Mask, MaskError, PictureError, PixelBox, PixelFormat, Region,
 };
 use crate::kernels::resample::{Filter, Resampler};
+use crate::kernels::workers;
 
 /// How the fill meets the known picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,11 +100,17 @@ impl Paster {
         self.region.resize(size.0 * size.1 * 4, 0);
         // Holes are zero, so that scaling sums up known pixels, and in the fourth channel how much
         // of them there is.
-        let pixels = self.known.as_chunks::<3>().0.iter().zip(region.holes.data());
-        for (rgba, (&[r, g, b], &hole)) in self.region.as_chunks_mut::<4>().0.iter_mut().zip(pixels)
-        {
-            *rgba = [r, g, b, !hole];
-        }
+        let weigh = |known: &[[u8; 3]], holes: &[u8], rgba: &mut [[u8; 4]]| {
+            let pixels = known.iter().zip(holes);
+            for (rgba, (&[r, g, b], &hole)) in rgba.iter_mut().zip(pixels) {
+                *rgba = [r, g, b, !hole];
+            }
+        };
+        let half = size.0 * size.1 / 2;
+        let known = self.known.as_chunks::<3>().0.split_at(half);
+        let holes = region.holes.data().split_at(half);
+        let rgba = self.region.as_chunks_mut::<4>().0.split_at_mut(half);
+        workers::join(|| weigh(known.0, holes.0, rgba.0), || weigh(known.1, holes.1, rgba.1));
         self.scaled.resize(network.0 * network.1 * 4, 0);
         kept(&mut self.shrinkers, size, network, Filter::Bilinear)
             .run(&self.region, &mut self.scaled);
@@ -181,15 +188,11 @@ impl Paster {
                 let start = (region.y + y) * stride + region.x;
                 self.luma.extend_from_slice(&frame.plane(0)[start..start + width]);
             }
-            Planes {
-                format: frame.format(),
-                range: frame.range(),
-                width,
-                luma: &self.luma,
-                u: &self.u,
-                v: &self.v,
-            }
-            .to_rgb(&mut self.known);
+            let (format, range) = (frame.format(), frame.range());
+            let Self { luma, u, v, known, .. } = self;
+            let [upper, lower] = Planes { format, range, width, luma, u, v }.halves();
+            let (above, below) = known.split_at_mut(3 * upper.luma.len());
+            workers::join(|| upper.to_rgb(above), || lower.to_rgb(below));
         }
         let pixels = self.known.as_chunks_mut::<3>().0.iter_mut().zip(region.holes.data());
         pixels.filter(|(_, hole)| **hole != KNOWN).for_each(|(pixel, _)| *pixel = [0; 3]);

@@ -23,16 +23,17 @@
 //!
 //! What a hole hides is not seen: patches are taken from known pixels alone.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::matches::{
-    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Pass, ROW, SIDE, Search, Target, corners,
-    place_in, reached, surroundings,
+    Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Part, Pass, ROW, SIDE, Search, Target,
+    corners, place_in, reached, surroundings,
 };
 use super::texture::Texture;
 use super::{KNOWN, PixelBox, Region};
 use crate::kernels::patches::{Vote, apart, bytes_apart, vote};
 use crate::kernels::resample::{Filter, Resampler};
+use crate::kernels::workers;
 
 /// So many steps from known pixels a network of this kind knows little of what is there.
 const DEEP: u16 = 32;
@@ -55,9 +56,19 @@ const HALVES: u32 = 512;
 /// Of more levels' difference in the mean, two frames are of different scenes: noise makes few, and
 /// what moves is mostly in a part of the picture.
 const CUT: u64 = 16;
-/// Of more in the mean of a hole's coarse band, beside what all of it changed alike, the network says
-/// something else than when the search began: light that changes takes all along, and the matches too.
-const DRIFT: u32 = 4;
+/// A cell of so many pixels along each axis whose known ones are so many levels off in the mean, where they
+/// were in the frame before, is another thing now, as when somebody walks by: noise makes few. Where that is
+/// more than one cell in so many, the camera moves, and matches go along.
+const CELL: usize = 8;
+const MOVED: u32 = 12;
+const FEW: usize = 4;
+/// Of more in the mean of a hole's coarse band, beside what all of it changed alike, lighter or darker and
+/// with more contrast or less, the network says something else than when the search began: light that
+/// changes takes all along, and the matches too.
+const DRIFT: u64 = 4;
+/// The change of contrast that is light's, at the most, and fraction bits of it.
+const CONTRASTS: RangeInclusive<i64> = 1 << (CONTRAST_BITS - 1)..=2 << CONTRAST_BITS;
+const CONTRAST_BITS: u32 = 8;
 /// Walks of a search, two a round: first by the coarse band alone.
 const PASSES: [(bool, Pass); 6] =
     [(false, FORTH), (false, BACK), (true, FORTH), (true, BACK), (true, FORTH), (true, BACK)];
@@ -84,9 +95,9 @@ pub struct Patches {
     known: Vec<Range<usize>>,
     /// The picture in RGB, filled.
     picture: Vec<u8>,
-    /// The same with the network's fill.
-    network: Vec<u8>,
-    /// The coarse band of that, small, and in full size with the roughness of what is known; and the ways
+    /// What it has in holes while the network's fill stands there.
+    held: Vec<u8>,
+    /// The coarse band of the latter, small, and in full size with the roughness of what is known; and the ways
     /// there.
     small: Vec<u8>,
     coarse: Vec<u8>,
@@ -100,22 +111,28 @@ pub struct Patches {
     /// Of each pixel of that, what matches say by their weights, and those weights.
     sums: Vec<u32>,
     weights: Vec<u32>,
+    /// Of each cell of the area, by how much its known pixels changed in sum, how many there are, and
+    /// whether it is another thing now; and cells in a row.
+    changes: Vec<(u32, u32)>,
+    moved: Vec<bool>,
+    across: usize,
     /// Which quarter of the matches was looked at last.
     turn: u32,
-    /// The coarse band of when the search began; empty before.
-    based: Vec<u8>,
+    /// The coarse band in the holes when the search began; empty before.
+    based: Vec<[u8; 4]>,
     /// Walks since then.
     passes: usize,
 }
 
 impl Patches {
-    /// For fills of this region, at the network's size: takes all memory that it needs, some 21 bytes
-    /// for each pixel around the holes, and 40 for each of theirs. `None` where there is nothing to
+    /// For fills of this region, at the network's size: takes all memory that it needs, some 14 bytes
+    /// for each pixel around the holes, and 47 for each of theirs. `None` where there is nothing to
     /// fill, or no patch to take.
     pub fn new(region: &Region, search: Search) -> Option<Self> {
         let area = surroundings(&region.network_holes)?;
         let (width, height) = (area.width, area.height);
         let holes = region.network_holes.cut(&area).ok()?;
+        let count = holes.hole_pixels();
         let scale = [region.width, region.network_width, region.height, region.network_height];
         let origin = (
             region.x * region.network_width / region.width + area.x,
@@ -140,18 +157,21 @@ impl Patches {
             holes: holes.runs(|pixel| pixel != KNOWN),
             known: holes.runs(|pixel| pixel == KNOWN),
             picture: vec![0; 3 * width * height],
-            network: vec![0; 3 * width * height],
+            held: Vec::with_capacity(3 * count),
             small: vec![0; 3 * small.0 * small.1],
             coarse: vec![0; 4 * width * height],
             texture: Texture::new(&holes, COARSE[deep]),
             shrink: Resampler::new((width, height), small, Filter::Bilinear),
             grow: Resampler::new(small, (width, height), Filter::Bilinear),
             begun: vec![false; width * height],
+            changes: vec![(0, 0); width.div_ceil(CELL) * height.div_ceil(CELL)],
+            moved: vec![false; width.div_ceil(CELL) * height.div_ceil(CELL)],
+            across: width.div_ceil(CELL),
             sums: vec![0; 3 * reached.width * reached.height],
             weights: vec![0; reached.width * reached.height],
             reached,
             turn: 0,
-            based: Vec::with_capacity(4 * width * height),
+            based: Vec::with_capacity(count),
             passes: 0,
         })
     }
@@ -212,7 +232,8 @@ impl Patches {
             self.passes = 0;
         }
         if self.based.is_empty() {
-            self.based.extend_from_slice(&self.coarse);
+            let coarse = self.coarse.as_chunks::<4>().0;
+            self.based.extend(self.holes.iter().flat_map(|run| &coarse[run.clone()]));
         }
         self.mix(fill);
         let drawn = self.matches.draw();
@@ -241,6 +262,7 @@ impl Patches {
                 }
                 None if drawn => self.improve(true, &FOLLOWED),
                 None => {
+                    self.leave_what_moved();
                     // One match in four a frame.
                     self.turn = (self.turn + 1) % 4;
                     self.improve(true, &Pass { quarter: Some(self.turn), ..KEPT });
@@ -256,25 +278,59 @@ impl Patches {
 
     /// Takes the known pixels. Whether they are those of another scene than the frame before.
     fn take(&mut self, known: &[u8]) -> bool {
-        let (mut apart, mut count) = (0, 0);
+        self.changes.fill((0, 0));
         for run in self.known.iter().cloned() {
             let known = &known[3 * self.place(run.start)..][..3 * run.len()];
             let picture = &mut self.picture[3 * run.start..3 * run.end];
+            let (row, column) = (run.start / self.area.width, run.start % self.area.width);
+            let cells = &mut self.changes[row / CELL * self.across..][..self.across];
             let begun = &self.begun[run];
-            if begun.contains(&false) {
-                let pixels = picture.as_chunks::<3>().0.iter().zip(known.as_chunks::<3>().0);
-                for ((a, b), _) in pixels.zip(begun).filter(|(_, begun)| **begun) {
-                    let levels = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b)));
-                    (apart, count) = (apart + levels.sum::<u64>(), count + 3);
+            let mut at = 0;
+            for (cell, (sum, count)) in cells.iter_mut().enumerate().skip(column / CELL) {
+                let end = begun.len().min((cell + 1) * CELL - column);
+                let levels = picture[3 * at..3 * end].iter().zip(&known[3 * at..3 * end]);
+                let levels = levels.map(|(a, b)| u32::from(a.abs_diff(*b)));
+                if begun[at..end].contains(&false) {
+                    let begun = begun[at..end].iter().flat_map(|begun| [begun; 3]);
+                    let levels = levels.zip(begun).filter(|(_, begun)| **begun);
+                    levels.for_each(|(level, _)| (*sum, *count) = (*sum + level, *count + 1));
+                } else {
+                    (*sum, *count) = (*sum + levels.sum::<u32>(), *count + 3 * (end - at) as u32);
                 }
-            } else {
-                let levels = picture.iter().zip(known).map(|(a, b)| u32::from(a.abs_diff(*b)));
-                (apart, count) =
-                    (apart + u64::from(levels.sum::<u32>()), count + known.len() as u64);
+                at = end;
+                if at == begun.len() {
+                    break;
+                }
             }
             picture.copy_from_slice(known);
         }
-        apart > CUT * count
+        let (mut apart, mut levels, mut cells, mut moved) = (0, 0, 0, 0);
+        for ((sum, count), has_moved) in self.changes.iter().zip(&mut self.moved) {
+            *has_moved = *sum > MOVED * count;
+            moved += usize::from(*has_moved);
+            cells += usize::from(*count > 0);
+            (apart, levels) = (apart + u64::from(*sum), levels + u64::from(*count));
+        }
+        if moved * FEW > cells {
+            self.moved.fill(false);
+        }
+        apart > CUT * levels
+    }
+
+    /// Looks for other matches at once in place of those that are another thing now.
+    fn leave_what_moved(&mut self) {
+        if !self.moved.contains(&true) {
+            return;
+        }
+        let (width, across, moved) = (self.area.width, self.across, &self.moved);
+        let has_moved = |target: &Target| {
+            let (x, y) = (target.found as usize % width, target.found as usize / width);
+            let columns = x / CELL..=(x + SIDE - 1) / CELL;
+            let mut rows = y / CELL..=(y + SIDE - 1) / CELL;
+            rows.any(|row| moved[row * across..][columns.clone()].contains(&true))
+        };
+        let look = Look { coarse: &self.coarse, picture: Some(&self.picture), width };
+        self.matches.improve_some(&look, &FORTH, has_moved);
     }
 
     /// For each pixel of the area, whether it is one of a hole.
@@ -291,40 +347,57 @@ impl Patches {
 
     /// Makes the coarse band, with the network's fill.
     fn blur(&mut self, fill: &[u8]) {
-        self.network.copy_from_slice(&self.picture);
+        self.held.clear();
         for run in self.holes.iter().cloned() {
             let fill = &fill[3 * self.place(run.start)..][..3 * run.len()];
-            self.network[3 * run.start..3 * run.end].copy_from_slice(fill);
+            let picture = &mut self.picture[3 * run.start..3 * run.end];
+            self.held.extend_from_slice(picture);
+            picture.copy_from_slice(fill);
         }
-        self.shrink.run(&self.network, &mut self.small);
-        let band = self.texture.beside(&self.small, &self.network);
+        self.shrink.run(&self.picture, &mut self.small);
+        let band = self.texture.beside(&self.small, &self.picture);
         self.grow.run(band, &mut self.coarse);
+        let mut held = &self.held[..];
+        for run in &self.holes {
+            let picture = &mut self.picture[3 * run.start..3 * run.end];
+            let (mine, others) = held.split_at(picture.len());
+            picture.copy_from_slice(mine);
+            held = others;
+        }
     }
 
-    /// Whether the coarse band in the holes is another than when the search began.
+    /// Whether the coarse band in the holes is another than when the search began, in another light too.
     fn has_drifted(&self) -> bool {
         if self.based.is_empty() {
             return false;
         }
-        let changes = || {
-            let [now, before] = [&self.coarse, &self.based].map(|band| band.as_chunks::<4>().0);
-            let holes = self.holes.iter().cloned();
-            let pixels = holes.flat_map(move |run| now[run.clone()].iter().zip(&before[run]));
-            pixels.map(|(now, before)| -> [i32; 3] {
-                std::array::from_fn(|at| i32::from(now[at]) - i32::from(before[at]))
-            })
+        let pixels = || {
+            let now = self.coarse.as_chunks::<4>().0;
+            self.holes.iter().flat_map(|run| &now[run.clone()]).zip(&self.based)
         };
-        let count: usize = self.holes.iter().map(ExactSizeIterator::len).sum();
-        let mut alike = [0_i32; 3];
-        for change in changes() {
-            alike.iter_mut().zip(change).for_each(|(sum, change)| *sum += change);
+        let count = self.based.len() as i64;
+        let mut off = 0;
+        for channel in 0..3 {
+            let levels =
+                pixels().map(|(now, before)| (now[channel].into(), before[channel].into()));
+            let (mut sums, mut squares, mut products) = ((0, 0), 0, 0);
+            for (now, before) in levels.clone() {
+                let (now, before): (i64, i64) = (now, before);
+                sums = (sums.0 + now, sums.1 + before);
+                (squares, products) = (squares + before * before, products + now * before);
+            }
+            // The line that comes nearest: of all levels before to those now.
+            let variance = count * squares - sums.1 * sums.1;
+            let covariance = count * products - sums.0 * sums.1;
+            let contrast = (covariance << CONTRAST_BITS) / variance.max(1);
+            let contrast = contrast.clamp(*CONTRASTS.start(), *CONTRASTS.end());
+            let shift = ((sums.0 << CONTRAST_BITS) - contrast * sums.1) / count;
+            let beside = levels.map(|(now, before)| {
+                ((now << CONTRAST_BITS) - contrast * before - shift).unsigned_abs()
+            });
+            off += beside.sum::<u64>();
         }
-        let alike = alike.map(|sum| sum / count.max(1) as i32);
-        // By name: an array would be read from memory, for each pixel anew.
-        let [red, green, blue] = alike;
-        let beside = changes()
-            .map(|[a, b, c]| u64::from(a.abs_diff(red) + b.abs_diff(green) + c.abs_diff(blue)));
-        beside.sum::<u64>() > u64::from(3 * DRIFT) * count as u64
+        off >> CONTRAST_BITS > 3 * DRIFT * count as u64
     }
 
     /// Mixes the network's fill into that of the round before, in place of which it stands where there
@@ -352,25 +425,43 @@ impl Patches {
         self.matches.improve(&look, pass);
     }
 
-    /// Colours every hole pixel from the matches of all patches over it.
+    /// Colours every hole pixel from the matches of all patches over it. Two threads share it, the upper
+    /// half and the lower.
     fn vote(&mut self) {
-        self.sums.fill(0);
-        self.weights.fill(0);
-        let (width, reached) = (self.area.width, self.reached);
-        let votes = self.matches.targets.iter().zip(&self.nearness).map(|(target, nearness)| {
-            let to = place_in(&reached, target.at as usize, width);
-            Vote { to, from: target.found as usize, weight: weight(target.cost, *nearness) }
-        });
-        let sums = (&mut *self.sums, &mut *self.weights, reached.width);
-        vote(sums, (&self.picture, width), votes);
-        for run in self.holes.iter().cloned() {
-            let from = place_in(&reached, run.start, width);
-            let sums = &self.sums.as_chunks::<3>().0[from..];
-            let pixels = self.picture.as_chunks_mut::<3>().0[run].iter_mut();
-            for (pixel, (sums, &weight)) in pixels.zip(sums.iter().zip(&self.weights[from..])) {
-                *pixel = sums.map(|sum| ((sum + weight / 2) / weight) as u8);
+        let (width, reached, half) = (self.area.width, self.reached, self.reached.height / 2);
+        let (matches, nearness, picture) = (&self.matches, &self.nearness, &*self.picture);
+        let add = |sums: &mut [u32], weights: &mut [u32], rows: Range<usize>| {
+            sums.fill(0);
+            weights.fill(0);
+            let votes = matches.parts(&reached, rows).map(|Part { target, rows, to, from }| {
+                let weight = weight(matches.targets[target].cost, nearness[target]);
+                Vote { to, from, rows: rows.len(), weight }
+            });
+            vote((sums, weights, reached.width), (picture, width), votes);
+        };
+        let pixels = half * reached.width;
+        let (upper, lower) = self.sums.split_at_mut(3 * pixels);
+        let weights = self.weights.split_at_mut(pixels);
+        workers::join(
+            || add(upper, weights.0, 0..half),
+            || add(lower, weights.1, half..reached.height),
+        );
+        let (sums, weights) = (self.sums.as_chunks::<3>().0, &self.weights);
+        let colour = |holes: &[Range<usize>], picture: &mut [[u8; 3]], first: usize| {
+            for run in holes {
+                let from = place_in(&reached, run.start, width);
+                let pixels = picture[run.start - first..run.end - first].iter_mut();
+                for (pixel, (sums, &weight)) in
+                    pixels.zip(sums[from..].iter().zip(&weights[from..]))
+                {
+                    *pixel = sums.map(|sum| ((sum + weight / 2) / weight) as u8);
+                }
             }
-        }
+        };
+        let first = (reached.y + half) * width;
+        let (upper, lower) = self.picture.as_chunks_mut::<3>().0.split_at_mut(first);
+        let holes = self.holes.split_at(self.holes.partition_point(|run| run.start < first));
+        workers::join(|| colour(holes.0, upper, 0), || colour(holes.1, lower, first));
         self.begun.fill(true);
     }
 }

@@ -163,6 +163,33 @@ fn what_drifts_away_is_let_go() {
         patches.add(&brighter(&known), &mut brighter(&blurred));
         assert!(patches.based == based && patches.passes == PASSES.len(), "{light}");
     }
+    // A cloud comes: a factor, which leaves the dark side of the edge nearly as it was.
+    for light in (60..=100).rev() {
+        let dimmed = |levels: &[u8]| -> Vec<u8> {
+            levels.iter().map(|level| (u32::from(*level) * light / 100) as u8).collect()
+        };
+        patches.add(&dimmed(&known), &mut dimmed(&blurred));
+        assert!(patches.based == based && patches.passes == PASSES.len(), "{light}");
+    }
+}
+
+/// Matches lie where a black box comes to stand beside the hole: no piece of it shows in the hole.
+#[test]
+fn what_walks_by_is_not_copied() {
+    let region = region_of(&[(44, 30, 40, 60)]);
+    let mut patches = Patches::new(&region, Search::Live).unwrap();
+    for frame in 0..24 {
+        let mut known: Vec<u8> =
+            noise(3 * SIZE * SIZE, frame + 1).iter().map(|noise| 112 + noise / 16).collect();
+        for y in 20..110 {
+            known[3 * (y * SIZE + 100)..][..3 * 20].fill(if frame < 12 { 120 } else { 0 });
+        }
+        let mut fill = vec![120; known.len()];
+        patches.add(&known, &mut fill);
+        let holes = (0..SIZE * SIZE).filter(|at| region.owned.data()[*at] != 0);
+        let darkest = holes.map(|at| fill[3 * at]).min();
+        assert!(darkest > Some(104), "frame {frame}: {darkest:?}");
+    }
 }
 
 /// All patches over a pixel that agree fully: their sum still is one of 32 bits.
