@@ -683,8 +683,8 @@ pub fn check_in_step(frames: &Path, masks: &Path, most: usize) -> Result<(), Mas
 }
 
 /// Whether a folder of masks may belong to a clip or a camera, of which so many pictures are wanted at
-/// `most`. Where names are counted, by ones or tens, one that is missing or one too many would put all
-/// behind it in the place of others. Times in names may be unevenly apart.
+/// `most`: numbers in all of their names are about as far apart. One that is missing, or one too many,
+/// would put all behind it in the place of others. (Times in names are now 33 apart, now 34.)
 ///
 /// # Errors
 /// [`MaskSourceError::OutOfStep`] if one is missing or one too many.
@@ -697,10 +697,9 @@ pub fn check_steps(masks: &Path, most: usize) -> Result<(), MaskSourceError> {
     let steps = numbers.windows(2).map(|two| two[1].checked_sub(two[0]));
     // Where numbers fall, they are not what counts.
     let Some(steps) = steps.collect::<Option<Vec<_>>>() else { return Ok(()) };
-    let Some(least) = steps.iter().copied().filter(|step| *step > 0).min() else { return Ok(()) };
-    let common = 2 * steps.iter().filter(|step| **step == least).count() >= steps.len();
-    let counted = common && steps.iter().all(|step| step % least == 0) || steps.contains(&0);
-    let uneven = steps.windows(2).position(|two| two[0] != two[1]).filter(|_| counted);
+    // By more than half.
+    let is_uneven = |two: &[u64]| two[0].abs_diff(two[1]) > two[0].min(two[1]) / 2;
+    let uneven = steps.windows(2).position(is_uneven);
     uneven.map_or(Ok(()), |at| {
         let [before, here, next] = [at, at + 1, at + 2].map(|at| pictures[at].display());
         let path = masks.into();

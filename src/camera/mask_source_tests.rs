@@ -343,7 +343,7 @@ fn a_clip_s_masks_with_one_left_out_are_refused() {
     let check = |names: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         names.iter().for_each(|name| std::fs::write(folder.path().join(name), "").unwrap());
-        check_steps(folder.path(), 5).map_err(|error| error.to_string())
+        check_steps(folder.path(), 6).map_err(|error| error.to_string())
     };
     for even in [&["1.png"][..], &["0.png", "1.png", "2.png"], &["f5.png", "f10.png", "f15.png"]] {
         assert_eq!(check(even), Ok(()));
@@ -357,7 +357,10 @@ fn a_clip_s_masks_with_one_left_out_are_refused() {
     assert!(check(&["0033.png", "0033_overlay.png", "0067.png"]).is_err());
     // Milliseconds of 30 frames a second, and what lies behind all that is wanted.
     assert_eq!(check(&["0000.png", "0033.png", "0067.png", "0100.png"]), Ok(()));
-    assert_eq!(check(&["1.png", "2.png", "3.png", "4.png", "5.png", "8.png"]), Ok(()));
+    assert_eq!(check(&["1.png", "2.png", "3.png", "4.png", "5.png", "6.png", "9.png"]), Ok(()));
+    // One too many of those counted by tens, and masks of frames that had something to hide.
+    assert!(check(&["10.png", "20.png", "30.png", "35.png", "40.png", "50.png"]).is_err());
+    assert!(check(&["03.png", "17.png", "18.png", "40.png", "77.png"]).is_err());
 }
 
 #[test]

@@ -56,7 +56,7 @@ const OLD_CHECKPOINT: &str = "checkpoint.old";
 /// Grey that stands for the hole in sample strips.
 const HOLE_GREY: f32 = 0.5;
 /// How often to look for room on a full disk, and to tell of it.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Where a run begins.
@@ -573,6 +573,18 @@ impl<'a> Trainer<'a> {
     /// where a weight is not finite. (The optimisers' averages are: gradients are looked at before
     /// they see them.)
     fn save_checkpoint(&mut self) -> Result<(), DeskError> {
+        // Of a time before that found no room.
+        finish_swap(self.folder)?;
+        let written = self.write_checkpoint();
+        let new = self.folder.join(NEW_CHECKPOINT);
+        if written.is_err() && self.folder.join(CHECKPOINT).exists() && new.exists() {
+            // Others may want the room meanwhile.
+            fs::remove_dir_all(&new).map_err(DeskError::io(&new))?;
+        }
+        written
+    }
+
+    fn write_checkpoint(&mut self) -> Result<(), DeskError> {
         let weights = self.weights()?;
         let adversary = self.objectives[0].weights(self.progress.step)?;
         if self.average.as_ref().is_some_and(|average| !average.is_finite()) {
@@ -619,7 +631,7 @@ fn with_room<T>(
     loop {
         match write() {
             Err(error) if is_full(&error) && !stop.is_set() => {
-                trouble.warn(format_args!("{error}; the run waits for room, and loses nothing"));
+                trouble.warn(format_args!("{error}; the run waits for room"));
                 std::thread::sleep(LOOK_EVERY);
             }
             other => return other,
@@ -629,7 +641,7 @@ fn with_room<T>(
 
 /// Whether it is for want of room on the disk.
 fn is_full(error: &DeskError) -> bool {
-    let kinds = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+    let kinds = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
     let error: &dyn Error = error;
     let mut causes = successors(Some(error), |&error| error.source());
     causes.any(|cause| {

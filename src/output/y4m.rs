@@ -18,9 +18,9 @@ const FRAME: &[u8] = b"FRAME\n";
 /// header has its length before it is known.
 const FRACTION: u32 = 1000;
 const DIGITS: usize = 9;
-/// A rate by the clock is told with so many intervals between frames: the first may be short, where the
-/// network is still being prepared.
-const ENOUGH: usize = 30;
+/// A rate by the clock is told of so much: the first interval may be short, where the network is still being
+/// prepared.
+const ENOUGH: Duration = Duration::from_secs(1);
 /// Nothing came for so long: the source was away, and a clip does not stand still for it.
 const PAUSE: Duration = Duration::from_secs(8);
 
@@ -200,24 +200,24 @@ pub(super) struct Clip {
 #[derive(Default)]
 struct Clock {
     last: Option<Instant>,
-    intervals: usize,
-    /// The intervals' sum.
-    spent: Duration,
+    /// Intervals, and their sum.
+    intervals: (usize, Duration),
+    pauses: (usize, Duration),
 }
 
 impl Clock {
     fn tick(&mut self, now: Instant) {
-        let interval = self.last.replace(now).map(|last| now - last);
-        if let Some(interval) = interval.filter(|interval| *interval < PAUSE) {
-            self.intervals += 1;
-            self.spent += interval;
-        }
+        let Some(last) = self.last.replace(now) else { return };
+        let interval = now - last;
+        let (count, sum) = if interval < PAUSE { &mut self.intervals } else { &mut self.pauses };
+        (*count, *sum) = (*count + 1, *sum + interval);
     }
 
-    /// Over [`FRACTION`]; `None` as long as there are few.
+    /// Over [`FRACTION`]; `None` as long as there is little to tell it from.
     fn rate(&self) -> Option<u32> {
-        let Self { intervals, spent, .. } = self;
-        (*intervals >= ENOUGH).then(|| measured(*intervals, spent.as_secs_f64()))
+        // A source of nothing but pauses is that slow.
+        let (count, sum) = if self.intervals.0 > 0 { self.intervals } else { self.pauses };
+        (sum >= ENOUGH).then(|| measured(count, sum.as_secs_f64()))
     }
 }
 
@@ -421,19 +421,25 @@ mod tests {
 
     /// One frame in 0.1 s, and a night between two of them.
     fn slow_clock(intervals: usize) -> Clock {
-        let mut clock = Clock::default();
-        let mut now = Instant::now();
-        for interval in 0..=intervals {
+        clock_of((0..intervals).map(|number| if number == 2 { 40_000_000 } else { 100 }))
+    }
+
+    /// Of intervals in milliseconds.
+    fn clock_of(intervals: impl Iterator<Item = u64>) -> Clock {
+        let (mut clock, mut now) = (Clock::default(), Instant::now());
+        clock.tick(now);
+        for interval in intervals {
+            now += Duration::from_millis(interval);
             clock.tick(now);
-            now += Duration::from_millis(if interval == 2 { 40_000_000 } else { 100 });
         }
         clock
     }
 
     #[test]
     fn a_clip_by_the_clock_has_the_rate_at_which_its_frames_came() {
-        assert_eq!([0, 30].map(|intervals| slow_clock(intervals).rate()), [None; 2]);
-        assert_eq!(slow_clock(31).rate(), Some(10_000));
+        assert_eq!([0, 10].map(|intervals| slow_clock(intervals).rate()), [None; 2]);
+        assert_eq!(slow_clock(11).rate(), Some(10_000));
+        assert_eq!(clock_of([10_000; 3].into_iter()).rate(), Some(100));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("o.y4m");
         let finish = |clock| {
