@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use super::mask_source::MaskSource;
-use super::{MaskSourceError, TELL_AT_ONCE, TELL_EVERY};
+use super::{MaskSourceError, seldom};
 use crate::picture::{Mask, MaskError};
 use crate::process::Seldom;
 
@@ -104,7 +104,7 @@ impl FedMask {
                 newest,
                 stale_after: STALE_AFTER,
                 given: None,
-                silence: Seldom::every(TELL_EVERY).at_once(TELL_AT_ONCE),
+                silence: seldom(),
                 told_silence: false,
             },
             feeder,

@@ -19,7 +19,7 @@ use image::{ColorType, ImageDecoder};
 
 use super::mask_feed::{FedMask, Feeder, STALE_AFTER, now};
 use super::mask_source::MaskSource;
-use super::{MaskSourceError, MaskSpec, TELL_AT_ONCE, TELL_EVERY};
+use super::{MaskSourceError, MaskSpec, seldom};
 use crate::picture::{MAX_SIDE, Mask, MaskError};
 use crate::process::Seldom;
 
@@ -107,7 +107,7 @@ impl<'a> Senders<'a> {
 /// than `patience` gives way to the next.
 fn listen(mut senders: Senders, feeder: &Feeder, name: &str, patience: Duration) {
     // Some senders come once for each mask.
-    let mut trouble = Seldom::every(TELL_EVERY).at_once(TELL_AT_ONCE);
+    let mut trouble = seldom();
     while feeder.is_wanted() {
         let failed = senders.take_in().err();
         let Some((stream, since)) = senders.waiting.pop_front() else {

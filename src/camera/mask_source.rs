@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 #[cfg(unix)]
 use super::mask_socket::SocketMask;
 use super::natural::{number_of, pictures_in};
-use super::{MaskSourceError, MaskSpec, TELL_AT_ONCE, TELL_EVERY, mask_device};
+use super::{MaskSourceError, MaskSpec, mask_device, seldom};
 use crate::file::write_atomically;
 use crate::picture::{Length, MOST_PAINTED_PIXELS, Mask, MaskError, PictureError, Rect, read_size};
 use crate::process::Seldom;
@@ -425,7 +425,7 @@ impl PictureMask {
         let stamp = Stamp::of(path);
         let (seen, again) = (stamp.and_then(Stamp::settled), stamp.and_then(Stamp::look_again));
         let (path, mask) = (path.into(), read(path, most)?);
-        let changes = Seldom::every(TELL_EVERY).at_once(TELL_AT_ONCE);
+        let changes = seldom();
         Ok(Self {
             path,
             most,
@@ -682,8 +682,8 @@ pub fn check_in_step(frames: &Path, masks: &Path, most: usize) -> Result<(), Mas
     }
 }
 
-/// Whether a folder of masks may belong to a clip or a camera, of which so many pictures are wanted at
-/// `most`: numbers in all of their names are about as far apart. One that is missing, or one too many,
+/// Whether a folder of masks may belong to a clip or a camera, of which at most so many pictures are
+/// wanted: numbers in all of their names are about as far apart. One that is missing, or one too many,
 /// would put all behind it in the place of others. (Times in names are now 33 apart, now 34.)
 ///
 /// # Errors

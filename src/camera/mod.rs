@@ -52,6 +52,7 @@ pub use y4m::Y4mReader;
 use std::time::Duration;
 
 use crate::picture::{Bytes, Frame, FrameError, Pool, StreamInfo, jpeg_size};
+use crate::process::Seldom;
 
 /// Without a good frame for so long a camera counts as lost. Some take seconds to start or to expose.
 pub(crate) const SILENCE: Duration = Duration::from_secs(8);
@@ -60,6 +61,11 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(8);
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How much of it is told before that: who tries things out wants to hear of each.
 const TELL_AT_ONCE: u32 = 10;
+
+/// Tells of masks no more often than so.
+fn seldom() -> Seldom {
+    Seldom::every(TELL_EVERY).at_once(TELL_AT_ONCE)
+}
 
 /// Gives one picture after another.
 pub trait Source: Send {

@@ -147,9 +147,9 @@ pub const SIDE: usize = 8;
 /// Bytes of its row in packed RGB.
 pub const ROW: usize = 3 * SIDE;
 
-/// Adds up what patches of 8x8 pixels, or their upper rows, say: to `sums` levels by weights, three a pixel, and to `weights`
-/// the weights. Both are `width` pixels wide, the `picture` (packed RGB) is `stride` pixels wide. Sums
-/// wrap around at 32 bits.
+/// Adds up what patches of 8x8 pixels, or their upper rows, say: to `sums` levels by weights, three a
+/// pixel, and to `weights` the weights. Both are `width` pixels wide, the `picture` (packed RGB) is
+/// `stride` pixels wide. Sums wrap around at 32 bits.
 ///
 /// # Panics
 /// If a patch does not lie within.

@@ -18,7 +18,7 @@ use std::ops::Range;
 
 use super::matches::{
     Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Part, Pass, ROW, SIDE, Search, Target,
-    corners, place_in, reached, surroundings,
+    corners, place_in, place_of, reached, surroundings,
 };
 use super::{KNOWN, PixelBox, Region};
 use crate::kernels::patches::{apart, bytes_apart};
@@ -158,7 +158,7 @@ impl Detail {
 
     /// Where in the region a pixel of the area is.
     fn place(&self, at: usize) -> usize {
-        (self.area.y + at / self.area.width) * self.stride + self.area.x + at % self.area.width
+        place_of(&self.area, at, self.stride)
     }
 
     /// Sets the picture and its coarse band, and luma where it does not hold detail of the frame
@@ -220,15 +220,15 @@ impl Detail {
         // Those of a half: its sums, and what of the area, of the fill and of the reached box lies before.
         let take = |runs: &[Range<usize>],
                     (sums, luma, fill): (&[i16], &mut [u8], &mut [[u8; 3]]),
-                    before: [usize; 3]| {
+                    [in_area, in_fill, in_reached]: [usize; 3]| {
             for run in runs {
-                let to = (area.y + run.start / width) * *stride + area.x + run.start % width;
+                let to = place_of(area, run.start, *stride);
                 let from = place_in(&reached, run.start, width);
                 let bands = coarse.as_chunks::<3>().0[run.clone()].iter();
-                let bands = bands.zip(&sums.as_chunks::<3>().0[from - before[2]..]);
+                let bands = bands.zip(&sums.as_chunks::<3>().0[from - in_reached..]);
                 let bands = bands.zip(&reciprocals[from..]);
-                let fill = fill[to - before[1]..].iter_mut();
-                let pixels = fill.zip(&mut luma[run.start - before[0]..run.end - before[0]]);
+                let fill = fill[to - in_fill..].iter_mut();
+                let pixels = fill.zip(&mut luma[run.start - in_area..run.end - in_area]);
                 for ((fill, luma), ((coarse, sums), &reciprocal)) in pixels.zip(bands) {
                     let level = |channel: usize| {
                         let fine = rounded(sums[channel], reciprocal);

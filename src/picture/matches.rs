@@ -366,6 +366,11 @@ pub(super) fn place_in(within: &PixelBox, at: usize, width: usize) -> usize {
     (at / width - within.y) * within.width + at % width - within.x
 }
 
+/// The number, in a picture of this width, of the pixel that is `at` in a box of it.
+pub(super) fn place_of(within: &PixelBox, at: usize, width: usize) -> usize {
+    (within.y + at / within.width) * width + within.x + at % within.width
+}
+
 /// A box and so much around it, as far as the picture reaches.
 fn around(area: &PixelBox, margin: usize, width: usize, height: usize) -> PixelBox {
     let (x, y) = (area.x.saturating_sub(margin), area.y.saturating_sub(margin));

@@ -27,7 +27,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::matches::{
     Alike, BACK, Corners, FOLLOWED, FORTH, KEPT, Matches, Part, Pass, ROW, SIDE, Search, Target,
-    corners, place_in, reached, surroundings,
+    corners, place_in, place_of, reached, surroundings,
 };
 use super::texture::Texture;
 use super::{KNOWN, PixelBox, Region};
@@ -342,7 +342,7 @@ impl Patches {
 
     /// Where in the network's picture a pixel of the area is.
     fn place(&self, at: usize) -> usize {
-        (self.area.y + at / self.area.width) * self.stride + self.area.x + at % self.area.width
+        place_of(&self.area, at, self.stride)
     }
 
     /// Makes the coarse band, with the network's fill.

@@ -120,14 +120,10 @@ impl Runner {
 
 impl Fill for Filler {
     fn set_mask(&mut self, mask: &Mask) -> Result<(), FillError> {
-        let mut pictured = None;
-        let plan = match (self.plan_whole(mask)?, self.search) {
-            (Some(whole), _) => vec![whole],
-            (None, Search::Live) => plan(mask, NETWORK_SIDE)?,
-            (None, Search::Thorough) => {
-                pictured = Some(PicturePlan::new(mask, NETWORK_SIDE)?);
-                Vec::new()
-            }
+        let (plan, pictured) = match (self.plan_whole(mask)?, self.search) {
+            (Some(whole), _) => (vec![whole], None),
+            (None, Search::Live) => (plan(mask, NETWORK_SIDE)?, None),
+            (None, Search::Thorough) => (Vec::new(), Some(PicturePlan::new(mask, NETWORK_SIDE)?)),
         };
         self.pictured = pictured;
         let (mut spare, mut before) = (Vec::new(), Vec::new());
